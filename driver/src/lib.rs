@@ -1,0 +1,1 @@
+//! The mio driver of Quorate: it performs what the library decides.

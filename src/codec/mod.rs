@@ -1,0 +1,3 @@
+//! The two languages as pure parsers and writers: frames between peers, RESP with clients.
+
+pub mod frame;

@@ -1,0 +1,18 @@
+//! Quorate.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(any(test, feature = "sim"))]
+extern crate std;
+
+pub mod client;
+pub mod codec;
+pub mod gateway;
+pub mod kv;
+pub mod node;
+pub mod raft;
+pub mod replica;
+pub mod rng;
+pub mod storage;
+pub mod time;

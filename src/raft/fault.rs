@@ -1,0 +1,54 @@
+//! Why a core halts: never because of what a peer or client said, only because of what it finds in itself or its disk.
+
+use core::fmt;
+
+use super::{LogId, LogIndex, NodeId};
+
+/// A reason to stop that a person has to act on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// A leader's log contradicts an entry that this node knows to be committed: one of the disks lost what it promised.
+    CommittedConflict {
+        /// Who sent it.
+        leader: NodeId,
+        /// Our committed entry.
+        ours: LogId,
+        /// What the leader has there.
+        theirs: LogId,
+    },
+    /// A member claims to have on disk what this leader never had.
+    MatchBeyondLog {
+        /// Who claims it.
+        peer: NodeId,
+        /// The index claimed.
+        matched: LogIndex,
+        /// This leader's last index.
+        last: LogIndex,
+    },
+    /// The embedder broke the contract of a door.
+    Contract(&'static str),
+    /// An invariant of the core does not hold: a defect of this library.
+    Invariant(&'static str),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CommittedConflict { leader, ours, theirs } => write!(
+                f,
+                "node {leader} sent entry {theirs:?} where entry {ours:?} is committed: a disk lost synced data; \
+                 remove and re-add the node whose disk is at fault"
+            ),
+            Self::MatchBeyondLog { peer, matched, last } => write!(
+                f,
+                "node {peer} acknowledged index {matched}, past this leader's last index {last}: \
+                 this node's disk lost synced data; remove and re-add this node"
+            ),
+            Self::Contract(what) => write!(f, "the embedder broke the contract: {what}"),
+            Self::Invariant(what) => write!(f, "a defect in quorate: {what}; please report it"),
+        }
+    }
+}
+
+impl core::error::Error for Fault {}

@@ -1,0 +1,162 @@
+//! What one core says to another. Any message may be lost, doubled, delayed or reordered.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{Configuration, Entries, LogId, LogIndex, Stamp, Term};
+use crate::time::Millis;
+
+/// The number of a round of heartbeats; grows within a leader's term, starts at 1 in each.
+pub type Round = u64;
+
+/// A message between two members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Message {
+    /// Asks whether an election would be won, before any term is disturbed (dissertation §9.6).
+    PreVote {
+        /// The term that the sender would campaign in: one above its own.
+        term: Term,
+        /// The end of the sender's log.
+        last: LogId,
+    },
+    /// The answer to a [`PreVote`](Self::PreVote).
+    PreVoteReply {
+        /// The request's term when granted, the answerer's own when refused.
+        term: Term,
+        /// Whether the sender would get this vote.
+        granted: bool,
+    },
+    /// RequestVote (§5.2). Leaves only after the candidate's own term and vote are on its disk.
+    Vote {
+        /// The candidate's term.
+        term: Term,
+        /// The end of the candidate's log.
+        last: LogId,
+    },
+    /// The answer to a [`Vote`](Self::Vote). A granted one leaves only after the vote is on disk.
+    VoteReply {
+        /// The answerer's term.
+        term: Term,
+        /// Whether the vote was given.
+        granted: bool,
+    },
+    /// AppendEntries (§5.3) with at least one entry, or a probe with none.
+    Append {
+        /// The leader's term.
+        term: Term,
+        /// The position before the first of `entries`.
+        previous: LogId,
+        /// What follows it.
+        entries: Entries,
+        /// The leader's commit index.
+        commit: LogIndex,
+    },
+    /// The follower's log holds, durably, the leader's up to `matched`.
+    AppendAccepted {
+        /// The follower's term.
+        term: Term,
+        /// The last index that agrees and is on the follower's disk.
+        matched: LogIndex,
+    },
+    /// The follower's log has no entry at the probed position.
+    AppendRejected {
+        /// The follower's term.
+        term: Term,
+        /// `previous.index` of the append that is refused.
+        probed: LogIndex,
+        /// Where the leader should look next: the last position of the follower's log that could agree.
+        hint: LogId,
+    },
+    /// The leader is alive, and asks whether it still is the leader (§8, dissertation §6.4).
+    Heartbeat {
+        /// The leader's term.
+        term: Term,
+        /// This round's number.
+        round: Round,
+        /// min(match index of the receiver, commit index): what the receiver certainly has.
+        commit: LogIndex,
+    },
+    /// The answer to a [`Heartbeat`](Self::Heartbeat).
+    HeartbeatReply {
+        /// The answerer's term.
+        term: Term,
+        /// The round that is answered.
+        round: Round,
+        /// The answerer's wall clock: the leader keeps log time near the majority's.
+        wall: Millis,
+    },
+    /// A piece of a snapshot (§7).
+    SnapshotChunk {
+        /// The leader's term.
+        term: Term,
+        /// Which snapshot, and what it covers.
+        snapshot: SnapshotMeta,
+        /// Where in the file `data` begins.
+        offset: u64,
+        /// The bytes.
+        data: Bytes,
+    },
+    /// How far a snapshot has come; also the receiver's request to resume from there.
+    SnapshotReply {
+        /// The answerer's term.
+        term: Term,
+        /// Which snapshot.
+        snapshot: SnapshotId,
+        /// Its state at the receiver.
+        progress: SnapshotProgress,
+    },
+}
+
+/// A receiver's state of one snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum SnapshotProgress {
+    /// Bytes below this offset are written; the next chunk starts here.
+    Written(u64),
+    /// The snapshot is installed, or was not needed: the receiver's log durably agrees up to this index.
+    Installed(LogIndex),
+    /// The bytes did not verify: start again.
+    Corrupt,
+}
+
+impl Message {
+    /// The term that the message carries.
+    pub fn term(&self) -> Term {
+        match self {
+            Self::PreVote { term, .. }
+            | Self::PreVoteReply { term, .. }
+            | Self::Vote { term, .. }
+            | Self::VoteReply { term, .. }
+            | Self::Append { term, .. }
+            | Self::AppendAccepted { term, .. }
+            | Self::AppendRejected { term, .. }
+            | Self::Heartbeat { term, .. }
+            | Self::HeartbeatReply { term, .. }
+            | Self::SnapshotChunk { term, .. }
+            | Self::SnapshotReply { term, .. } => *term,
+        }
+    }
+}
+
+/// Names a snapshot file by its contents: two files of one id are the same bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SnapshotId {
+    /// The last entry that the snapshot covers.
+    pub last: LogId,
+    /// The checksum of the whole file.
+    pub checksum: u64,
+}
+
+/// A saved snapshot, and what a log needs to go on from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotMeta {
+    /// Its name.
+    pub id: SnapshotId,
+    /// The length of the file in bytes.
+    pub len: u64,
+    /// The clocks of the log at `id.last`.
+    pub stamp: Stamp,
+    /// The configuration committed at `id.last`.
+    pub configuration: Configuration,
+}

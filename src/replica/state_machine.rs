@@ -1,0 +1,88 @@
+//! The state machine that a cluster replicates: the users' own code, or [`kv`](crate::kv).
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::raft::LogIndex;
+use crate::time::Millis;
+
+/// Where in the log a command is applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Context {
+    /// The entry's index: the version of everything that it writes.
+    pub index: LogIndex,
+    /// The log's clock at the entry, in milliseconds of Unix time; never backwards along the log.
+    pub unix_ms: Millis,
+}
+
+/// A deterministic state machine: the same commands in the same order give the same state and the same replies on every
+/// node. It reads no clock and draws no random number.
+pub trait StateMachine: Sized + Send + 'static {
+    /// An immutable picture of the state at one index.
+    type View: View;
+    /// Builds a state from the chunks of a view.
+    type Restorer: Restorer<State = Self>;
+
+    /// The empty state of a cluster whose formation drew `seed` (the same on every node; for keyed hashes).
+    fn empty(seed: u128) -> Self;
+
+    /// Applies `command` and appends the reply to `out`. A command that cannot be understood gets a reply that says so: it
+    /// is in the log, so it must not panic and must do the same on every node.
+    fn apply(&mut self, context: Context, command: &[u8], out: &mut Vec<u8>);
+
+    /// Answers `query` from the state as it is, and appends the reply to `out`. `context` is the last applied entry's.
+    fn query(&self, context: Context, query: &[u8], out: &mut Vec<u8>);
+
+    /// A picture of the state now, at a cost that does not grow (much) with the state. It is read elsewhere, on another
+    /// thread, while commands go on.
+    fn view(&self) -> Self::View;
+
+    /// An empty builder. What [`empty`](Self::empty) was given is part of what a view writes.
+    fn restorer() -> Self::Restorer;
+
+    /// A digest of the whole state, kept incrementally: equal states have equal digests, and nodes compare them.
+    fn digest(&self) -> u128;
+}
+
+/// An immutable picture of a state. Dropping one may be slow and happens where it was read.
+pub trait View: Send + 'static {
+    /// Appends the next piece, about `target` bytes, to `out`; `false` when there was nothing more. The pieces, in any
+    /// division, are what [`Restorer::push`] gets.
+    fn read(&mut self, target: usize, out: &mut Vec<u8>) -> bool;
+}
+
+/// Builds a state from pieces of any length.
+pub trait Restorer: Send + 'static {
+    /// The state that is built.
+    type State;
+
+    /// Takes the next bytes. They come from a verified file, but are checked all the same.
+    fn push(&mut self, chunk: &[u8]) -> Result<(), RestoreError>;
+
+    /// The whole state, when all bytes were pushed.
+    fn finish(self) -> Result<Self::State, RestoreError>;
+}
+
+/// Why a snapshot's bytes are not a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// The bytes end too early or go on too long.
+    Length,
+    /// The bytes are of a version that this build does not know.
+    Version(u32),
+    /// The bytes are not what a view of this state machine writes.
+    Malformed(&'static str),
+}
+
+impl fmt::Display for RestoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length => f.write_str("the snapshot ends too early or goes on too long"),
+            Self::Version(v) => write!(f, "the snapshot is of version {v}, which this build does not know"),
+            Self::Malformed(what) => write!(f, "the snapshot is malformed: {what}"),
+        }
+    }
+}
+
+impl core::error::Error for RestoreError {}
