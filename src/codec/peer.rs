@@ -53,6 +53,19 @@ pub struct Facts {
     pub complete: bool,
 }
 
+/// What a refusal means for who is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Severity {
+    /// It may be different later: try again.
+    Retry,
+    /// A member of a formed cluster finds the listener's identity at fault. The speaker may know an old configuration, so
+    /// that only a majority's word counts.
+    Identity,
+    /// The speaker remembers what the listener's disk has forgotten: proof.
+    Proof,
+}
+
 /// One message between two nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -65,9 +78,8 @@ pub enum PeerMessage {
     Refuse {
         /// Why, and what a person can do. At most [`MAX_TEXT`] bytes.
         text: String,
-        /// The speaker is a member of a formed cluster and the listener's own identity is at fault: trying again is in
-        /// vain.
-        fatal: bool,
+        /// What follows from it for the listener.
+        severity: Severity,
     },
     /// The speaker's disk is formed.
     Formed {
@@ -123,7 +135,7 @@ impl PeerMessage {
         match self {
             Self::Hello(facts) => header(kind::HELLO, &facts.wire()),
             Self::Welcome(facts) => header(kind::WELCOME, &facts.wire()),
-            Self::Refuse { text, fatal } => header(kind::REFUSE, &(text, fatal)),
+            Self::Refuse { text, severity } => header(kind::REFUSE, &(text, *severity as u8)),
             Self::Formed { cluster } => header(kind::FORMED, &(Halves::from(*cluster),)),
             Self::Digest { index, digest } => header(kind::DIGEST, &(index, Halves::from(*digest))),
             Self::Raft(message) => seal_raft(message, pack),
@@ -248,7 +260,7 @@ impl Facts {
 enum Wire {
     Hello(FactsFields),
     Welcome(FactsFields),
-    Refuse((String, bool)),
+    Refuse((String, u8)),
     Formed((Halves,)),
     Forward((u64, u64)),
     ForwardReply((u64,)),
@@ -284,7 +296,15 @@ impl Wire {
             Self::Refuse((text, _)) if text.len() > MAX_TEXT => {
                 return Err(FrameError::Malformed("a refusal's text passes its limit"));
             }
-            Self::Refuse((text, fatal)) => return Ok(PeerMessage::Refuse { text, fatal }),
+            Self::Refuse((text, severity)) => {
+                let severity = match severity {
+                    0 => Severity::Retry,
+                    1 => Severity::Identity,
+                    2 => Severity::Proof,
+                    _ => return Err(FrameError::Malformed("a refusal is of an unknown kind")),
+                };
+                return Ok(PeerMessage::Refuse { text, severity });
+            }
             Self::Formed((cluster,)) => return Ok(PeerMessage::Formed { cluster: cluster.whole() }),
             Self::Digest((index, digest)) => {
                 return Ok(PeerMessage::Digest { index, digest: digest.whole() });
@@ -458,7 +478,7 @@ mod tests {
         let mut all = alloc::vec![
             PeerMessage::Hello(facts(None)),
             PeerMessage::Welcome(facts(Some(5))),
-            PeerMessage::Refuse { text: "no".into(), fatal: true },
+            PeerMessage::Refuse { text: "no".into(), severity: Severity::Proof },
             PeerMessage::Formed { cluster: u128::MAX - 1 },
             PeerMessage::Forward { term: 7, requests },
             PeerMessage::ForwardReply(alloc::vec![Answered { id: 1, outcome }]),
@@ -511,7 +531,7 @@ mod tests {
             assert!(PeerMessage::open(&Bytes::copy_from_slice(&image)).is_err());
         }
         let text: String = core::iter::repeat_n('x', MAX_TEXT + 1).collect();
-        let long = payload(&PeerMessage::Refuse { text, fatal: false });
+        let long = payload(&PeerMessage::Refuse { text, severity: Severity::Retry });
         assert!(PeerMessage::open(&long).is_err());
     }
 
