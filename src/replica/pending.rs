@@ -218,3 +218,231 @@ impl Pending {
         self.soonest = Some(self.soonest.map_or(deadline, |at| at.min(deadline)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+    use alloc::collections::BTreeMap;
+    use alloc::vec;
+
+    fn waiter(tag: Tag, deadline: Micros) -> Waiter {
+        Waiter { tag, deadline }
+    }
+
+    fn append(pending: &mut Pending, tag: Tag, deadline: Micros, index: LogIndex, term: Term) {
+        let id = pending.propose(waiter(tag, deadline));
+        pending.appended(id, index, term);
+    }
+
+    fn apply(pending: &mut Pending, index: LogIndex, term: Term) -> Vec<Applied> {
+        core::iter::from_fn(|| pending.applied(index, term)).collect()
+    }
+
+    fn expired(pending: &mut Pending, now: Micros) -> Vec<(Tag, Outcome)> {
+        let mut ended = Vec::new();
+        pending.expire(now, &mut ended);
+        ended
+    }
+
+    const TIMED_OUT: Outcome = Outcome::Refused(Refused::TimedOut);
+
+    #[test]
+    fn a_write_gets_the_reply_of_its_own_index_and_term() {
+        let mut pending = Pending::default();
+        append(&mut pending, 1, 100, 5, 2);
+        append(&mut pending, 2, 100, 6, 2);
+        assert_eq!(apply(&mut pending, 4, 2), []);
+        assert_eq!(apply(&mut pending, 5, 2), [Applied::Own(1)]);
+        assert_eq!(apply(&mut pending, 5, 2), [], "once");
+        assert_eq!(apply(&mut pending, 6, 3), [Applied::Replaced(2)]);
+        assert_eq!(pending.len(), 0);
+    }
+
+    #[test]
+    fn two_leaderships_of_one_node_may_wait_at_one_index() {
+        let mut pending = Pending::default();
+        append(&mut pending, 1, 100, 5, 2);
+        append(&mut pending, 2, 100, 6, 2);
+        append(&mut pending, 3, 100, 5, 4);
+        append(&mut pending, 4, 100, 6, 4);
+        assert_eq!(apply(&mut pending, 5, 4), [Applied::Replaced(1), Applied::Own(3)]);
+        assert_eq!(apply(&mut pending, 6, 4), [Applied::Replaced(2), Applied::Own(4)]);
+    }
+
+    #[test]
+    fn a_snapshot_that_passes_an_index_leaves_it_unknown() {
+        let mut pending = Pending::default();
+        append(&mut pending, 1, 100, 5, 2);
+        append(&mut pending, 2, 100, 6, 2);
+        assert_eq!(pending.passed(5), Some(1));
+        assert_eq!(pending.passed(5), None);
+        assert_eq!(apply(&mut pending, 7, 2), [Applied::Passed(2)]);
+    }
+
+    #[test]
+    fn a_refused_proposal_is_given_back_once() {
+        let mut pending = Pending::default();
+        let (first, second) = (pending.propose(waiter(1, 100)), pending.propose(waiter(2, 100)));
+        assert_eq!(pending.take_proposed(second).map(|w| w.tag), Some(2));
+        assert_eq!(pending.take_proposed(second), None);
+        pending.appended(second, 9, 9);
+        pending.appended(first, 9, 9);
+        assert_eq!(pending.len(), 1);
+        let _ = pending.propose(waiter(3, 100));
+        assert_eq!(pending.take_unanswered(), Some(3));
+        assert_eq!(pending.take_unanswered(), None);
+    }
+
+    #[test]
+    fn reads_of_a_round_wait_for_its_index() {
+        let mut pending = Pending::default();
+        let early = pending.open_round();
+        pending.read(early, waiter(1, 100), Bytes::from_static(b"a"));
+        let late = pending.open_round();
+        pending.read(late, waiter(2, 100), Bytes::from_static(b"b"));
+        pending.read(late, waiter(3, 100), Bytes::from_static(b"c"));
+        // Rounds need not end in order.
+        pending.round_ready(late, 9);
+        assert_eq!(pending.answerable(8), None);
+        pending.round_ready(early, 7);
+        assert_eq!(pending.answerable(8), Some((1, Bytes::from_static(b"a"))));
+        assert_eq!(pending.answerable(8), None);
+        assert_eq!(pending.answerable(10), Some((2, Bytes::from_static(b"b"))));
+        assert_eq!(pending.answerable(10), Some((3, Bytes::from_static(b"c"))));
+        assert_eq!(pending.answerable(10), None);
+        pending.round_ready(late, 9);
+        assert_eq!(pending.len(), 0);
+    }
+
+    #[test]
+    fn an_aborted_round_gives_all_its_reads_back_and_no_other() {
+        let mut pending = Pending::default();
+        let (first, second) = (pending.open_round(), pending.open_round());
+        pending.read(first, waiter(1, 100), Bytes::new());
+        pending.read(first, waiter(2, 100), Bytes::new());
+        pending.read(second, waiter(3, 100), Bytes::new());
+        let mut aborted: Vec<_> = core::iter::from_fn(|| pending.round_aborted(first)).collect();
+        aborted.sort_unstable();
+        assert_eq!(aborted, [1, 2]);
+        assert_eq!(pending.len(), 1);
+    }
+
+    #[test]
+    fn deadlines_end_each_kind_with_what_is_true_of_it() {
+        let mut pending = Pending::default();
+        assert_eq!(pending.wake_at(), None);
+        append(&mut pending, 1, 5_000, 5, 2);
+        let round = pending.open_round();
+        pending.read(round, waiter(2, 6_000), Bytes::new());
+        let round = pending.open_round();
+        pending.read(round, waiter(3, 7_000), Bytes::new());
+        pending.round_ready(round, 5);
+        append(&mut pending, 4, 9_000, 6, 2);
+        assert_eq!(pending.wake_at(), Some(5_000));
+        assert_eq!(expired(&mut pending, 4_999), []);
+        assert_eq!(expired(&mut pending, 6_000), [(1, Outcome::Undetermined), (2, TIMED_OUT)]);
+        assert_eq!(pending.wake_at(), Some(7_000));
+        assert_eq!(expired(&mut pending, 8_000), [(3, TIMED_OUT)]);
+        assert_eq!(apply(&mut pending, 5, 2), [], "an ended one is not answered again");
+        assert_eq!(apply(&mut pending, 6, 2), [Applied::Own(4)]);
+        assert_eq!(expired(&mut pending, 9_000), []);
+        assert_eq!(pending.wake_at(), None);
+    }
+
+    #[test]
+    fn many_different_deadlines_do_not_wake_more_often_than_the_pause() {
+        let mut pending = Pending::default();
+        for tag in 0..1000 {
+            append(&mut pending, tag, 10_000 + tag, tag, 1);
+        }
+        assert_eq!(expired(&mut pending, 10_000).len(), 1);
+        assert_eq!(pending.wake_at(), Some(10_000 + SWEEP_PAUSE));
+        assert_eq!(expired(&mut pending, 10_500), []);
+        assert_eq!(expired(&mut pending, 11_000).len(), 999);
+    }
+
+    #[test]
+    fn stopping_ends_all_with_what_is_true_of_them() {
+        let mut pending = Pending::default();
+        append(&mut pending, 1, 100, 5, 2);
+        let round = pending.open_round();
+        pending.read(round, waiter(2, 100), Bytes::new());
+        let _ = pending.propose(waiter(3, 100));
+        let mut ended = Vec::new();
+        pending.stop(&mut ended);
+        let stopping = Outcome::Refused(Refused::Stopping);
+        let expected = vec![(3, Outcome::Undetermined), (1, Outcome::Undetermined), (2, stopping)];
+        assert_eq!(ended, expected);
+        assert_eq!((pending.len(), pending.wake_at()), (0, None));
+    }
+
+    /// Random histories: whatever happens, each request ends exactly once.
+    #[test]
+    fn no_request_is_forgotten_and_none_ends_twice() {
+        for seed in 0..200 {
+            let mut rng = Rng::new(seed);
+            let mut pending = Pending::default();
+            let mut ends: BTreeMap<Tag, usize> = BTreeMap::new();
+            let (mut now, mut tags, mut term, mut last, mut done) = (0, 0, 1, 0, 0);
+            let mut rounds = Vec::new();
+            for _ in 0..300 {
+                now += rng.below(400);
+                let deadline = now + 1 + rng.below(3_000);
+                let mut ended: Vec<Tag> = Vec::new();
+                match rng.below(9) {
+                    0..=2 => {
+                        tags += 1;
+                        last += 1;
+                        append(&mut pending, tags, deadline, last, term);
+                    }
+                    3 => {
+                        tags += 1;
+                        let round = match rounds.last() {
+                            Some(&round) if rng.chance(1, 2) => round,
+                            _ => pending.open_round(),
+                        };
+                        if rounds.last() != Some(&round) {
+                            rounds.push(round);
+                        }
+                        pending.read(round, waiter(tags, deadline), Bytes::new());
+                    }
+                    4 if !rounds.is_empty() => {
+                        let round = rounds.remove(rng.below(rounds.len() as u64) as usize);
+                        if rng.chance(1, 3) {
+                            ended.extend(core::iter::from_fn(|| pending.round_aborted(round)));
+                        } else {
+                            pending.round_ready(round, last);
+                        }
+                    }
+                    5 | 6 if done < last => {
+                        done += 1;
+                        let applied = core::iter::from_fn(|| pending.applied(done, term - rng.below(2)));
+                        ended.extend(applied.map(|applied| match applied {
+                            Applied::Own(tag) | Applied::Replaced(tag) | Applied::Passed(tag) => tag,
+                        }));
+                        let answered = core::iter::from_fn(|| pending.answerable(done));
+                        ended.extend(answered.map(|(tag, _)| tag));
+                    }
+                    7 => ended.extend(expired(&mut pending, now).into_iter().map(|(tag, _)| tag)),
+                    // A new leadership over a log that was cut.
+                    8 => {
+                        term += 2;
+                        last = done + rng.below(last - done + 1);
+                    }
+                    _ => {}
+                }
+                for tag in ended {
+                    *ends.entry(tag).or_default() += 1;
+                }
+                assert_eq!(ends.len() + pending.len(), tags as usize);
+            }
+            let rest = expired(&mut pending, now + 10_000);
+            for (tag, _) in rest {
+                *ends.entry(tag).or_default() += 1;
+            }
+            assert_eq!((ends.len(), pending.len()), (tags as usize, 0), "seed {seed}");
+            assert!(ends.values().all(|&times| times == 1), "seed {seed}");
+        }
+    }
+}

@@ -62,9 +62,9 @@ impl Replies {
 
     /// Hands out all of them.
     pub(super) fn flush<S: StateMachine>(&mut self, out: &mut Actions<S>) {
+        // A long reply that nobody waited for must not stay in the space's capacity.
+        self.space.shrink_to(2 * SHARED);
         if self.drafts.is_empty() {
-            // A long reply that nobody waited for must not stay in the space's capacity.
-            self.space.shrink_to(2 * SHARED);
             return;
         }
         let shared = Bytes::copy_from_slice(&self.space);
@@ -85,5 +85,77 @@ impl Replies {
         self.flush(out);
         let outcome = Outcome::Reply(Bytes::from(whole).slice(start..));
         out.push(Action::Reply { tag, outcome });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Tape;
+    use super::*;
+    use alloc::vec;
+
+    fn ends(out: &mut Actions<Tape>) -> Vec<(Tag, Outcome)> {
+        let reply = |action| match action {
+            Action::Reply { tag, outcome } => (tag, outcome),
+            other => panic!("{other:?} is no reply"),
+        };
+        out.drain().map(reply).collect()
+    }
+
+    fn write(replies: &mut Replies, tag: Tag, reply: &[u8], out: &mut Actions<Tape>) {
+        let start = replies.mark();
+        replies.space().extend_from_slice(reply);
+        replies.written(tag, start, out);
+    }
+
+    #[test]
+    fn replies_keep_their_order_and_share_one_allocation() {
+        let (mut replies, mut out) = (Replies::default(), Actions::new());
+        write(&mut replies, 1, b"one", &mut out);
+        replies.ended(2, Outcome::SessionClosed);
+        let start = replies.mark();
+        replies.space().extend_from_slice(b"nobody waits");
+        replies.forget(start);
+        write(&mut replies, 3, b"", &mut out);
+        write(&mut replies, 4, b"four", &mut out);
+        assert!(out.is_empty());
+        replies.flush(&mut out);
+        let ends = ends(&mut out);
+        let expected = [
+            (1, Outcome::Reply(Bytes::from_static(b"one"))),
+            (2, Outcome::SessionClosed),
+            (3, Outcome::Reply(Bytes::new())),
+            (4, Outcome::Reply(Bytes::from_static(b"four"))),
+        ];
+        assert_eq!(ends, expected);
+        let (Outcome::Reply(one), Outcome::Reply(four)) = (&ends[0].1, &ends[3].1) else { panic!() };
+        assert_eq!(one.as_ptr().wrapping_add(3), four.as_ptr());
+        replies.flush(&mut out);
+        assert!(out.is_empty());
+    }
+
+    #[test]
+    fn a_long_reply_keeps_its_place_and_pins_no_short_one() {
+        let (mut replies, mut out) = (Replies::default(), Actions::new());
+        let long = vec![7; SHARED];
+        write(&mut replies, 1, b"short", &mut out);
+        write(&mut replies, 2, &long, &mut out);
+        write(&mut replies, 3, b"after", &mut out);
+        replies.flush(&mut out);
+        let ends = ends(&mut out);
+        assert_eq!(ends.iter().map(|&(tag, _)| tag).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(ends[1].1, Outcome::Reply(Bytes::from(long)));
+        assert_eq!(ends[2].1, Outcome::Reply(Bytes::from_static(b"after")));
+    }
+
+    #[test]
+    fn shared_space_is_handed_out_before_it_grows_past_its_bound() {
+        let (mut replies, mut out) = (Replies::default(), Actions::new());
+        for tag in 0..3 {
+            write(&mut replies, tag, &vec![1; SHARED / 2], &mut out);
+        }
+        assert_eq!(ends(&mut out).len(), 2);
+        replies.flush(&mut out);
+        assert_eq!(ends(&mut out).len(), 1);
     }
 }

@@ -221,3 +221,185 @@ impl Sessions {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { window: 4, reply_bytes: 10, ttl_ms: 1000 };
+
+    fn one(limits: Limits) -> (Sessions, SessionId) {
+        let mut sessions = Sessions::default();
+        let id = sessions.open(7, 10, limits, b"nonce", 0).expect("there is room");
+        (sessions, id)
+    }
+
+    /// Runs a command whose reply is `reply`, as the machine does. `None` when it did not run.
+    fn send(sessions: &mut Sessions, id: SessionId, seq: u64, ack: u64, reply: &[u8]) -> Admission {
+        let admission = sessions.admit(id, seq, ack, 0);
+        if admission == Admission::Run {
+            sessions.keep(id, seq, ack, reply);
+        }
+        admission
+    }
+
+    fn ran(reply: &'static [u8]) -> Admission {
+        Admission::Ran(Bytes::from_static(reply))
+    }
+
+    #[test]
+    fn the_id_is_the_index_of_the_opening_entry_and_the_nonce_finds_it_again() {
+        let (mut sessions, id) = one(LIMITS);
+        assert_eq!(id, 7);
+        assert_eq!(sessions.open(8, 10, LIMITS, b"nonce", 0), Ok(7));
+        assert_eq!(sessions.open(9, 10, LIMITS, b"other", 0), Ok(9));
+        assert_eq!(sessions.open(10, 10, LIMITS, b"", 0), Ok(10));
+        assert_eq!(sessions.open(11, 10, LIMITS, b"", 0), Ok(11), "no nonce, a new session each time");
+        assert_eq!(sessions.len(), 4);
+    }
+
+    #[test]
+    fn without_a_session_a_command_is_expired_and_does_not_run() {
+        let (mut sessions, id) = one(LIMITS);
+        assert_eq!(send(&mut sessions, 6, 1, 0, b""), Admission::Refused(SessionError::Expired));
+        sessions.close(id);
+        assert_eq!(send(&mut sessions, id, 1, 0, b""), Admission::Refused(SessionError::Expired));
+        sessions.close(id);
+        assert_eq!(sessions, Sessions::default());
+    }
+
+    #[test]
+    fn a_number_below_the_floor_is_stale() {
+        let (mut sessions, id) = one(LIMITS);
+        assert_eq!(send(&mut sessions, id, 1, 0, b"a"), Admission::Run);
+        assert_eq!(send(&mut sessions, id, 2, 2, b"b"), Admission::Run);
+        assert_eq!(send(&mut sessions, id, 1, 0, b"x"), Admission::Refused(SessionError::Stale));
+        assert_eq!(send(&mut sessions, id, 2, 0, b"x"), ran(b"b"), "a late ack lowers no floor");
+    }
+
+    #[test]
+    fn a_retry_gets_the_kept_reply_in_whatever_order_numbers_come() {
+        let (mut sessions, id) = one(Limits { reply_bytes: 100, ..LIMITS });
+        for (seq, reply) in [(3, b"three"), (1, b"first"), (2, b"secnd")] {
+            assert_eq!(send(&mut sessions, id, seq, 0, reply), Admission::Run);
+        }
+        assert_eq!(send(&mut sessions, id, 1, 0, b"x"), ran(b"first"));
+        assert_eq!(send(&mut sessions, id, 2, 0, b"x"), ran(b"secnd"));
+        assert_eq!(send(&mut sessions, id, 3, 0, b"x"), ran(b"three"));
+    }
+
+    #[test]
+    fn a_number_beyond_the_window_is_refused_and_leaves_no_trace() {
+        let (mut sessions, id) = one(LIMITS);
+        assert_eq!(send(&mut sessions, id, 4, 0, b""), Admission::Refused(SessionError::BeyondWindow));
+        assert_eq!(send(&mut sessions, id, u64::MAX, 0, b""), Admission::Refused(SessionError::BeyondWindow));
+        assert_eq!(send(&mut sessions, id, 3, 0, b""), Admission::Run);
+        assert_eq!(sessions.picture()[0].1.replies.len(), 1);
+    }
+
+    #[test]
+    fn a_full_window_is_freed_by_the_command_that_acknowledges() {
+        let (mut sessions, id) = one(LIMITS);
+        for seq in 0..4 {
+            assert_eq!(send(&mut sessions, id, seq, 0, b""), Admission::Run);
+        }
+        assert_eq!(send(&mut sessions, id, 4, 0, b""), Admission::Refused(SessionError::BeyondWindow));
+        assert_eq!(send(&mut sessions, id, 4, 4, b"d"), Admission::Run);
+        assert_eq!(send(&mut sessions, id, 4, 4, b""), ran(b"d"));
+        assert_eq!(send(&mut sessions, id, 3, 4, b""), Admission::Refused(SessionError::Stale));
+    }
+
+    #[test]
+    fn full_reply_space_refuses_before_running_and_an_ack_frees_it() {
+        let (mut sessions, id) = one(LIMITS);
+        assert_eq!(send(&mut sessions, id, 1, 0, &[0; 10]), Admission::Run);
+        assert_eq!(send(&mut sessions, id, 2, 0, b"b"), Admission::Refused(SessionError::RepliesFull));
+        assert_eq!(send(&mut sessions, id, 1, 0, b""), ran(&[0; 10]), "what is kept stays kept");
+        assert_eq!(send(&mut sessions, id, 2, 2, b"b"), Admission::Run);
+        assert_eq!(sessions.picture()[0].1.kept_bytes, 1);
+    }
+
+    #[test]
+    fn an_ack_past_its_own_number_gives_the_reply_once_and_never_runs_again() {
+        let (mut sessions, id) = one(LIMITS);
+        assert_eq!(send(&mut sessions, id, 1, 9, b"a"), Admission::Run);
+        let session = &sessions.picture()[0].1;
+        assert_eq!((session.floor, session.replies.len(), session.kept_bytes), (9, 0, 0));
+        assert_eq!(send(&mut sessions, id, 1, 9, b"a"), Admission::Refused(SessionError::Stale));
+        assert_eq!(send(&mut sessions, id, 1, u64::MAX, b"a"), Admission::Refused(SessionError::Stale));
+    }
+
+    #[test]
+    fn keep_the_last_five_request_ids_loses_send_1_to_7_lose_the_reply_to_1_retry_of_1_runs_twice() {
+        let limits = Limits { window: 256, reply_bytes: 1 << 20, ttl_ms: 1000 };
+        let (mut sessions, id) = one(limits);
+        let mut runs = [0; 8];
+        let mut submit = |sessions: &mut Sessions, seq: u64, ack| {
+            let admission = send(sessions, id, seq, ack, &[seq as u8]);
+            runs[seq as usize] += usize::from(admission == Admission::Run);
+            admission
+        };
+        // The client never got the reply to 1, so it acknowledges nothing.
+        for seq in 1..=7 {
+            assert_eq!(submit(&mut sessions, seq, 1), Admission::Run);
+        }
+        assert_eq!(submit(&mut sessions, 1, 1), ran(&[1]));
+        assert_eq!(runs, [0, 1, 1, 1, 1, 1, 1, 1]);
+    }
+
+    #[test]
+    fn a_session_expires_when_it_is_idle_for_longer_than_its_time() {
+        let (mut sessions, id) = one(LIMITS);
+        sessions.expire(1000);
+        assert_eq!(sessions.len(), 1, "not before its time is over");
+        assert_eq!(sessions.admit(id, 1, 0, 1000), Admission::Run);
+        sessions.expire(2000);
+        assert_eq!(sessions.len(), 1, "its use has put the time off");
+        sessions.expire(2001);
+        assert_eq!(sessions, Sessions::default());
+    }
+
+    #[test]
+    fn a_due_session_counts_as_ended_even_before_it_is_taken_out() {
+        let (mut sessions, id) = one(LIMITS);
+        assert_eq!(sessions.admit(id, 1, 0, 1001), Admission::Refused(SessionError::Expired));
+        let (mut sessions, _) = one(LIMITS);
+        assert_eq!(sessions.open(50, 10, LIMITS, b"nonce", 1001), Ok(50), "a new session, not the dead one");
+        assert_eq!(sessions.len(), 1);
+    }
+
+    #[test]
+    fn expiry_takes_the_oldest_first_and_some_at_a_time() {
+        let mut sessions = Sessions::default();
+        let count = EXPIRED_PER_ENTRY as u64 + 10;
+        for index in 1..=count {
+            assert_eq!(sessions.open(index, 1000, LIMITS, b"", index), Ok(index));
+        }
+        sessions.expire(5000);
+        assert_eq!(sessions.len(), 10);
+        assert_eq!(sessions.picture()[0].0, EXPIRED_PER_ENTRY as u64 + 1);
+        sessions.expire(5000);
+        assert_eq!(sessions, Sessions::default());
+    }
+
+    #[test]
+    fn when_all_are_taken_a_new_one_is_refused_and_no_live_one_evicted() {
+        let (mut sessions, id) = one(LIMITS);
+        assert_eq!(sessions.open(8, 1, LIMITS, b"other", 0), Err(SessionError::TooMany));
+        assert_eq!(sessions.open(9, 1, LIMITS, b"nonce", 0), Ok(id), "the old one is still found");
+        sessions.close(id);
+        assert_eq!(sessions.open(10, 1, LIMITS, b"other", 0), Ok(10));
+    }
+
+    #[test]
+    fn a_picture_does_not_change_while_commands_go_on() {
+        let (mut sessions, id) = one(LIMITS);
+        send(&mut sessions, id, 1, 0, b"a");
+        let picture = sessions.picture();
+        let before = picture.clone();
+        send(&mut sessions, id, 2, 2, b"b");
+        sessions.close(id);
+        assert_eq!(picture[0].1.replies, before[0].1.replies);
+        assert_eq!(picture[0].1.replies[0].1, Bytes::from_static(b"a"));
+    }
+}

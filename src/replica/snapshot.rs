@@ -298,3 +298,174 @@ impl<'a> Fields<'a> {
         Ok(value)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::apply::Machine;
+    use super::super::testing::Tape;
+    use super::*;
+    use crate::raft::{Entry, EntryKind};
+    use crate::rng::Rng;
+    use alloc::vec;
+
+    const LIMITS: Limits = Limits { window: 256, reply_bytes: 1 << 20, ttl_ms: 1000 };
+
+    /// A machine with items, sessions with and without nonce and replies, and a session that was closed.
+    fn machine() -> Machine<Tape> {
+        use super::super::envelope::Envelope;
+        let open = |nonce| Envelope::OpenSession { max_sessions: 9, limits: LIMITS, nonce };
+        let once = |session, seq, ack, command| Envelope::Once { session, seq, ack, command };
+        let script = [
+            Envelope::Write(b"a"),
+            open(b"first"),
+            open(b""),
+            open(b"closed"),
+            once(2, 1, 0, b"b"),
+            once(2, 3, 0, b"a long command, so that pieces differ"),
+            once(2, 2, 2, b""),
+            once(3, 9, 9, b"c"),
+            Envelope::CloseSession { session: 4 },
+        ];
+        let mut machine = Machine::empty();
+        for (n, envelope) in script.iter().enumerate() {
+            let n = n as u64;
+            let entry = Entry {
+                id: LogId::new(n / 4 + 1, n + 1),
+                kind: EntryKind::Command,
+                stamp: Stamp { unix_ms: 1_000 + n, cluster_ms: 10 * n },
+                data: envelope.encode(&mut bytes::BytesMut::new()),
+            };
+            machine.apply(&entry, &mut Vec::new()).expect("no gap");
+        }
+        machine
+    }
+
+    fn written(machine: &Machine<Tape>, target: usize) -> Vec<u8> {
+        let mut view = machine.view();
+        let mut out = Vec::new();
+        while view.read(target, &mut out) {}
+        out
+    }
+
+    fn restore(pieces: &[&[u8]]) -> Result<Machine<Tape>, RestoreError> {
+        let mut restorer = ReplicaRestorer::<Tape>::new();
+        for piece in pieces {
+            restorer.push(piece)?;
+        }
+        restorer.finish().map(Machine::restored)
+    }
+
+    fn assert_same(a: &Machine<Tape>, b: &Machine<Tape>) {
+        assert_eq!(a.state, b.state);
+        assert_eq!(a.sessions, b.sessions);
+        assert_eq!((a.applied, a.stamp), (b.applied, b.stamp));
+    }
+
+    #[test]
+    fn row_15_all_of_it_comes_back_in_any_division() {
+        let machine = machine();
+        assert_eq!(machine.sessions.len(), 2);
+        let whole = written(&machine, 1 << 20);
+        for target in [1, 7, 50] {
+            assert_eq!(written(&machine, target), whole, "pieces of {target}");
+        }
+        for cut in 0..=whole.len() {
+            let (head, tail) = whole.split_at(cut);
+            let restored = restore(&[head, tail]).expect("a whole snapshot");
+            assert_same(&restored, &machine);
+        }
+        let bytes: Vec<&[u8]> = whole.chunks(1).collect();
+        assert_same(&restore(&bytes).expect("a whole snapshot"), &machine);
+    }
+
+    #[test]
+    fn a_snapshot_that_ends_too_early_is_refused_or_is_a_shorter_state() {
+        let machine = machine();
+        let whole = written(&machine, 1 << 20);
+        let state_at = whole.len() - {
+            let mut state = Vec::new();
+            let mut view = machine.state.view();
+            while view.read(1 << 20, &mut state) {}
+            state.len()
+        };
+        for cut in 0..state_at {
+            assert_eq!(restore(&[&whole[..cut]]).err(), Some(RestoreError::Length), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_version_is_refused_by_name() {
+        let mut whole = written(&machine(), 1 << 20);
+        whole[0] = 9;
+        assert_eq!(restore(&[&whole]).err(), Some(RestoreError::Version(9)));
+    }
+
+    #[test]
+    fn any_mutation_is_refused_or_restores_without_panic() {
+        let whole = written(&machine(), 1 << 20);
+        let mut rng = Rng::new(3);
+        let mut refused = 0;
+        for _ in 0..5_000 {
+            let mut bytes = whole.clone();
+            for _ in 0..=rng.below(3) {
+                let at = rng.below(bytes.len() as u64) as usize;
+                bytes[at] = rng.next_u64() as u8;
+            }
+            bytes.truncate(bytes.len() - rng.below(4) as usize);
+            let at = rng.below(bytes.len() as u64 + 1) as usize;
+            let (head, tail) = bytes.split_at(at);
+            match restore(&[head, tail]) {
+                Err(_) => refused += 1,
+                Ok(machine) => drop(written(&machine, 100)),
+            }
+        }
+        assert!(refused > 1_000);
+    }
+
+    #[test]
+    fn sessions_that_contradict_each_other_are_refused() {
+        let image = |records: &[(SessionId, Session)]| {
+            let shared = records.iter().map(|(id, s)| (*id, Arc::new(s.clone()))).collect();
+            let stamp = Stamp { unix_ms: 5, cluster_ms: 50 };
+            let view = ReplicaView::<Tape>::new(LogId::new(1, 9), stamp, shared, Tape::empty(1).view());
+            let (mut view, mut out) = (view, Vec::new());
+            while view.read(100, &mut out) {}
+            out
+        };
+        let good = Session {
+            limits: LIMITS,
+            nonce: Arc::from(&b"n"[..]),
+            floor: 5,
+            used_ms: 50,
+            replies: vec![(5, Bytes::new()), (7, Bytes::from_static(b"x"))],
+            kept_bytes: 1,
+        };
+        let refused = |records: &[(SessionId, Session)]| {
+            matches!(restore(&[&image(records)]), Err(RestoreError::Malformed(_)))
+        };
+        let unnamed = Session { nonce: Arc::from(&b""[..]), ..good.clone() };
+        assert!(!refused(&[(1, good.clone()), (9, unnamed.clone())]));
+        assert!(refused(&[(1, good.clone()), (2, good.clone())]), "one nonce twice");
+        assert!(refused(&[(2, unnamed.clone()), (1, good.clone())]), "ids descend");
+        assert!(refused(&[(10, good.clone())]), "opened after the snapshot");
+        assert!(refused(&[(1, Session { used_ms: 51, ..good.clone() })]), "used after the snapshot");
+        assert!(refused(&[(1, Session { floor: 6, ..good.clone() })]), "a reply below the floor");
+        let replies = vec![(300, Bytes::new())];
+        assert!(refused(&[(1, Session { replies, ..good.clone() })]), "a reply beyond the window");
+        let replies = vec![(7, Bytes::new()), (7, Bytes::new())];
+        assert!(refused(&[(1, Session { replies, ..good })]), "one number twice");
+    }
+
+    #[test]
+    fn a_restored_session_expires_at_the_same_entry() {
+        let machine = machine();
+        let restored = restore(&[&written(&machine, 64)]).expect("a whole snapshot");
+        let (mut a, mut b) = (machine.sessions, restored.sessions);
+        for now in [1_060, 1_061, 1_070, 1_071, 5_000] {
+            a.expire(now);
+            b.expire(now);
+            assert_eq!(a, b, "at {now}");
+        }
+        assert_eq!(a.len(), 0);
+    }
+}
