@@ -41,6 +41,11 @@ impl Digests {
         (!self.claims.is_empty() && self.claims.contains_key(&index)).then_some((index, digest))
     }
 
+    /// The index of the last sample.
+    pub(super) fn last_index(&self) -> LogIndex {
+        self.samples.back().map_or(0, |(index, _)| *index)
+    }
+
     /// A leader's next announcement, if it is time: [`EVERY`] entries after the last one, or at rest (`quiet`).
     pub(super) fn due(&mut self, quiet: bool) -> Option<(LogIndex, u128)> {
         let (index, digest) = *self.samples.back()?;

@@ -46,6 +46,18 @@ impl Founding {
         };
     }
 
+    /// A founder says that its disk is formed.
+    pub(super) fn formed(&mut self, node: NodeId, cluster: ClusterId) {
+        if self.disks.contains_key(&node) {
+            self.formed.insert(node, cluster);
+        }
+    }
+
+    /// The cluster that a founder's disk is known to belong to.
+    pub(super) fn cluster_of(&self, node: NodeId) -> Option<ClusterId> {
+        self.formed.get(&node).copied()
+    }
+
     /// The cluster and its first configuration, once every founder's disk is known; `None` also while a founder already
     /// belongs to another cluster than these disks make.
     pub(super) fn charter(&self) -> Option<(ClusterId, Configuration)> {
