@@ -136,6 +136,7 @@ impl<S: StateMachine> Node<S> {
             }
         };
         self.member = Some(Member { replica, log });
+        self.timers.replica_begun = true;
         self.enter(Phase::Forming);
         if self.phase == Phase::Stopping {
             self.inbox.push(crate::replica::Event::Stop);

@@ -210,7 +210,7 @@ impl<S: StateMachine> Node<S> {
     }
 
     /// A frame on a connection whose handshake is under way.
-    fn say(&mut self, link: LinkId, message: &PeerMessage, out: &mut Actions<S>) {
+    pub(super) fn say(&mut self, link: LinkId, message: &PeerMessage, out: &mut Actions<S>) {
         let frame = message.seal(|entries| self.packing.pack(entries));
         self.counters.frames_out += 1;
         out.push(Action::Send { link, frame });

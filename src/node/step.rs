@@ -71,13 +71,15 @@ impl<S: StateMachine> Node<S> {
         if woken && self.member.is_some() {
             self.inbox.push(replica::Event::Wake);
         }
-        if self.inbox.is_empty() || self.member.is_none() {
+        // The first step of a core is one without events.
+        let begun = mem::take(&mut self.timers.replica_begun);
+        if self.member.is_none() || (self.inbox.is_empty() && !begun) {
             self.inbox.clear();
             return false;
         }
         self.check_room();
         let mut inbox = mem::take(&mut self.inbox);
-        if self.requests.in_doubt(&inbox, &self.config.raft) {
+        if self.requests.in_doubt(&inbox, &self.config.raft, self.config.replica().max_pending) {
             for event in inbox.drain(..) {
                 if !self.refused_meanwhile(&event, out) {
                     self.step_events([event], out);

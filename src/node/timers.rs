@@ -16,6 +16,8 @@ pub(super) struct Timers {
     pub(super) replica_at: Option<Micros>,
     /// The replica is to be woken in this step.
     pub(super) replica_woken: bool,
+    /// The replica has just begun.
+    pub(super) replica_begun: bool,
     housekeeping_at: Option<Micros>,
     /// The last `WakeAt` that was asked for and has not come.
     asked: Option<Micros>,
