@@ -227,7 +227,9 @@ impl<S: StateMachine> Node<S> {
         let now = self.now.mono;
         let deadline = deadline.unwrap_or_else(|| now.saturating_add(self.config.request_timeout));
         let write = is_write(&request);
-        if let Some(refused) = self.check_request(&request) {
+        let after = write && self.requests.refusals.contain(id.connection, epoch);
+        let refused = self.check_request(&request).or(after.then_some(Refused::AfterRefusal));
+        if let Some(refused) = refused {
             return self.answer(id, epoch, write, Outcome::Refused(refused), out);
         }
         if matches!(request, Request::ReadLocal(_)) {
