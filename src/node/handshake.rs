@@ -95,7 +95,10 @@ pub(super) fn judge(known: &Known, facts: &Facts) -> Result<(), Refusal> {
     if known.cluster.is_none() && facts.cluster.is_none() && facts.founders != known.founders {
         return refuse(
             Severity::Retry,
-            format!("node {id} and node {} were started with different lists of founders (--cluster)", known.own),
+            format!(
+                "node {id} and node {} were started with different lists of founders (--cluster)",
+                known.own
+            ),
         );
     }
     rolled_back(known, facts).map_or(Ok(()), |text| refuse(Severity::Proof, text))
@@ -137,7 +140,15 @@ mod tests {
     use super::*;
 
     fn facts() -> Facts {
-        Facts { node: NodeId(3), disk: DiskId(33), cluster: Some(7), boots: 2, last: 50, founders: 1, complete: true }
+        Facts {
+            node: NodeId(3),
+            disk: DiskId(33),
+            cluster: Some(7),
+            boots: 2,
+            last: 50,
+            founders: 1,
+            complete: true,
+        }
     }
 
     fn known() -> Known {
@@ -166,9 +177,12 @@ mod tests {
 
     #[test]
     fn row_19_a_wiped_disk_is_refused_with_the_cure() {
-        let (severity, text) = refused(&known(), &Facts { disk: DiskId(34), cluster: None, last: 0, ..facts() });
+        let (severity, text) =
+            refused(&known(), &Facts { disk: DiskId(34), cluster: None, last: 0, ..facts() });
         assert_eq!(severity, Severity::Identity);
-        assert!(text.starts_with("node 3 is known with disk 00000000000000000000000000000021, this directory has disk"));
+        assert!(text.starts_with(
+            "node 3 is known with disk 00000000000000000000000000000021, this directory has disk"
+        ));
         assert!(text.contains("remove node 3 and add it again with its new disk, or restore its directory"));
     }
 

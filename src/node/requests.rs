@@ -90,7 +90,10 @@ pub(super) struct Sent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Destination {
     Here,
-    Link { link: LinkId, term: Term },
+    Link {
+        link: LinkId,
+        term: Term,
+    },
     /// There, and this node does not forward.
     Elsewhere(NodeId),
 }
@@ -169,9 +172,9 @@ impl Requests {
         limits: &raft::Config,
         max_pending: usize,
     ) -> bool {
-        let writes = events.iter().filter(|event| {
-            matches!(event, replica::Event::Request { request, .. } if is_write(request))
-        });
+        let writes = events
+            .iter()
+            .filter(|event| matches!(event, replica::Event::Request { request, .. } if is_write(request)));
         if writes.count() < 2 {
             return false;
         }

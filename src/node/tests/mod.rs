@@ -1,5 +1,6 @@
 //! Whole nodes in memory: formation, requests, restarts, refusals.
 
+mod chaos;
 mod world;
 
 use alloc::format;
@@ -124,7 +125,9 @@ fn a_follower_that_was_away_is_caught_up_by_a_snapshot() {
     // And what was installed is what a restart finds.
     world.crash(away);
     world.start(away);
-    world.run_until(20_000_000, |world| world.node(away).status().digest == world.node(leader).status().digest);
+    world.run_until(20_000_000, |world| {
+        world.node(away).status().digest == world.node(leader).status().digest
+    });
     let all = world.ask(away, Request::ReadLocal(Bytes::from_static(b"count")));
     assert_eq!(world.answer(away, all), reply("200"));
 }
