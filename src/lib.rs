@@ -1,4 +1,4 @@
-//! Quorate.
+#![doc = include_str!("../README.md")]
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -8,6 +8,8 @@ extern crate std;
 
 pub mod client;
 pub mod codec;
+#[cfg(doc)]
+pub mod docs;
 pub mod gateway;
 pub mod kv;
 pub mod node;
