@@ -2,7 +2,17 @@
 #![forbid(unsafe_code)]
 
 mod bell;
-pub mod disk;
+mod clients;
+mod clock;
 pub mod directory_lock;
+pub mod disk;
+pub mod event_loop;
 pub mod job_lane;
+mod listener;
 pub mod log_lane;
+pub mod peer;
+mod process;
+mod resolver;
+pub mod signals;
+mod slots;
+pub mod stderr;
