@@ -61,9 +61,10 @@ impl Disk {
         let done = |()| DiskReply::Done;
         match op {
             DiskOp::List => self.list().map(DiskReply::Files).map_err(|e| classify(None, &e)),
-            DiskOp::ReadAt { file, offset, len } => {
-                self.read_at(*file, *offset, *len).map(DiskReply::Bytes).map_err(|e| classify(Some(*file), &e))
-            }
+            DiskOp::ReadAt { file, offset, len } => self
+                .read_at(*file, *offset, *len)
+                .map(DiskReply::Bytes)
+                .map_err(|e| classify(Some(*file), &e)),
             DiskOp::Create { file } => self.create(*file).map(done).map_err(|e| classify(Some(*file), &e)),
             DiskOp::WriteAt { file, offset, data } => {
                 self.write_at(*file, *offset, data).map(done).map_err(|e| classify(Some(*file), &e))
@@ -362,8 +363,12 @@ mod tests {
         disk.perform(&DiskOp::Create { file: FILE }).unwrap();
         disk.perform(&write(0, &[b"old"])).unwrap();
         disk.perform(&DiskOp::Create { file: spare }).unwrap();
-        disk.perform(&DiskOp::WriteAt { file: spare, offset: 0, data: [Bytes::from_static(b"new")].into_iter().collect() })
-            .unwrap();
+        disk.perform(&DiskOp::WriteAt {
+            file: spare,
+            offset: 0,
+            data: [Bytes::from_static(b"new")].into_iter().collect(),
+        })
+        .unwrap();
         let other_lane = disk.clone();
         assert_eq!(read(&other_lane, FILE, 0, 3), bytes(b"old"));
         disk.perform(&DiskOp::Rename { from: spare, to: FILE }).unwrap();

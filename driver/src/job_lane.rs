@@ -76,12 +76,7 @@ impl<S: StateMachine> Drop for JobLane<S> {
     }
 }
 
-fn run<S: StateMachine>(
-    disk: &Disk,
-    work: &Receiver<Work<S>>,
-    report: &Sender<Box<Job<S>>>,
-    bell: &Bell,
-) {
+fn run<S: StateMachine>(disk: &Disk, work: &Receiver<Work<S>>, report: &Sender<Box<Job<S>>>, bell: &Bell) {
     for work in work {
         match work {
             Work::Job(mut job) => {

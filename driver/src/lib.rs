@@ -2,11 +2,14 @@
 #![forbid(unsafe_code)]
 
 mod bell;
+pub mod blocking_client;
+pub mod cli;
 mod clients;
 mod clock;
 pub mod directory_lock;
 pub mod disk;
 pub mod event_loop;
+pub mod fleet;
 pub mod job_lane;
 mod listener;
 pub mod log_lane;
@@ -16,3 +19,5 @@ mod resolver;
 pub mod signals;
 mod slots;
 pub mod stderr;
+#[cfg(test)]
+mod testing;

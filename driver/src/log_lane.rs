@@ -74,9 +74,8 @@ impl LogLane {
         let (report, completions) = channel();
         let times = Arc::new(SyncTimes::default());
         let writer = Writer { disk, times: Arc::clone(&times), failed: None };
-        let thread = thread::Builder::new()
-            .name("log".into())
-            .spawn(move || run(writer, &batches, &report, &bell))?;
+        let thread =
+            thread::Builder::new().name("log".into()).spawn(move || run(writer, &batches, &report, &bell))?;
         Ok(Self { submit: Some(submit), completions, thread: Some(thread), times })
     }
 

@@ -52,10 +52,6 @@ impl<T> Slots<T> {
         (*held == name).then(|| self.slab.remove(place(name)).1)
     }
 
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (u64, &mut T)> {
-        self.slab.iter_mut().map(|(_, (name, value))| (*name, value))
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
         self.slab.iter().map(|(_, (name, value))| (*name, value))
     }
