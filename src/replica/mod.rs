@@ -1,6 +1,6 @@
 //! A replicated state machine: exactly-once sessions, linearizable reads, snapshots.
 //!
-//! A [`Replica`] puts a [`StateMachine`] of the user's on top of a [`Raft`](crate::raft::Raft) core and answers requests
+//! A [`Replica`] puts a [`StateMachine`] of the user's on top of a [`Raft`] core and answers requests
 //! by the truth. It is stepped like the core: events in, actions out, and nothing in between.
 //!
 //! - A **write** is proposed, and answered when the entry of its own (index, term) is applied. When another entry is
