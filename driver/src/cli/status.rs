@@ -195,7 +195,8 @@ mod tests {
 
     #[test]
     fn an_unreachable_node_has_a_line_of_its_own() {
-        let answers = vec![("127.0.0.1:1".to_owned(), Err(io::Error::from(io::ErrorKind::ConnectionRefused)))];
+        let answers =
+            vec![("127.0.0.1:1".to_owned(), Err(io::Error::from(io::ErrorKind::ConnectionRefused)))];
         let lines = table(&answers);
         assert_eq!(lines.len(), 2);
         assert!(lines[1].contains("unreachable: connection refused"), "{lines:?}");
