@@ -90,7 +90,7 @@ fn every_bad_flag_of_the_other_commands_is_named_with_its_cure() {
         ("dev --frobnicate", &["--frobnicate", "dev --help"]),
         ("demo now", &["now", "demo --help"]),
         ("get", &["KEY", "get --help"]),
-        ("get a b", &["'b'", "get --help"]),
+        ("get a b", &["\"b\"", "get --help"]),
         ("put a", &["VALUE", "put --help"]),
         ("append a", &["VALUE", "append --help"]),
         ("del", &["KEY", "del --help"]),

@@ -60,7 +60,8 @@ impl Verb {
   --connect LIST    client addresses of one or more nodes (127.0.0.1:7101,127.0.0.1:7102,127.0.0.1:7103)
   --timeout-ms N    when to give up (10000)
 
-Exit codes: 0 done; 1 there is no such key; 2 a flag cannot be used; 3 certainly not done; 4 it is not known whether it was done.
+Exit codes: 0 done; 1 there is no such key; 2 a flag cannot be used; 3 certainly not done; 4 it is not known whether it
+was done.
 "
         )
     }
