@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use lexopt::{Arg, Parser};
+use quorate::client::ClerkError;
 use quorate::codec::resp::Value;
 
 use super::flags::Usage;
@@ -181,8 +182,8 @@ impl Demo {
 
     /// Reads every acknowledged write back, and finds out whether any ran twice.
     fn read_back(&self, written: &[Written]) -> Result<(), String> {
-        let mut client = Client::new(self.fleet.clients(), CALL);
-        let mut read = |key: String| match client.call(&["GET", &key]) {
+        let mut client = Client::new(self.fleet.clients(), CALL).map_err(|error| error.to_string())?;
+        let mut read = |key: String| match client.read(&["GET", &key]) {
             Ok(Value::Bulk(value)) => Ok(String::from_utf8_lossy(&value).into_owned()),
             Ok(other) => Err(format!("{key} was acknowledged and is lost: {other:?}")),
             Err(error) => Err(format!("{key} could not be read: {error}")),
@@ -255,20 +256,12 @@ fn write(
     acknowledged: &AtomicU64,
     stop: &AtomicBool,
 ) -> Result<Written, String> {
-    let mut clerk = Client::new(nodes, CALL);
+    let mut clerk = Client::new(nodes, CALL).map_err(|error| error.to_string())?;
     let mut n = 0;
     while !stop.load(Ordering::Relaxed) {
-        let failed = |error: &dyn Display| format!("client {client}, write {n}: {error}");
-        match clerk.call(&["SET", &key(client, n), &n.to_string()]) {
-            Ok(Value::Error(error)) => return Err(failed(&String::from_utf8_lossy(&error))),
-            Err(error) => return Err(failed(&error)),
-            Ok(_) => {}
-        }
-        match clerk.call(&["APPEND", &diary(client), &format!("{n},")]) {
-            Ok(Value::Error(error)) => return Err(failed(&String::from_utf8_lossy(&error))),
-            Err(error) => return Err(failed(&error)),
-            Ok(_) => {}
-        }
+        let failed = |error: ClerkError| format!("client {client}, write {n}: {error}");
+        clerk.write(&["SET", &key(client, n), &n.to_string()]).map_err(failed)?;
+        clerk.write(&["APPEND", &diary(client), &format!("{n},")]).map_err(failed)?;
         n += 1;
         acknowledged.fetch_add(1, Ordering::Relaxed);
     }

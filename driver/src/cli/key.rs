@@ -6,11 +6,12 @@ use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
 use lexopt::{Arg, Parser};
+use quorate::client::ClerkError;
 use quorate::codec::resp::Value;
 
 use super::flags::{self, Usage};
 use super::{Failure, NO_SUCH_KEY, NOT_DONE, NOT_KNOWN, address};
-use crate::blocking_client::{CallError, Client};
+use crate::blocking_client::Client;
 
 /// One of the commands about a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,12 +81,15 @@ pub(crate) fn run(verb: Verb, parser: Parser) -> Result<(), Failure> {
     };
     let mut command = vec![verb.redis().as_bytes().to_vec()];
     command.extend(options.words.into_iter().map(OsStringExt::into_vec));
-    let mut client = Client::new(options.connect, options.timeout);
-    let reply = client.call(&command).map_err(|error| match error {
-        CallError::NotDone(why) => Failure::Failed { code: NOT_DONE, text: format!("not done: {why}") },
-        CallError::Undetermined(why) => {
-            Failure::Failed { code: NOT_KNOWN, text: format!("it is not known whether this was done: {why}") }
-        }
+    let system = |error: std::io::Error| Failure::Failed { code: NOT_DONE, text: error.to_string() };
+    let mut client = Client::new(options.connect, options.timeout).map_err(system)?;
+    let reply = match verb {
+        Verb::Get => client.read(&command),
+        _ => client.write(&command),
+    };
+    let reply = reply.map_err(|error| Failure::Failed {
+        code: if error == ClerkError::Undetermined { NOT_KNOWN } else { NOT_DONE },
+        text: error.to_string(),
     })?;
     show(verb, reply)
 }
@@ -125,10 +129,6 @@ fn show(verb: Verb, reply: Value) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
     // A reader of our output who has gone away is told by nothing better than that.
     let _ = match (verb, &reply) {
-        (_, Value::Error(error)) => {
-            let text = String::from_utf8_lossy(error).into_owned();
-            return Err(Failure::Failed { code: NOT_DONE, text: format!("not done: {text}") });
-        }
         (Verb::Get, Value::Null) | (Verb::Del, Value::Integer(0)) => return Err(no_such_key()),
         (Verb::Get, Value::Bulk(value) | Value::Simple(value)) => {
             stdout.write_all(value).and_then(|()| stdout.write_all(b"\n"))
