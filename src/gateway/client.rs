@@ -54,7 +54,10 @@ impl About {
     pub(super) fn runs(&mut self, arguments: &[Bytes]) {
         self.last_command.clear();
         if let Some(name) = arguments.first() {
-            let shown = name.iter().take(24).map(|&b| if b.is_ascii_graphic() { b.to_ascii_lowercase() } else { b'?' });
+            let shown = name
+                .iter()
+                .take(24)
+                .map(|&b| if b.is_ascii_graphic() { b.to_ascii_lowercase() } else { b'?' });
             self.last_command.extend(shown);
         }
     }
@@ -103,7 +106,8 @@ fn line_id(line: &[u8]) -> Option<u64> {
 impl Connection {
     /// CLIENT's reply; `None` when it comes later.
     pub(super) fn client(&mut self, arguments: &[Bytes], now: Now, out: &mut Vec<Action>) -> Option<Reply> {
-        let Some((subcommand, rest)) = arguments.split_first().and_then(|(_, rest)| rest.split_first()) else {
+        let Some((subcommand, rest)) = arguments.split_first().and_then(|(_, rest)| rest.split_first())
+        else {
             return Some(of_error(&CommandError::Arity("client")));
         };
         let lower = subcommand.to_ascii_lowercase();
@@ -152,10 +156,13 @@ impl Connection {
         } else if attribute.eq_ignore_ascii_case(b"lib-ver") {
             (&mut self.about.library_version, b"lib-ver")
         } else {
-            return Reply::of(|out| write::error_bytes(out, &[b"ERR Unrecognized option '", attribute, b"'"]));
+            return Reply::of(|out| {
+                write::error_bytes(out, &[b"ERR Unrecognized option '", attribute, b"'"])
+            });
         };
         if !is_name(value) {
-            let text: [&[u8]; 3] = [b"ERR ", name, b" cannot contain spaces, newlines or special characters."];
+            let text: [&[u8]; 3] =
+                [b"ERR ", name, b" cannot contain spaces, newlines or special characters."];
             return Reply::of(|out| write::error_bytes(out, &text));
         }
         *place = value.to_vec();

@@ -92,7 +92,9 @@ fn count_keys(slot: &[u8]) -> Reply {
     match parse_integer(slot) {
         None => of_error(&CommandError::NotInteger),
         Some(n) if !(0..i64::from(slot::SLOTS)).contains(&n) => Reply::error("ERR Invalid slot"),
-        Some(_) => Reply::error("ERR keys are not counted by slot: every node has all slots, DBSIZE counts all keys"),
+        Some(_) => {
+            Reply::error("ERR keys are not counted by slot: every node has all slots, DBSIZE counts all keys")
+        }
     }
 }
 
@@ -222,7 +224,9 @@ fn cluster_info(node: &Status) -> String {
 pub(super) fn wait(node: &Status) -> Reply {
     let majority = node.members.len() / 2;
     let count = match &node.raft {
-        Some(raft) if leads(node) => raft.matched.iter().filter(|&(&id, &at)| id != node.id && at >= raft.commit).count(),
+        Some(raft) if leads(node) => {
+            raft.matched.iter().filter(|&(&id, &at)| id != node.id && at >= raft.commit).count()
+        }
         _ => 0,
     };
     Reply::of(|out| write::integer(out, i64::try_from(count.max(majority)).unwrap_or(i64::MAX)))

@@ -81,7 +81,10 @@ pub(super) fn check_limits(arguments: &[Bytes], settings: &Settings) -> Result<u
 }
 
 /// The keys among the arguments of a command of the state machine.
-pub(super) fn keys<'a>(info: &kv::CommandInfo, arguments: &'a [Bytes]) -> impl Iterator<Item = &'a Bytes> + use<'a> {
+pub(super) fn keys<'a>(
+    info: &kv::CommandInfo,
+    arguments: &'a [Bytes],
+) -> impl Iterator<Item = &'a Bytes> + use<'a> {
     let first = usize::try_from(info.first_key).unwrap_or_default();
     let last = match usize::try_from(info.last_key) {
         Ok(last) => last,

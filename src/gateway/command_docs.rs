@@ -73,14 +73,16 @@ fn list(filter: &[Bytes]) -> Reply {
     };
     match filter {
         [] => names(&|_| true),
-        [by, kind, argument] if by.eq_ignore_ascii_case(b"filterby") => match &kind.to_ascii_lowercase()[..] {
-            b"pattern" => names(&|known| glob::fits(argument, known.name().as_bytes())),
-            b"aclcat" => {
-                names(&|known| known.categories().any(|category| category.as_bytes().get(1..) == Some(&**argument)))
+        [by, kind, argument] if by.eq_ignore_ascii_case(b"filterby") => {
+            match &kind.to_ascii_lowercase()[..] {
+                b"pattern" => names(&|known| glob::fits(argument, known.name().as_bytes())),
+                b"aclcat" => names(&|known| {
+                    known.categories().any(|category| category.as_bytes().get(1..) == Some(&**argument))
+                }),
+                b"module" => names(&|_| false),
+                _ => of_error(&CommandError::Syntax),
             }
-            b"module" => names(&|_| false),
-            _ => of_error(&CommandError::Syntax),
-        },
+        }
         _ => of_error(&CommandError::Syntax),
     }
 }
@@ -94,9 +96,10 @@ fn getkeys(command: &[Bytes]) -> Reply {
     let found: Vec<_> = match known {
         Known::Data(info) => keys(info, command).collect(),
         Known::Control(control) if control.name == "once" => match command.get(4..) {
-            Some(inner) => {
-                inner.first().and_then(|name| CommandInfo::find(name)).map_or_else(Vec::new, |i| keys(i, inner).collect())
-            }
+            Some(inner) => inner
+                .first()
+                .and_then(|name| CommandInfo::find(name))
+                .map_or_else(Vec::new, |i| keys(i, inner).collect()),
             None => Vec::new(),
         },
         Known::Control(_) => Vec::new(),

@@ -210,7 +210,10 @@ impl Connection {
 
     fn on_reply(&mut self, number: u64, outcome: Outcome, context: &Context<'_>) {
         let Some(waiting) = self.queue.waiting(number) else { return };
-        if matches!(outcome, Outcome::Refused(_)) && waiting.kind == Kind::Write && self.refused_up_to.is_none() {
+        if matches!(outcome, Outcome::Refused(_))
+            && waiting.kind == Kind::Write
+            && self.refused_up_to.is_none()
+        {
             let received = self.consumed.wrapping_add(self.input.filled().len() as u64);
             self.refused_up_to = Some(received);
         }

@@ -57,19 +57,55 @@ const SERVER: &str = "server";
 
 /// All control commands, by name; SESSION and ONCE among them for COMMAND's sake, although the node answers those.
 pub(super) const CONTROLS: &[Control] = &[
-    control(("asking", 1, Some(Verb::Asking)), (CLUSTER, "3.0.0"), "Signals that a cluster client is following an -ASK redirect."),
+    control(
+        ("asking", 1, Some(Verb::Asking)),
+        (CLUSTER, "3.0.0"),
+        "Signals that a cluster client is following an -ASK redirect.",
+    ),
     control(("auth", -2, Some(Verb::Auth)), (CONNECTION, "1.0.0"), "Authenticates the connection."),
-    control(("client", -2, Some(Verb::Client)), (CONNECTION, "2.4.0"), "A container for client connection commands."),
-    control(("cluster", -2, Some(Verb::Cluster)), (CLUSTER, "3.0.0"), "A container for Redis Cluster commands."),
-    control(("command", -1, Some(Verb::Command)), (SERVER, "2.8.13"), "Returns detailed information about all commands."),
-    control(("config", -2, Some(Verb::Config)), (SERVER, "2.0.0"), "A container for server configuration commands."),
+    control(
+        ("client", -2, Some(Verb::Client)),
+        (CONNECTION, "2.4.0"),
+        "A container for client connection commands.",
+    ),
+    control(
+        ("cluster", -2, Some(Verb::Cluster)),
+        (CLUSTER, "3.0.0"),
+        "A container for Redis Cluster commands.",
+    ),
+    control(
+        ("command", -1, Some(Verb::Command)),
+        (SERVER, "2.8.13"),
+        "Returns detailed information about all commands.",
+    ),
+    control(
+        ("config", -2, Some(Verb::Config)),
+        (SERVER, "2.0.0"),
+        "A container for server configuration commands.",
+    ),
     control(("echo", 2, Some(Verb::Echo)), (CONNECTION, "1.0.0"), "Returns the given string."),
     control(("hello", -1, Some(Verb::Hello)), (CONNECTION, "6.0.0"), "Handshakes with the server."),
-    control(("info", -1, Some(Verb::Info)), (SERVER, "1.0.0"), "Returns information and statistics about the server."),
-    control(("once", -5, None), (SERVER, "0.1.0"), "Runs a command of a session exactly once, however often it is sent."),
-    control(("ping", -1, Some(Verb::Ping)), (CONNECTION, "1.0.0"), "Returns the server's liveliness response."),
+    control(
+        ("info", -1, Some(Verb::Info)),
+        (SERVER, "1.0.0"),
+        "Returns information and statistics about the server.",
+    ),
+    control(
+        ("once", -5, None),
+        (SERVER, "0.1.0"),
+        "Runs a command of a session exactly once, however often it is sent.",
+    ),
+    control(
+        ("ping", -1, Some(Verb::Ping)),
+        (CONNECTION, "1.0.0"),
+        "Returns the server's liveliness response.",
+    ),
     control(("quit", -1, Some(Verb::Quit)), (CONNECTION, "1.0.0"), "Closes the connection."),
-    control(("readonly", 1, Some(Verb::Readonly)), (CLUSTER, "3.0.0"), "Allows reads of this node's own, possibly older state."),
+    control(
+        ("readonly", 1, Some(Verb::Readonly)),
+        (CLUSTER, "3.0.0"),
+        "Allows reads of this node's own, possibly older state.",
+    ),
     control(("readwrite", 1, Some(Verb::Readwrite)), (CLUSTER, "3.0.0"), "Makes reads linearizable again."),
     control(("reset", 1, Some(Verb::Reset)), (CONNECTION, "6.2.0"), "Resets the connection."),
     control(("select", 2, Some(Verb::Select)), (CONNECTION, "1.0.0"), "Changes the selected database."),
@@ -272,7 +308,10 @@ mod tests {
         assert!(CONTROLS.windows(2).all(|w| w[0].name < w[1].name));
         for control in CONTROLS {
             assert!(crate::kv::CommandInfo::find(control.name.as_bytes()).is_none(), "{}", control.name);
-            assert_eq!(Control::find(control.name.to_uppercase().as_bytes()).is_some(), control.verb.is_some());
+            assert_eq!(
+                Control::find(control.name.to_uppercase().as_bytes()).is_some(),
+                control.verb.is_some()
+            );
         }
     }
 }

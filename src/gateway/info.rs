@@ -56,7 +56,12 @@ fn server(to: &mut String, now: Now, context: &Context<'_>) -> core::fmt::Result
     write!(to, "redis_version:{REDIS_VERSION}\r\nquorate_version:{}\r\n", env!("CARGO_PKG_VERSION"))?;
     write!(to, "redis_mode:cluster\r\narch_bits:{}\r\n", usize::BITS)?;
     write!(to, "process_id:{}\r\nrun_id:{:040x}\r\n", context.process.pid, run_id(context))?;
-    write!(to, "tcp_port:{}\r\nserver_time_usec:{}\r\n", context.process.port, now.wall.saturating_mul(1000))?;
+    write!(
+        to,
+        "tcp_port:{}\r\nserver_time_usec:{}\r\n",
+        context.process.port,
+        now.wall.saturating_mul(1000)
+    )?;
     write!(to, "uptime_in_seconds:{uptime}\r\nuptime_in_days:{}\r\n", uptime / 86_400)
 }
 
@@ -103,7 +108,8 @@ fn replication(to: &mut String, _: Now, context: &Context<'_>) -> core::fmt::Res
     let last = node.raft.as_ref().map_or(0, |raft| raft.last.index);
     let replid = node.cluster.unwrap_or_default();
     if cluster::leads(node) {
-        let replicas = || node.members.iter().filter(|&(&id, _)| id != node.id && node.connected.contains(&id));
+        let replicas =
+            || node.members.iter().filter(|&(&id, _)| id != node.id && node.connected.contains(&id));
         write!(to, "role:master\r\nconnected_slaves:{}\r\n", replicas().count())?;
         for (n, (id, addresses)) in replicas().enumerate() {
             let (host, port) = cluster::split(&addresses.client);
@@ -115,7 +121,10 @@ fn replication(to: &mut String, _: Now, context: &Context<'_>) -> core::fmt::Res
         let (host, port) = leader.map_or(("", 0), |(_, addresses)| cluster::split(&addresses.client));
         let up = leader.is_some_and(|(id, _)| node.connected.contains(&id));
         let link = if up { "up" } else { "down" };
-        write!(to, "role:slave\r\nmaster_host:{host}\r\nmaster_port:{port}\r\nmaster_link_status:{link}\r\n")?;
+        write!(
+            to,
+            "role:slave\r\nmaster_host:{host}\r\nmaster_port:{port}\r\nmaster_link_status:{link}\r\n"
+        )?;
         write!(to, "master_sync_in_progress:0\r\nslave_read_only:1\r\nconnected_slaves:0\r\n")?;
         write!(to, "slave_repl_offset:{last}\r\n")?;
     }
@@ -145,7 +154,12 @@ fn quorate(to: &mut String, _: Now, context: &Context<'_>) -> core::fmt::Result 
             Role::Candidate => "candidate",
             Role::Leader => "leader",
         };
-        write!(to, "role:{role}\r\nterm:{}\r\nleader_id:{}\r\n", raft.term, raft.leader.map_or(0, |id| id.0))?;
+        write!(
+            to,
+            "role:{role}\r\nterm:{}\r\nleader_id:{}\r\n",
+            raft.term,
+            raft.leader.map_or(0, |id| id.0)
+        )?;
         write!(to, "first_index:{}\r\nlast_index:{}\r\n", raft.first_index, raft.last.index)?;
         write!(to, "persisted_index:{}\r\ncommit_index:{}\r\n", raft.persisted, raft.commit)?;
         write!(to, "applied_index:{}\r\n", raft.applied)?;
@@ -162,5 +176,9 @@ fn quorate(to: &mut String, _: Now, context: &Context<'_>) -> core::fmt::Result 
     write!(to, "frames_malformed:{}\r\n", counters.malformed_frames)?;
     write!(to, "snapshots_saved:{}\r\n", counters.snapshots_saved)?;
     write!(to, "snapshots_installed:{}\r\n", counters.snapshots_installed)?;
-    write!(to, "requests_forwarded:{}\r\nrequests_undetermined:{}\r\n", counters.forwarded, counters.undetermined)
+    write!(
+        to,
+        "requests_forwarded:{}\r\nrequests_undetermined:{}\r\n",
+        counters.forwarded, counters.undetermined
+    )
 }

@@ -264,13 +264,7 @@ impl Connection {
     }
 
     /// Steps one event; what is to be done is added to `out`, what is to be written to [`output`](Self::output).
-    pub fn step(
-        &mut self,
-        now: Now,
-        event: Event,
-        context: &Context<'_>,
-        out: &mut alloc::vec::Vec<Action>,
-    ) {
+    pub fn step(&mut self, now: Now, event: Event, context: &Context<'_>, out: &mut alloc::vec::Vec<Action>) {
         self.on_event(now, event, context, out);
     }
 

@@ -160,7 +160,8 @@ mod tests {
         assert!(queue.pop().is_none(), "the second reply waits for the first");
         assert_eq!(queue.reply_bytes(), 11);
         queue.answer(a, reply(":1\r\n"));
-        let order: alloc::vec::Vec<_> = core::iter::from_fn(|| queue.pop()).map(|(p, r)| (p, r.len())).collect();
+        let order: alloc::vec::Vec<_> =
+            core::iter::from_fn(|| queue.pop()).map(|(p, r)| (p, r.len())).collect();
         assert_eq!(order, [(Protocol::Resp2, 4), (Protocol::Resp2, 7), (Protocol::Resp3, 4)]);
         assert!(queue.is_empty() && queue.under_way().is_empty() && queue.reply_bytes() == 0);
     }

@@ -60,7 +60,10 @@ impl Reply {
             Protocol::Resp3 => out.extend_from_slice(self.bytes()),
             Protocol::Resp2 => {
                 if downgrade(self.bytes(), out).is_err() {
-                    write::error(out, "ERR the command ran, and the state machine's reply to it is not RESP3");
+                    write::error(
+                        out,
+                        "ERR the command ran, and the state machine's reply to it is not RESP3",
+                    );
                 }
             }
         }
@@ -81,7 +84,8 @@ pub(super) fn of_outcome(outcome: Outcome, slot: u16, redirect: bool, node: &Sta
                 Reply::of(|out| write::error(out, &alloc::format!("MOVED {slot} {}", member.client)))
             }
             _ => Reply::of(|out| {
-                let text = alloc::format!("TRYAGAIN node {leader} leads and the command could not be sent on to it");
+                let text =
+                    alloc::format!("TRYAGAIN node {leader} leads and the command could not be sent on to it");
                 write::error(out, &text);
             }),
         },
@@ -106,7 +110,9 @@ fn refusal(refused: Refused) -> &'static str {
         Refused::DiskFull => {
             "MISCONF the disk has no room for the log: make room, then write again; nothing was done, and reads go on"
         }
-        Refused::AfterRefusal => "TRYAGAIN an earlier command of this pipeline was refused; this one was not done",
+        Refused::AfterRefusal => {
+            "TRYAGAIN an earlier command of this pipeline was refused; this one was not done"
+        }
         Refused::Stopping => "CLUSTERDOWN this node is stopping; nothing was done",
         Refused::TimedOut => "TRYAGAIN the read did not get its answer in time",
     }
@@ -118,7 +124,9 @@ fn session_error(error: SessionError) -> &'static str {
             "SESSIONEXPIRED no such session: it was never opened, was closed, or was idle for too long; this time the \
              command was not done"
         }
-        SessionError::Stale => "STALESEQ the client has acknowledged the reply to this number; this time the command was not done",
+        SessionError::Stale => {
+            "STALESEQ the client has acknowledged the reply to this number; this time the command was not done"
+        }
         SessionError::BeyondWindow => {
             "SESSIONWINDOW the number is too far above the acknowledged ones; the command was not done"
         }

@@ -79,9 +79,9 @@ fn once(arguments: &[Bytes], settings: &Settings) -> Result<Data, Reply> {
             let bytes = command.len();
             Ok(Data { kind: Kind::Write, request: Request::Once { session, seq, ack, command }, slot, bytes })
         }
-        kv::Call::Read(_) => {
-            Err(Reply::error("ERR a command that changes nothing may be sent again as it is: send it without ONCE"))
-        }
+        kv::Call::Read(_) => Err(Reply::error(
+            "ERR a command that changes nothing may be sent again as it is: send it without ONCE",
+        )),
     }
 }
 
