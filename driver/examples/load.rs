@@ -151,7 +151,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     loop {
         let now = Instant::now();
         let sending = sent < limit && (o.count.is_some() || now < end);
-        if !sending && (done == sent || now > end + Duration::from_secs(10)) && (o.count.is_none() || done == sent) {
+        if !sending
+            && (done == sent || now > end + Duration::from_secs(10))
+            && (o.count.is_none() || done == sent)
+        {
             break;
         }
         if sending {
