@@ -1,0 +1,13 @@
+//! The deterministic simulator: a cluster of real nodes on a network and disks that lie.
+//!
+//! One seed decides everything that happens, so that a failure is a number and one command away. The nodes run
+//! the code that production runs: [`Node`](crate::node::Node) with its recovery, its log and its replica. Only what a
+//! driver performs is simulated: [`disk`], [`network`], the clock and the clients.
+
+pub mod disk;
+pub mod network;
+pub mod queue;
+
+pub use disk::{Disk, OpKind};
+pub use network::{Care, Network, Weather};
+pub use queue::Queue;
