@@ -1,0 +1,160 @@
+//! The bytes of one connection that were read and not yet taken: filled by a socket, taken without copying.
+
+use bytes::{Bytes, BytesMut};
+
+/// A buffer between a socket and a parser.
+///
+/// What is taken shares the buffer's allocation. An allocation longer than two chunks is made only for a message that
+/// needs it, grows no faster than the bytes that arrive (so that a length field alone costs nothing), and is let go as
+/// soon as its bytes are taken.
+#[derive(Debug)]
+pub struct Input {
+    /// Initialised bytes: the first `filled` are the connection's, the rest is space.
+    buffer: BytesMut,
+    filled: usize,
+    chunk: usize,
+    /// Whether the allocation is longer than two chunks.
+    large: bool,
+}
+
+impl Input {
+    /// An empty buffer that allocates `chunk` bytes at a time; nothing yet.
+    pub fn new(chunk: usize) -> Self {
+        Self { buffer: BytesMut::new(), filled: 0, chunk: chunk.max(1), large: false }
+    }
+
+    /// Space to read into: at least `min` bytes (and never none). `needed` is how many bytes the parser wants to see in
+    /// all, if it knows: space for them is made in steps that double what has arrived.
+    pub fn space(&mut self, min: usize, needed: usize) -> &mut [u8] {
+        let step = self.filled.saturating_mul(2).max(self.chunk);
+        let whole = self.filled.saturating_add(min.max(1)).max(needed.min(step));
+        if self.buffer.len() < whole {
+            self.reserve(whole);
+            let usable = if self.large { whole } else { self.buffer.capacity().min(self.chunk).max(whole) };
+            self.buffer.resize(usable, 0);
+        }
+        self.buffer.get_mut(self.filled..).unwrap_or_default()
+    }
+
+    /// Makes the allocation long enough for `whole` bytes.
+    fn reserve(&mut self, whole: usize) {
+        if self.buffer.capacity() >= whole {
+            return;
+        }
+        let more = whole.saturating_sub(self.buffer.len());
+        let large = whole > self.chunk.saturating_mul(2);
+        if !self.large && !large && self.buffer.try_reclaim(more) {
+            return;
+        }
+        let mut fresh = BytesMut::with_capacity(whole.max(self.chunk));
+        fresh.extend_from_slice(self.filled());
+        self.large = large;
+        self.buffer = fresh;
+    }
+
+    /// The first `n` bytes of the last [`space`](Self::space) are filled; more than there was space is taken as all.
+    pub fn advance(&mut self, n: usize) {
+        self.filled = self.filled.saturating_add(n).min(self.buffer.len());
+    }
+
+    /// The bytes that wait.
+    pub fn filled(&self) -> &[u8] {
+        self.buffer.get(..self.filled).unwrap_or_default()
+    }
+
+    /// Takes the first `n` waiting bytes (all of them, if fewer wait) without copying.
+    pub fn take(&mut self, n: usize) -> Bytes {
+        let n = n.min(self.filled);
+        let taken = self.buffer.split_to(n).freeze();
+        self.filled -= n;
+        if self.large && self.filled <= self.chunk {
+            let mut fresh = BytesMut::with_capacity(if self.filled == 0 { 0 } else { self.chunk });
+            fresh.extend_from_slice(self.filled());
+            self.buffer = fresh;
+            self.large = false;
+        }
+        taken
+    }
+
+    /// Lets the allocation go if no byte waits in it.
+    pub fn release(&mut self) {
+        if self.filled == 0 {
+            self.buffer = BytesMut::new();
+            self.large = false;
+        }
+    }
+
+    /// Bytes of memory that this buffer itself holds.
+    pub fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fill(input: &mut Input, bytes: &[u8]) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let space = input.space(1, 0);
+            let n = space.len().min(rest.len());
+            space[..n].copy_from_slice(&rest[..n]);
+            input.advance(n);
+            rest = &rest[n..];
+        }
+    }
+
+    #[test]
+    fn what_was_filled_is_taken_in_order() {
+        let mut input = Input::new(8);
+        fill(&mut input, b"hello, ");
+        fill(&mut input, b"world");
+        assert_eq!(input.take(5), b"hello"[..]);
+        assert_eq!(input.filled(), b", world");
+        fill(&mut input, b"!");
+        assert_eq!(input.take(100), b", world!"[..]);
+        assert!(input.filled().is_empty());
+    }
+
+    #[test]
+    fn taking_does_not_copy_and_a_chunk_is_used_again() {
+        let mut input = Input::new(64);
+        fill(&mut input, b"abcdef");
+        let at = input.filled().as_ptr();
+        assert_eq!(input.take(3).as_ptr(), at);
+        drop(input.take(3));
+        fill(&mut input, &[b'x'; 64]);
+        assert!(input.capacity() <= 128);
+    }
+
+    #[test]
+    fn space_grows_with_what_has_arrived_and_not_with_what_was_promised() {
+        let mut input = Input::new(64);
+        assert!(input.space(1, 1 << 30).len() <= 64);
+        fill(&mut input, &[b'x'; 1000]);
+        assert!(input.space(1, 1 << 30).len() <= 1000);
+        assert!(input.capacity() <= 4000);
+    }
+
+    #[test]
+    fn a_large_allocation_is_let_go_once_its_bytes_are_taken() {
+        let mut input = Input::new(64);
+        fill(&mut input, &[b'x'; 100_000]);
+        assert!(input.capacity() >= 100_000);
+        let large = input.take(99_990);
+        assert!(input.capacity() <= 64, "{}", input.capacity());
+        assert_eq!(input.filled(), [b'x'; 10]);
+        drop(large);
+        fill(&mut input, b"y");
+        assert!(input.capacity() <= 64);
+    }
+
+    #[test]
+    fn advance_past_the_space_is_held_to_the_space() {
+        let mut input = Input::new(8);
+        let n = input.space(1, 0).len();
+        input.advance(n + 100);
+        assert_eq!(input.filled().len(), n);
+    }
+}
