@@ -43,6 +43,19 @@ pub enum Care {
     Loose,
 }
 
+/// A connection that was opened: its two ends, and when each of them hears of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opened {
+    /// The dialler's end.
+    pub dialler: LinkId,
+    /// When the dialler hears of it.
+    pub dialler_at: Micros,
+    /// The end of whom it dialled.
+    pub dialled: LinkId,
+    /// When the dialled hears of it: first, so that it may speak first.
+    pub dialled_at: Micros,
+}
+
 /// What becomes of a frame that is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
@@ -142,17 +155,20 @@ impl Network {
         weather.min_delay + self.rng.below(weather.max_delay.saturating_sub(weather.min_delay) + 1)
     }
 
-    /// Opens a connection, unless one of the directions is cut: the ends of the dialler and of the dialled.
-    pub fn open(&mut self, from: NodeId, to: NodeId) -> Option<(LinkId, LinkId)> {
+    /// Opens a connection, unless one of the directions is cut.
+    pub fn open(&mut self, now: Micros, from: NodeId, to: NodeId) -> Option<Opened> {
         if self.is_cut(from, to) || self.is_cut(to, from) {
             return None;
         }
         let (ours, theirs) = (self.last_link + 1, self.last_link + 2);
         self.last_link = theirs;
-        let end = |owner, peer, other| End { owner, peer, other, last_arrival: 0, broken: false };
+        let dialled_at = now + self.delay(from, to);
+        let dialler_at = dialled_at + self.delay(to, from);
+        // What the dialled says at once may not arrive before the dialler knows of the connection.
+        let end = |owner, peer, other| End { owner, peer, other, last_arrival: dialler_at, broken: false };
         self.ends.insert(ours, end(from, to, theirs));
         self.ends.insert(theirs, end(to, from, ours));
-        Some((ours, theirs))
+        Some(Opened { dialler: ours, dialler_at, dialled: theirs, dialled_at })
     }
 
     /// Whether this end takes part in a connection that it has not heard to be closed.
@@ -212,6 +228,11 @@ impl Network {
         })
     }
 
+    /// This end has heard that its connection is closed.
+    pub fn forget(&mut self, link: LinkId) {
+        self.ends.remove(&link);
+    }
+
     /// A sender does not learn that its direction is cut; TCP gives up after a while.
     fn send_into_cut(&mut self, now: Micros, link: LinkId, to: LinkId, care: Care) -> Delivery {
         // A loose frame may be missed without a trace. An ordered one may not: nothing may arrive after it.
@@ -260,8 +281,8 @@ mod tests {
     fn foul() -> (Network, LinkId, LinkId) {
         let mut network = Network::new(1);
         network.set_weather(Weather::FOUL);
-        let (a, b) = network.open(A, B).expect("opens");
-        (network, a, b)
+        let Opened { dialler, dialled, .. } = network.open(0, A, B).expect("opens");
+        (network, dialler, dialled)
     }
 
     #[test]
@@ -293,7 +314,7 @@ mod tests {
     #[test]
     fn a_cut_is_one_way_and_breaks_a_connection_that_must_keep_order() {
         let mut network = Network::new(1);
-        let (a, b) = network.open(A, B).expect("opens");
+        let Opened { dialler: a, dialled: b, .. } = network.open(0, A, B).expect("opens");
         network.cut(A, B);
         assert_eq!(arrivals(network.send(0, b, Care::Ordered)).len(), 1);
         assert!(matches!(network.send(0, a, Care::Ordered), Delivery::Breaks { to, .. } if to == b));
@@ -305,10 +326,22 @@ mod tests {
     fn nothing_is_opened_through_a_cut() {
         let mut network = Network::new(1);
         network.partition(&[A], [A, B, C]);
-        assert_eq!((network.open(A, B), network.open(C, A)), (None, None));
-        assert!(network.open(B, C).is_some());
+        assert_eq!((network.open(0, A, B), network.open(0, C, A)), (None, None));
+        assert!(network.open(0, B, C).is_some());
         network.heal();
-        assert!(network.open(A, B).is_some());
+        assert!(network.open(0, A, B).is_some());
+    }
+
+    #[test]
+    fn what_the_dialled_says_first_does_not_overtake_the_opening() {
+        let mut network = Network::new(1);
+        network.set_weather(Weather::FOUL);
+        for _ in 0..100 {
+            let opened = network.open(0, A, B).expect("opens");
+            assert!(opened.dialled_at < opened.dialler_at);
+            let first = arrivals(network.send(opened.dialled_at, opened.dialled, Care::Ordered))[0];
+            assert!(first >= opened.dialler_at);
+        }
     }
 
     #[test]
