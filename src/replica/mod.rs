@@ -1,79 +1,170 @@
 //! A replicated state machine: exactly-once sessions, linearizable reads, snapshots.
+//!
+//! A [`Replica`] puts a [`StateMachine`] of the user's on top of a [`Raft`](crate::raft::Raft) core and answers requests
+//! by the truth. It is stepped like the core: events in, actions out, and nothing in between.
+//!
+//! - A **write** is proposed, and answered when the entry of its own (index, term) is applied. When another entry is
+//!   applied there it was certainly not done; when its deadline passes, or a snapshot jumps over its index, it is
+//!   [undetermined](Outcome::Undetermined). A lost leadership alone says nothing: the entry may still commit.
+//! - A **command of a session** ([`Request::Once`]) runs once, however often it is sent (see `session.rs`).
+//! - A **linearizable read** waits for a round of heartbeats that began after it arrived (ReadIndex, dissertation §6.4)
+//!   and for the state to reach the index of that round. The reads that arrive in one batch share one round.
+//! - A **snapshot** holds the state, the sessions with their replies, and the log's clocks. It is a picture taken between
+//!   two commands and written elsewhere while commands go on.
+//!
+//! All requests of a batch go to the core in one step, so that they share one write to disk and one message per peer.
 
 mod action;
+mod apply;
+mod config;
+mod envelope;
 mod event;
+mod pending;
+mod policy;
+mod reply;
 mod request;
+mod session;
 mod snapshot;
 mod state_machine;
+mod step;
+#[cfg(any(test, feature = "sim"))]
+pub mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use action::{Action, Actions};
+pub use config::Config;
 pub use event::{Event, Tag};
 pub use request::{Outcome, Refused, Request, SessionError, SessionId};
 pub use snapshot::{ReplicaRestorer, ReplicaView, Restored};
 pub use state_machine::{Context, RestoreError, Restorer, StateMachine, View};
 
-use crate::raft::{self, ConfigError, Recovered};
-use crate::time::Now;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use bytes::BytesMut;
+
+use crate::raft::{self, ConfigError, Configuration, NodeId, Raft, ReadId, Recovered, SnapshotId};
+use crate::time::{Micros, Now};
+use apply::Machine;
+use pending::Pending;
+use policy::SnapshotPolicy;
+use reply::Replies;
 
 /// Most bytes of a session's nonce.
 pub const MAX_NONCE: usize = 64;
 
-/// Settings of a replica.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// The core's.
-    pub raft: raft::Config,
-    /// Take a snapshot when the log since the last one has this many packed bytes; `None` for never.
-    pub snapshot_log_bytes: Option<u64>,
-    /// ... and at least this share of the last snapshot's length, in percent.
-    pub snapshot_growth_percent: u32,
-    /// Most sessions at once.
-    pub max_sessions: usize,
-    /// Most replies kept for one session: the window of numbers above its floor.
-    pub session_window: u64,
-    /// Most bytes of replies kept for one session.
-    pub session_reply_bytes: usize,
-    /// A session that is idle for so long, in milliseconds of time with a leader, expires.
-    pub session_ttl_ms: u64,
-    /// Most requests under way.
-    pub max_pending: usize,
-}
-
 /// A core, a state machine, its sessions, and the requests that wait for them.
 #[derive(Debug)]
 pub struct Replica<S: StateMachine> {
-    _state: Option<S>,
+    config: Config,
+    raft: Raft,
+    machine: Machine<S>,
+    pending: Pending,
+    policy: SnapshotPolicy,
+    /// Loaded snapshots that the core has not decided about, beside the running state.
+    aside: BTreeMap<SnapshotId, Restored<S>>,
+    /// The leader of the current term, if known.
+    leader: Option<NodeId>,
+    /// The configuration that was last reported.
+    configuration: Configuration,
+    life: Life,
+    disk_room: bool,
+    snapshot_asked: bool,
+    /// The monotonic clock at the current step; never backwards.
+    mono: Micros,
+    /// When the core wants to be woken.
+    core_wake: Option<Micros>,
+    /// The last `WakeAt` that was asked for.
+    wake: Option<Micros>,
+    /// The round that further reads of this batch may join.
+    round: Option<ReadId>,
+    // The rest is empty between steps; kept for its space.
+    inbox: Vec<raft::Event>,
+    outbox: raft::Actions,
+    replies: Replies,
+    entries: BytesMut,
+    ended: Vec<(Tag, Outcome)>,
 }
 
-#[allow(unused_variables)]
+/// How far a replica is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Running,
+    /// Takes no requests, and steps its core.
+    Stopping,
+    /// Takes no requests, and does nothing.
+    Halted,
+}
+
 impl<S: StateMachine> Replica<S> {
     /// A replica over what its disk holds: `restored` is the state of `recovered.snapshot`, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// A setting that cannot work, or a `restored` that is not the state of `recovered.snapshot`.
     pub fn new(
         config: Config,
         recovered: Recovered,
         restored: Option<Restored<S>>,
         now: Now,
     ) -> Result<Self, ConfigError> {
-        todo!("replica helper")
-    }
-
-    /// Steps a batch of events and adds the actions to `out`.
-    pub fn step_into(&mut self, now: Now, events: impl IntoIterator<Item = Event<S>>, out: &mut Actions<S>) {
-        todo!("replica helper")
+        config.validate()?;
+        let snapshot_len = recovered.snapshot.as_ref().map_or(0, |snapshot| snapshot.len);
+        let machine = match (&recovered.snapshot, restored) {
+            (None, None) => Machine::empty(),
+            (Some(snapshot), Some(restored)) if restored.applied == snapshot.id.last => {
+                Machine::restored(restored)
+            }
+            _ => return Err(ConfigError("the restored state must be that of the recovered snapshot")),
+        };
+        let raft = Raft::new(config.raft.clone(), recovered, now)?;
+        Ok(Self {
+            policy: SnapshotPolicy::new(
+                config.snapshot_log_bytes,
+                config.snapshot_growth_percent,
+                snapshot_len,
+            ),
+            configuration: raft.configuration().clone(),
+            config,
+            raft,
+            machine,
+            pending: Pending::default(),
+            aside: BTreeMap::new(),
+            leader: None,
+            life: Life::Running,
+            disk_room: true,
+            snapshot_asked: false,
+            mono: now.mono,
+            core_wake: None,
+            wake: None,
+            round: None,
+            inbox: Vec::new(),
+            outbox: raft::Actions::new(),
+            replies: Replies::default(),
+            entries: BytesMut::new(),
+            ended: Vec::new(),
+        })
     }
 
     /// The core, for its status and configuration.
-    pub fn raft(&self) -> &raft::Raft {
-        todo!("replica helper")
+    pub fn raft(&self) -> &Raft {
+        &self.raft
     }
 
-    /// The state machine, for queries of this node's own state and for its digest.
+    /// The state machine, for queries of this node's own state and for its digest. Before the founding entry or a
+    /// snapshot is applied it is empty.
     pub fn state(&self) -> &S {
-        todo!("replica helper")
+        &self.machine.state
+    }
+
+    /// Where the last applied entry is: the context of queries of [`state`](Self::state).
+    pub fn context(&self) -> Context {
+        self.machine.context()
     }
 
     /// Live sessions and requests under way.
     pub fn load(&self) -> (usize, usize) {
-        todo!("replica helper")
+        (self.machine.sessions.len(), self.pending.len())
     }
 }

@@ -1,0 +1,267 @@
+//! The replicated machine: the user's state and the sessions, as a function of the log.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::envelope::Envelope;
+use super::session::{Admission, Sessions};
+use super::snapshot::{ReplicaView, Restored};
+use super::{Context, Outcome, StateMachine};
+use crate::raft::{Configuration, Entry, EntryKind, Fault, LogId, LogIndex, Stamp};
+
+/// What applying an entry means to a client who waits for it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// The reply was appended to the space given.
+    Written,
+    /// The reply, from memory or without bytes.
+    Outcome(Outcome),
+    /// The entry holds nothing that a client could wait for.
+    Nothing,
+}
+
+/// The state after the last applied entry.
+#[derive(Debug)]
+pub(super) struct Machine<S> {
+    pub(super) state: S,
+    pub(super) sessions: Sessions,
+    pub(super) applied: LogId,
+    pub(super) stamp: Stamp,
+}
+
+impl<S: StateMachine> Machine<S> {
+    /// The machine before the first entry. Its state is replaced when the founding entry is applied.
+    pub(super) fn empty() -> Self {
+        Self {
+            state: S::empty(0),
+            sessions: Sessions::default(),
+            applied: LogId::ZERO,
+            stamp: Stamp::default(),
+        }
+    }
+
+    /// The machine that a snapshot holds.
+    pub(super) fn restored(restored: Restored<S>) -> Self {
+        let Restored { state, sessions, applied, stamp } = restored;
+        Self { state, sessions, applied, stamp }
+    }
+
+    /// Applies the next entry and appends the reply to `out`.
+    pub(super) fn apply(&mut self, entry: &Entry, out: &mut Vec<u8>) -> Result<Effect, Fault> {
+        if entry.id.index != self.applied.index + 1 {
+            return Err(Fault::Invariant("the entries to apply have a gap"));
+        }
+        self.applied = entry.id;
+        self.stamp = entry.stamp;
+        self.sessions.expire(entry.stamp.cluster_ms);
+        match entry.kind {
+            EntryKind::NoOp => Ok(Effect::Nothing),
+            EntryKind::Configuration => {
+                if entry.id.index == FOUNDING_INDEX {
+                    self.state = S::empty(seed(&entry.data)?);
+                }
+                Ok(Effect::Nothing)
+            }
+            EntryKind::Command => Ok(match Envelope::decode(&entry.data) {
+                Some(envelope) => self.run(envelope, out),
+                None => Effect::Nothing,
+            }),
+        }
+    }
+
+    /// Answers a query from the state as it is.
+    pub(super) fn query(&self, query: &[u8], out: &mut Vec<u8>) {
+        self.state.query(self.context(), query, out);
+    }
+
+    /// A picture of all of it.
+    pub(super) fn view(&self) -> ReplicaView<S> {
+        ReplicaView::new(self.applied, self.stamp, self.sessions.picture(), self.state.view())
+    }
+
+    /// Where the last applied entry is.
+    pub(super) fn context(&self) -> Context {
+        Context { index: self.applied.index, unix_ms: self.stamp.unix_ms }
+    }
+
+    fn run(&mut self, envelope: Envelope<'_>, out: &mut Vec<u8>) -> Effect {
+        let now = self.stamp.cluster_ms;
+        match envelope {
+            Envelope::Write(command) => {
+                self.state.apply(self.context(), command, out);
+                Effect::Written
+            }
+            Envelope::Once { session, seq, ack, command } => {
+                match self.sessions.admit(session, seq, ack, now) {
+                    Admission::Run => {
+                        let start = out.len();
+                        self.state.apply(self.context(), command, out);
+                        let reply = out.get(start..).unwrap_or_default();
+                        self.sessions.keep(session, seq, ack, reply);
+                        Effect::Written
+                    }
+                    Admission::Ran(reply) => Effect::Outcome(Outcome::Reply(reply)),
+                    Admission::Refused(error) => Effect::Outcome(Outcome::Session(error)),
+                }
+            }
+            Envelope::OpenSession { max_sessions, limits, nonce } => {
+                let opened = self.sessions.open(self.applied.index, max_sessions, limits, nonce, now);
+                Effect::Outcome(opened.map_or_else(Outcome::Session, Outcome::SessionOpened))
+            }
+            Envelope::CloseSession { session } => {
+                self.sessions.close(session);
+                Effect::Outcome(Outcome::SessionClosed)
+            }
+        }
+    }
+}
+
+/// The index of the entry that forms a cluster.
+const FOUNDING_INDEX: LogIndex = 1;
+
+/// The seed of a cluster's state machines: a hash of its founders' names and disks, whose names are random.
+fn seed(founding: &Bytes) -> Result<u128, Fault> {
+    let configuration: Configuration = ciborium::from_reader(&founding[..])
+        .map_err(|_| Fault::Invariant("the founding entry is no configuration"))?;
+    let mut pairs = Vec::with_capacity(configuration.members.len() * 24);
+    for (id, member) in &configuration.members {
+        pairs.extend_from_slice(&id.0.to_le_bytes());
+        pairs.extend_from_slice(&member.disk.0.to_le_bytes());
+    }
+    Ok(xxh3_128(&pairs))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::session::Limits;
+    use super::super::testing::Tape;
+    use super::super::{SessionError, SessionId};
+    use super::*;
+    use crate::raft::{DiskId, Member, NodeId};
+    use crate::rng::Rng;
+    use alloc::collections::BTreeMap;
+    use alloc::string::String;
+    use bytes::BytesMut;
+
+    const LIMITS: Limits = Limits { window: 256, reply_bytes: 1 << 20, ttl_ms: 1000 };
+
+    struct Log {
+        machine: Machine<Tape>,
+        cluster_ms: u64,
+    }
+
+    impl Log {
+        fn new() -> Self {
+            Self { machine: Machine::empty(), cluster_ms: 0 }
+        }
+
+        fn push(&mut self, kind: EntryKind, data: Bytes) -> (Effect, Vec<u8>) {
+            let id = LogId::new(1, self.machine.applied.index + 1);
+            let stamp = Stamp { unix_ms: 7, cluster_ms: self.cluster_ms };
+            let mut out = b"before".to_vec();
+            let effect = self.machine.apply(&Entry { id, kind, stamp, data }, &mut out);
+            assert!(out.starts_with(b"before"));
+            (effect.expect("no gap"), out.split_off(6))
+        }
+
+        fn run(&mut self, envelope: Envelope<'_>) -> (Effect, Vec<u8>) {
+            self.push(EntryKind::Command, envelope.encode(&mut BytesMut::new()))
+        }
+
+        fn once(&mut self, session: SessionId, seq: u64, command: &[u8]) -> (Effect, Vec<u8>) {
+            self.run(Envelope::Once { session, seq, ack: 0, command })
+        }
+    }
+
+    fn founding(disk: u128) -> Bytes {
+        let member = |n| Member {
+            disk: DiskId(disk + n),
+            peer_address: String::from("p"),
+            client_address: String::from("c"),
+        };
+        let members: BTreeMap<_, _> = (1..=3).map(|n| (NodeId(n), member(u128::from(n)))).collect();
+        let mut out = Vec::new();
+        ciborium::into_writer(&Configuration::of_voters(members), &mut out).expect("a vector takes all");
+        out.into()
+    }
+
+    #[test]
+    fn the_founding_entry_seeds_the_state_and_no_later_configuration_does() {
+        let mut a = Log::new();
+        a.push(EntryKind::Configuration, founding(40));
+        let seed = a.machine.state.seed();
+        a.push(EntryKind::Configuration, founding(50));
+        assert_eq!(a.machine.state.seed(), seed);
+        let mut b = Log::new();
+        b.push(EntryKind::Configuration, founding(50));
+        assert_ne!(b.machine.state.seed(), seed);
+        assert_ne!(seed, 0);
+    }
+
+    #[test]
+    fn a_founding_entry_that_is_none_is_a_fault_and_no_panic() {
+        let mut machine = Machine::<Tape>::empty();
+        let entry = Entry {
+            id: LogId::new(0, 1),
+            kind: EntryKind::Configuration,
+            stamp: Stamp::default(),
+            data: Bytes::from_static(b"\xff"),
+        };
+        assert!(machine.apply(&entry, &mut Vec::new()).is_err());
+    }
+
+    #[test]
+    fn a_gap_is_a_fault() {
+        let mut machine = Machine::<Tape>::empty();
+        let id = LogId::new(1, 2);
+        let entry = Entry { id, kind: EntryKind::NoOp, stamp: Stamp::default(), data: Bytes::new() };
+        assert!(machine.apply(&entry, &mut Vec::new()).is_err());
+    }
+
+    #[test]
+    fn a_command_of_a_session_runs_once() {
+        let mut log = Log::new();
+        let open = Envelope::OpenSession { max_sessions: 5, limits: LIMITS, nonce: b"n" };
+        assert_eq!(log.run(open).0, Effect::Outcome(Outcome::SessionOpened(1)));
+        assert_eq!(log.once(1, 1, b"a"), (Effect::Written, b"1".to_vec()));
+        assert_eq!(log.run(Envelope::Write(b"b")), (Effect::Written, b"2".to_vec()));
+        let again = Effect::Outcome(Outcome::Reply(Bytes::from_static(b"1")));
+        assert_eq!(log.once(1, 1, b"a"), (again, Vec::new()));
+        assert_eq!(log.machine.state.items(), [b"a", b"b"]);
+        log.cluster_ms = 1_001;
+        let expired = Effect::Outcome(Outcome::Session(SessionError::Expired));
+        assert_eq!(log.once(1, 1, b"a").0, expired);
+        assert_eq!(log.machine.state.items(), [b"a", b"b"]);
+    }
+
+    #[test]
+    fn time_that_passes_in_entries_of_any_kind_expires_sessions() {
+        let mut log = Log::new();
+        let open = Envelope::OpenSession { max_sessions: 5, limits: LIMITS, nonce: b"" };
+        log.run(open);
+        log.cluster_ms = 1_001;
+        assert_eq!(log.push(EntryKind::NoOp, Bytes::new()), (Effect::Nothing, Vec::new()));
+        assert_eq!(log.machine.sessions.len(), 0);
+        assert_eq!(log.run(Envelope::CloseSession { session: 1 }).0, Effect::Outcome(Outcome::SessionClosed));
+    }
+
+    #[test]
+    fn malformed_entries_do_nothing_on_every_node() {
+        let mut rng = Rng::new(5);
+        let (mut a, mut b) = (Log::new(), Log::new());
+        for _ in 0..5_000 {
+            let len = rng.below(60) as usize;
+            let data: Vec<u8> = (0..len).map(|_| rng.below(8) as u8).collect();
+            let (x, y) = (Bytes::from(data.clone()), Bytes::from(data));
+            let effect = a.push(EntryKind::Command, x.clone());
+            assert_eq!(effect, b.push(EntryKind::Command, y));
+            if Envelope::decode(&x).is_none() {
+                assert_eq!(effect, (Effect::Nothing, Vec::new()));
+            }
+        }
+        assert_eq!(a.machine.state, b.machine.state);
+        assert_eq!(a.machine.sessions, b.machine.sessions);
+    }
+}

@@ -1,0 +1,340 @@
+//! The step: what each event asks of the core, and what each of the core's actions means for requests and states.
+
+use super::envelope::Envelope;
+use super::pending::{Applied, Waiter};
+use super::session::Limits;
+use super::{
+    Action, Actions, Event, Life, Outcome, Refused, Replica, ReplicaRestorer, Request, Restored,
+    StateMachine, Tag,
+};
+use crate::raft::{self, Entries, Fault, LogId, Refusal, SnapshotId, SnapshotMeta};
+use crate::replica::apply::{Effect, Machine};
+use crate::time::{Micros, Now};
+
+impl<S: StateMachine> Replica<S> {
+    /// Steps a batch of events and adds the actions to `out`.
+    pub fn step_into(&mut self, now: Now, events: impl IntoIterator<Item = Event<S>>, out: &mut Actions<S>) {
+        self.mono = self.mono.max(now.mono);
+        let mut woken = false;
+        for event in events {
+            woken |= matches!(event, Event::Wake);
+            self.take(event, out);
+        }
+        self.round = None;
+        if self.life == Life::Halted {
+            self.replies.flush(out);
+            return;
+        }
+        if woken {
+            self.inbox.push(raft::Event::Wake);
+        }
+        let fault = self.step_core(now, out);
+        if fault.is_some() {
+            self.life = Life::Halted;
+        }
+        if woken {
+            self.pending.expire(self.mono, &mut self.ended);
+        }
+        if self.life != Life::Running {
+            self.pending.stop(&mut self.ended);
+        }
+        for (tag, outcome) in self.ended.drain(..) {
+            self.replies.ended(tag, outcome);
+        }
+        self.replies.flush(out);
+        if let Some(fault) = fault {
+            out.push(Action::Halt(fault));
+            return;
+        }
+        self.take_snapshot(out);
+        if self.raft.configuration() != &self.configuration {
+            self.configuration = self.raft.configuration().clone();
+            out.push(Action::ConfigurationChanged);
+        }
+        self.ask_for_wake(woken, out);
+    }
+
+    /// Takes one event: what is the core's is put into its inbox.
+    fn take(&mut self, event: Event<S>, out: &mut Actions<S>) {
+        match event {
+            Event::Receive { from, message } => self.tell(raft::Event::Receive { from, message }),
+            Event::Persisted { id } => self.tell(raft::Event::Persisted { id }),
+            Event::Request { tag, deadline, request } => {
+                if let Err(refused) = self.admit(tag, deadline, request, out) {
+                    self.replies.ended(tag, Outcome::Refused(refused));
+                }
+            }
+            Event::SnapshotSaved { snapshot } => {
+                self.policy.saved(snapshot.len);
+                self.tell(raft::Event::Snapshotted { snapshot });
+            }
+            Event::SnapshotNotSaved => self.policy.not_saved(),
+            Event::SnapshotInstalled { snapshot, restored } => self.installed(snapshot, restored, out),
+            Event::SnapshotFailed { snapshot } => self.tell(raft::Event::SnapshotFailed { snapshot }),
+            Event::SnapshotChunkWritten { snapshot, written } => {
+                self.tell(raft::Event::SnapshotChunkWritten { snapshot, written });
+            }
+            Event::Unreachable { peer } => self.tell(raft::Event::Unreachable { peer }),
+            Event::Contact { peer } => self.tell(raft::Event::Contact { peer }),
+            Event::TakeSnapshot => self.snapshot_asked = true,
+            Event::DiskRoom(room) => self.disk_room = room,
+            Event::Stop => self.life = if self.life == Life::Halted { Life::Halted } else { Life::Stopping },
+            // The caller puts it last.
+            Event::Wake => {}
+        }
+    }
+
+    /// Hands the core an event that may move its commit index: later reads need a round of their own.
+    fn tell(&mut self, event: raft::Event) {
+        if self.life != Life::Halted {
+            self.round = None;
+            self.inbox.push(event);
+        }
+    }
+
+    /// Takes a request, or says why not.
+    fn admit(
+        &mut self,
+        tag: Tag,
+        deadline: Micros,
+        request: Request,
+        out: &mut Actions<S>,
+    ) -> Result<(), Refused> {
+        if self.life != Life::Running {
+            return Err(Refused::Stopping);
+        }
+        let waiter = Waiter { tag, deadline };
+        match request {
+            Request::ReadLocal(query) => {
+                self.answer(tag, &query, out);
+                Ok(())
+            }
+            Request::Read(query) => {
+                self.check_admission(deadline)?;
+                let round = self.round.unwrap_or_else(|| self.pending.open_round());
+                if self.round.replace(round).is_none() {
+                    self.inbox.push(raft::Event::Read { read: round });
+                }
+                self.pending.read(round, waiter, query);
+                Ok(())
+            }
+            request => self.propose(waiter, &request),
+        }
+    }
+
+    fn check_admission(&self, deadline: Micros) -> Result<(), Refused> {
+        if deadline <= self.mono {
+            return Err(Refused::TimedOut);
+        }
+        if self.pending.len() >= self.config.max_pending {
+            return Err(Refused::Busy);
+        }
+        Ok(())
+    }
+
+    fn propose(&mut self, waiter: Waiter, request: &Request) -> Result<(), Refused> {
+        self.check_admission(waiter.deadline)?;
+        let limits = Limits {
+            window: self.config.session_window,
+            reply_bytes: self.config.session_reply_bytes as u64,
+            ttl_ms: self.config.session_ttl_ms,
+        };
+        let Some(envelope) = Envelope::of(request, self.config.max_sessions as u64, limits) else {
+            return Err(Refused::Busy);
+        };
+        if !envelope.is_well_formed() || envelope.len() > self.config.raft.max_entry_bytes {
+            return Err(Refused::TooLarge);
+        }
+        if !self.disk_room {
+            let elsewhere = self.leader.filter(|&leader| leader != self.config.raft.id);
+            return Err(elsewhere.map_or(Refused::DiskFull, Refused::NotLeader));
+        }
+        let data = envelope.encode(&mut self.entries);
+        let proposal = self.pending.propose(waiter);
+        self.inbox.push(raft::Event::Propose { proposal, data });
+        Ok(())
+    }
+
+    /// A received snapshot is loaded: it is kept aside until the core has decided about it.
+    fn installed(&mut self, snapshot: SnapshotId, restored: Restored<S>, out: &mut Actions<S>) {
+        if self.life == Life::Halted {
+            out.push(Action::Discard(restored.state));
+        } else if restored.applied != snapshot.last {
+            // The file's name and its contents disagree.
+            out.push(Action::Discard(restored.state));
+            self.tell(raft::Event::SnapshotFailed { snapshot });
+        } else {
+            if let Some(older) = self.aside.insert(snapshot, restored) {
+                out.push(Action::Discard(older.state));
+            }
+            self.tell(raft::Event::SnapshotInstalled { snapshot });
+        }
+    }
+
+    /// One step of the core for the whole batch, and what it decides. After a fault only its refusals count.
+    fn step_core(&mut self, now: Now, out: &mut Actions<S>) -> Option<Fault> {
+        self.raft.step_into(now, self.inbox.drain(..), &mut self.outbox);
+        let mut outbox = core::mem::take(&mut self.outbox);
+        let mut fault = None;
+        for action in outbox.drain() {
+            let refuses =
+                matches!(action, raft::Action::ProposalRefused { .. } | raft::Action::ReadAborted { .. });
+            if (fault.is_none() || refuses)
+                && let Err(found) = self.perform(action, out)
+            {
+                fault = Some(found);
+            }
+        }
+        self.outbox = outbox;
+        // Each proposal is answered within its step; if one was not, nothing is known of it.
+        while let Some(tag) = self.pending.take_unanswered() {
+            self.replies.ended(tag, Outcome::Undetermined);
+        }
+        fault
+    }
+
+    /// Performs an action of the core, or passes it on.
+    fn perform(&mut self, action: raft::Action, out: &mut Actions<S>) -> Result<(), Fault> {
+        match action {
+            raft::Action::Persist(persist) => out.push(Action::Persist(persist)),
+            raft::Action::Send { to, message } => out.push(Action::Send { to, message }),
+            raft::Action::Apply(entries) => self.apply(&entries, out)?,
+            raft::Action::Proposed { proposal, index, term } => self.pending.appended(proposal, index, term),
+            raft::Action::ProposalRefused { proposal, reason } => {
+                if let Some(waiter) = self.pending.take_proposed(proposal) {
+                    self.replies.ended(waiter.tag, Outcome::Refused(self.refused(reason)));
+                }
+            }
+            raft::Action::ReadReady { read, index } => {
+                self.pending.round_ready(read, index);
+                self.answer_reads(out);
+            }
+            raft::Action::ReadAborted { read, reason } => {
+                while let Some(tag) = self.pending.round_aborted(read) {
+                    self.replies.ended(tag, Outcome::Refused(self.refused(reason)));
+                }
+            }
+            raft::Action::SendSnapshotChunk { to, term, snapshot, offset, len } => {
+                out.push(Action::SendSnapshotChunk { to, term, snapshot, offset, len });
+            }
+            raft::Action::WriteSnapshotChunk { snapshot, offset, data } => {
+                out.push(Action::WriteSnapshotChunk { snapshot, offset, data });
+            }
+            raft::Action::InstallSnapshot { snapshot } => {
+                out.push(Action::InstallSnapshot { snapshot, restorer: ReplicaRestorer::new() });
+            }
+            raft::Action::SwitchSnapshot { snapshot } => self.switch(&snapshot, out)?,
+            raft::Action::DropSnapshot { snapshot } => {
+                if let Some(restored) = self.aside.remove(&snapshot) {
+                    out.push(Action::Discard(restored.state));
+                }
+                out.push(Action::DropSnapshot { snapshot });
+            }
+            raft::Action::RoleChanged(change) => {
+                self.leader = change.leader;
+                out.push(Action::RoleChanged(change));
+            }
+            raft::Action::WakeAt(at) => self.core_wake = Some(at),
+            raft::Action::Halt(fault) => return Err(fault),
+        }
+        Ok(())
+    }
+
+    /// Applies committed entries and answers who waited for them.
+    fn apply(&mut self, entries: &Entries, out: &mut Actions<S>) -> Result<(), Fault> {
+        for entry in entries.iter() {
+            let start = self.replies.mark();
+            let effect = self.machine.apply(entry, self.replies.space())?;
+            self.policy.applied(entry.packed_len());
+            self.resolve(entry.id, start, effect, out);
+        }
+        self.answer_reads(out);
+        Ok(())
+    }
+
+    /// Answers who waited at the position of an applied entry. Its reply, if it wrote one, begins at `start`.
+    fn resolve(&mut self, id: LogId, start: usize, effect: Effect, out: &mut Actions<S>) {
+        let mut own = None;
+        while let Some(applied) = self.pending.applied(id.index, id.term) {
+            match applied {
+                Applied::Own(tag) => own = Some(tag),
+                Applied::Replaced(tag) => {
+                    let refused = self.refused(Refusal::NotLeader(self.leader));
+                    self.replies.ended(tag, Outcome::Refused(refused));
+                }
+                Applied::Passed(tag) => self.replies.ended(tag, Outcome::Undetermined),
+            }
+        }
+        match (own, effect) {
+            (Some(tag), Effect::Written) => self.replies.written(tag, start, out),
+            (Some(tag), Effect::Outcome(outcome)) => self.replies.ended(tag, outcome),
+            (Some(tag), Effect::Nothing) => self.replies.ended(tag, Outcome::Undetermined),
+            (None, _) => self.replies.forget(start),
+        }
+    }
+
+    /// Answers the reads whose index is applied.
+    fn answer_reads(&mut self, out: &mut Actions<S>) {
+        while let Some((tag, query)) = self.pending.answerable(self.machine.applied.index) {
+            self.answer(tag, &query, out);
+        }
+    }
+
+    fn answer(&mut self, tag: Tag, query: &[u8], out: &mut Actions<S>) {
+        let start = self.replies.mark();
+        self.machine.query(query, self.replies.space());
+        self.replies.written(tag, start, out);
+    }
+
+    /// Replaces the running state by a leader's.
+    fn switch(&mut self, snapshot: &SnapshotMeta, out: &mut Actions<S>) -> Result<(), Fault> {
+        let restored = self.aside.remove(&snapshot.id);
+        let restored = restored.ok_or(Fault::Invariant("a snapshot to switch to was never loaded"))?;
+        let old = core::mem::replace(&mut self.machine, Machine::restored(restored));
+        out.push(Action::Discard(old.state));
+        self.policy.switched(snapshot.len);
+        while let Some(tag) = self.pending.passed(snapshot.id.last.index) {
+            self.replies.ended(tag, Outcome::Undetermined);
+        }
+        self.answer_reads(out);
+        Ok(())
+    }
+
+    /// Takes a picture of the state if the policy, or the embedder, wants one.
+    fn take_snapshot(&mut self, out: &mut Actions<S>) {
+        let asked = core::mem::take(&mut self.snapshot_asked) && self.policy.could_take();
+        if !(asked || self.policy.is_due()) || self.life != Life::Running {
+            return;
+        }
+        if let Some(point) = self.raft.snapshot_point(self.machine.applied.index) {
+            self.policy.taken();
+            out.push(Action::SaveSnapshot { point, view: self.machine.view() });
+        }
+    }
+
+    /// Asks to be woken when the core or a deadline needs it, if that is another time than was asked for.
+    fn ask_for_wake(&mut self, woken: bool, out: &mut Actions<S>) {
+        let at = match (self.core_wake, self.pending.wake_at()) {
+            (Some(core), Some(own)) => Some(core.min(own)),
+            (core, own) => core.or(own),
+        };
+        if (woken || at != self.wake)
+            && let Some(at) = at
+        {
+            out.push(Action::WakeAt(at));
+        }
+        self.wake = at;
+    }
+
+    /// Why the core refused, in a client's terms.
+    fn refused(&self, reason: Refusal) -> Refused {
+        match reason {
+            // Who leads and yet refuses is no one to be sent to.
+            Refusal::NotLeader(Some(leader)) if leader != self.config.raft.id => Refused::NotLeader(leader),
+            Refusal::NotLeader(_) => Refused::NoLeader,
+            Refusal::UncommittedFull => Refused::Busy,
+            Refusal::TooLarge => Refused::TooLarge,
+            Refusal::Halted => Refused::Stopping,
+        }
+    }
+}
