@@ -1,0 +1,5 @@
+//! Replicas over real cores, in memory.
+
+mod cluster;
+mod one;
+mod three;
