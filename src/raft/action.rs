@@ -180,6 +180,8 @@ pub enum Refusal {
     UncommittedFull,
     /// The command is longer than `Config::max_entry_bytes`.
     TooLarge,
+    /// `Config::max_pending_reads` reads wait already.
+    ReadsFull,
     /// The core has halted.
     Halted,
 }

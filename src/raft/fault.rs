@@ -26,6 +26,15 @@ pub enum Fault {
         /// This leader's last index.
         last: LogIndex,
     },
+    /// The leader says that this node has on disk, and acknowledged in this term, what it has not.
+    CommitBeyondLog {
+        /// Who says it.
+        leader: NodeId,
+        /// What this node certainly has.
+        commit: LogIndex,
+        /// This node's last index.
+        last: LogIndex,
+    },
     /// The embedder broke the contract of a door.
     Contract(&'static str),
     /// An invariant of the core does not hold: a defect of this library.
@@ -43,6 +52,11 @@ impl fmt::Display for Fault {
             Self::MatchBeyondLog { peer, matched, last } => write!(
                 f,
                 "node {peer} acknowledged index {matched}, past this leader's last index {last}: \
+                 this node's disk lost synced data; remove and re-add this node"
+            ),
+            Self::CommitBeyondLog { leader, commit, last } => write!(
+                f,
+                "node {leader} has this node's acknowledgement of index {commit}, past this node's last index {last}: \
                  this node's disk lost synced data; remove and re-add this node"
             ),
             Self::Contract(what) => write!(f, "the embedder broke the contract: {what}"),

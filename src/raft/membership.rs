@@ -5,9 +5,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::NodeId;
+use super::{LogIndex, NodeId};
 
 /// The name of one disk: 128 random bits drawn when a data directory is made. A node with another disk is another
 /// voter, whatever its [`NodeId`] says.
@@ -70,5 +71,186 @@ impl Configuration {
     /// Whether a change is under way.
     pub fn is_joint(&self) -> bool {
         !self.outgoing.is_empty()
+    }
+
+    /// The form in which it lies in an [`EntryKind::Configuration`](super::EntryKind::Configuration) entry: CBOR.
+    pub fn to_cbor(&self) -> Bytes {
+        let mut out = Vec::new();
+        // A Vec takes every byte, and every field has a CBOR form: this cannot fail.
+        let written = ciborium::into_writer(self, &mut out);
+        debug_assert!(written.is_ok());
+        out.into()
+    }
+
+    /// Reads what [`to_cbor`](Self::to_cbor) wrote: all of `data`, and only a configuration that makes sense.
+    pub fn from_cbor(data: &[u8]) -> Result<Self, ConfigurationError> {
+        let mut rest = data;
+        let read: Self = ciborium::de::from_reader_with_recursion_limit(&mut rest, 16)
+            .map_err(|_| ConfigurationError::Malformed)?;
+        if !rest.is_empty() {
+            return Err(ConfigurationError::Malformed);
+        }
+        read.validate()?;
+        Ok(read)
+    }
+
+    /// Whether lists are in order and name only members, and somebody votes.
+    pub fn validate(&self) -> Result<(), ConfigurationError> {
+        for list in [&self.voters, &self.outgoing, &self.learners_next] {
+            if !list.is_sorted_by(|a, b| a < b) {
+                return Err(ConfigurationError::Unordered);
+            }
+            if let Some(&stranger) = list.iter().find(|id| !self.members.contains_key(id)) {
+                return Err(ConfigurationError::Stranger(stranger));
+            }
+        }
+        if self.voters.is_empty() {
+            return Err(ConfigurationError::NoVoters);
+        }
+        if self.members.contains_key(&NodeId(0)) {
+            return Err(ConfigurationError::Stranger(NodeId(0)));
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigurationError {
+    /// The bytes are no configuration.
+    Malformed,
+    /// A list of nodes is not ascending.
+    Unordered,
+    /// A list names somebody who is not a member (0 is never one).
+    Stranger(NodeId),
+    /// Nobody votes.
+    NoVoters,
+}
+
+impl fmt::Display for ConfigurationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed => f.write_str("the bytes are not a configuration"),
+            Self::Unordered => f.write_str("a list of nodes in a configuration is not ascending"),
+            Self::Stranger(id) => write!(f, "a configuration names node {id}, which cannot be in it"),
+            Self::NoVoters => f.write_str("a configuration without voters"),
+        }
+    }
+}
+
+impl core::error::Error for ConfigurationError {}
+
+/// The configuration as a function of log position (trap 16): each takes effect where it is appended, and goes with the
+/// entry that it came in.
+#[derive(Debug)]
+pub(super) struct Membership {
+    /// Ascending by index; the first is in force from the log's base on.
+    history: Vec<(LogIndex, Configuration)>,
+    nobody: Configuration,
+}
+
+impl Membership {
+    /// `configuration` is in force from `index` on.
+    pub(super) fn new(index: LogIndex, configuration: Configuration) -> Self {
+        Self { history: [(index, configuration)].into(), nobody: Configuration::default() }
+    }
+
+    /// The configuration in force.
+    pub(super) fn latest(&self) -> &Configuration {
+        self.history.last().map_or(&self.nobody, |(_, c)| c)
+    }
+
+    /// The configuration as of `index`; `None` if that is before the log's base.
+    pub(super) fn at(&self, index: LogIndex) -> Option<&Configuration> {
+        let later = self.history.partition_point(|(since, _)| *since <= index);
+        self.history.get(later.checked_sub(1)?).map(|(_, c)| c)
+    }
+
+    /// An entry at `index` brings `configuration`.
+    pub(super) fn push(&mut self, index: LogIndex, configuration: Configuration) {
+        self.history.push((index, configuration));
+    }
+
+    /// The log loses its entries from `from` on.
+    pub(super) fn truncate(&mut self, from: LogIndex) {
+        self.history.retain(|(since, _)| *since < from);
+    }
+
+    /// The log's base is at `index` now.
+    pub(super) fn compact(&mut self, index: LogIndex) {
+        let later = self.history.partition_point(|(since, _)| *since <= index);
+        self.history.drain(..later.saturating_sub(1));
+    }
+
+    /// The index that the last configuration came at.
+    pub(super) fn latest_index(&self) -> LogIndex {
+        self.history.last().map_or(0, |(since, _)| *since)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn voters<const N: usize>(ids: [u64; N]) -> Configuration {
+        let member = |id: u64| Member {
+            disk: DiskId(u128::MAX - u128::from(id)),
+            peer_address: "p".into(),
+            client_address: "c".into(),
+        };
+        Configuration::of_voters(ids.into_iter().map(|id| (NodeId(id), member(id))).collect())
+    }
+
+    #[test]
+    fn a_configuration_comes_back_from_its_entry() {
+        let mut joint = voters([1, 2, 3]);
+        joint.outgoing = [NodeId(1), NodeId(2)].into();
+        joint.auto_leave = true;
+        assert_eq!(Configuration::from_cbor(&joint.to_cbor()), Ok(joint));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let good = voters([1, 2]);
+        let image = good.to_cbor();
+        for cut in 0..image.len() {
+            assert_eq!(Configuration::from_cbor(&image[..cut]), Err(ConfigurationError::Malformed));
+        }
+        let mut long = image.to_vec();
+        long.push(0);
+        assert_eq!(Configuration::from_cbor(&long), Err(ConfigurationError::Malformed));
+        let with = |change: fn(&mut Configuration)| {
+            let mut c = good.clone();
+            change(&mut c);
+            Configuration::from_cbor(&c.to_cbor())
+        };
+        assert_eq!(with(|c| c.voters.reverse()), Err(ConfigurationError::Unordered));
+        assert_eq!(with(|c| c.voters.clear()), Err(ConfigurationError::NoVoters));
+        assert_eq!(with(|c| c.outgoing.push(NodeId(9))), Err(ConfigurationError::Stranger(NodeId(9))));
+    }
+
+    #[test]
+    fn trap_16_truncation_restores_the_earlier_configuration() {
+        let mut membership = Membership::new(0, Configuration::default());
+        membership.push(1, voters([1, 2, 3]));
+        membership.push(5, voters([1, 2, 4]));
+        assert_eq!(membership.at(4), Some(&voters([1, 2, 3])));
+        assert_eq!(membership.at(5), Some(&voters([1, 2, 4])));
+        membership.truncate(5);
+        assert_eq!(membership.latest(), &voters([1, 2, 3]));
+    }
+
+    #[test]
+    fn compaction_keeps_what_is_in_force_at_the_base() {
+        let mut membership = Membership::new(0, Configuration::default());
+        membership.push(1, voters([1]));
+        membership.push(5, voters([1, 2]));
+        membership.compact(4);
+        assert_eq!(membership.at(4), Some(&voters([1])));
+        assert_eq!(membership.at(0), None);
+        membership.compact(5);
+        assert_eq!(membership.at(4), None);
+        assert_eq!(membership.latest(), &voters([1, 2]));
     }
 }

@@ -40,6 +40,8 @@ pub enum Message {
         term: Term,
         /// Whether the vote was given.
         granted: bool,
+        /// The answerer's wall clock: a leader knows a majority's clocks from its first entry on.
+        wall: Millis,
     },
     /// AppendEntries (§5.3) with at least one entry, or a probe with none.
     Append {

@@ -1,12 +1,79 @@
-//! Consensus over opaque entries: Raft (Ongaro & Ousterhout, extended version; Ongaro's dissertation, 2014).
+//! Consensus over opaque entries: Raft (Ongaro & Ousterhout, *In Search of an Understandable Consensus Algorithm*,
+//! extended version; Ongaro's dissertation, 2014). Sections are cited as §n of the former and "dissertation §n" of the
+//! latter.
+//!
+//! A [`Raft`] is one member's core. It decides and performs nothing: an embedder steps it with [`Event`]s and carries out
+//! the [`Action`]s that come back. It reads no clock, draws on no randomness but its seed's, and knows neither files nor
+//! sockets, so that the same events give the same actions, to the byte.
+//!
+//! # Roles
+//!
+//! ```text
+//!                 times out                majority would            majority voted,
+//!              (is a voter, not             vote for it              own vote on disk
+//!               installing)
+//!  Follower ───────────────► PreCandidate ────────────► Candidate ─────────────────────► Leader
+//!     ▲ ▲                         │                         │                               │
+//!     │ └──── refused, or hears ──┘                         │                               │
+//!     │       a leader                                      │                               │
+//!     ├────────────── refused, or hears a leader ───────────┘                               │
+//!     └─────────── hears a later term, or nothing of a majority for an election timeout ────┘
+//! ```
+//!
+//! A member without a vote (a learner) stays a follower, but votes when it is asked: the candidate may know a newer
+//! configuration.
+//!
+//! # What an embedder does
+//!
+//! 1. It reads its disk into a [`Recovered`] and calls [`Raft::new`], then steps once, with no event: the actions are the
+//!    committed entries to apply and the first wake-up time.
+//! 2. It gathers what happened (messages, completions, proposals, reads), then reads its clocks, steps the batch with
+//!    [`Raft::step_into`], and adds [`Event::Wake`] at the end if the wake-up time has come. Timers fire on nothing else,
+//!    so that a busy loop or a stalled disk cannot let a timer overtake the heartbeat that waits in a socket.
+//! 3. It carries out the actions in their order. None has to be waited for: a [`Action::Send`] may leave while the
+//!    [`Action::Persist`] before it is still under way, because the core itself withholds what must not leave before.
+//!    [`Event::Persisted`] tells that bytes are durable; nothing else may be lost but messages, and those may.
+//!
+//! There is no other order to be kept, and nothing to be called in between.
+//!
+//! # What is where
+//!
+//! Nouns are data with tests of their own: `log`, `quorum`, `membership`, `progress` (a leader's view of a peer), `writes`
+//! (the stream to the disk), `stamp` (log time), `role`. Verbs are files of `impl Raft`: `election`, `replication` (the
+//! leader's half), `following` (the follower's), `commit`, `persist`, `reads`, `snapshot`. `step` alone matches role and
+//! event. The numbered traps in comments and tests are those of the design notes: places where implementations of Raft
+//! went wrong.
+//!
+//! # What a batch is worth
+//!
+//! The events of a batch change term, vote, log and commit index one by one; what leaves is merged at its end: one
+//! `Persist`, one append per peer (more where [`Config::max_append_bytes`] says so), one acknowledgement, one round of
+//! heartbeats for all its reads.
 
 mod action;
+mod commit;
 mod config;
+mod election;
 mod entry;
 mod event;
 mod fault;
+mod following;
+mod invariants;
+mod log;
 mod membership;
 mod message;
+mod persist;
+mod progress;
+mod quorum;
+mod reads;
+mod replication;
+mod role;
+mod snapshot;
+mod stamp;
+mod step;
+#[cfg(test)]
+mod tests;
+mod writes;
 
 pub use action::{
     Action, Actions, HardState, Persist, PersistId, ProposalId, ReadId, Refusal, Role, RoleChange,
@@ -18,11 +85,18 @@ pub use entry::{
 };
 pub use event::Event;
 pub use fault::Fault;
-pub use membership::{Configuration, DiskId, Member};
+pub use membership::{Configuration, ConfigurationError, DiskId, Member};
 pub use message::{Message, Round, SnapshotId, SnapshotMeta, SnapshotProgress};
 
-use crate::time::Now;
 use alloc::collections::BTreeMap;
+
+use log::Log;
+use membership::Membership;
+use role::{Incoming, Owed, State};
+use writes::Writes;
+
+use crate::rng::Rng;
+use crate::time::{Micros, Now};
 
 /// What a core starts from: all that its disk holds, or [`Recovered::formed`] on a first start.
 #[derive(Debug, Clone)]
@@ -40,14 +114,64 @@ pub struct Recovered {
 impl Recovered {
     /// The start of a newly formed cluster: one committed entry at index 1, term 0, that holds `configuration`. Every
     /// member has it on disk before any of them votes.
-    pub fn formed(_configuration: &Configuration) -> Self {
-        todo!("raft helper")
+    pub fn formed(configuration: &Configuration) -> Self {
+        let entry = Entry {
+            id: LogId::new(0, 1),
+            kind: EntryKind::Configuration,
+            stamp: Stamp::default(),
+            data: configuration.to_cbor(),
+        };
+        Self { vote: HardState::default(), snapshot: None, entries: [entry].into_iter().collect(), commit: 1 }
     }
 }
 
 /// One member's core. Generic over nothing: it steps, and the embedder performs.
 #[derive(Debug)]
-pub struct Raft {}
+pub struct Raft {
+    config: Config,
+    rng: Rng,
+    /// The clocks of the current step.
+    now: Now,
+
+    /// Term and vote, on disk or on their way.
+    hard: HardState,
+    /// They are not in a write yet.
+    hard_is_new: bool,
+    /// The write that they are in.
+    hard_write: PersistId,
+    log: Log,
+    membership: Membership,
+    /// The snapshot before the log.
+    snapshot: Option<SnapshotMeta>,
+    /// It is not in a write yet.
+    switch: Option<SnapshotSwitch>,
+    writes: Writes,
+    /// Packed bytes of the entries that came since the last write.
+    staged_bytes: usize,
+
+    commit: LogIndex,
+    applied: LogIndex,
+
+    state: State,
+    leader: Option<NodeId>,
+    owed: Owed,
+    incoming: Option<Incoming>,
+    /// The term in which `incoming` began.
+    incoming_term: Term,
+
+    /// This campaign's draw of the election timeout.
+    election_after: Micros,
+    /// When to campaign, if nothing is heard.
+    election_at: Micros,
+    /// Until then no other leader is elected.
+    sticky_until: Micros,
+
+    /// The last `RoleChanged`.
+    announced: RoleChange,
+    /// The last `WakeAt`, until it is used up.
+    armed: Option<Micros>,
+    halted: bool,
+}
 
 /// What a snapshot of the state at an applied index has to carry besides the state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,42 +213,206 @@ pub struct Status {
     pub matched: BTreeMap<NodeId, LogIndex>,
 }
 
-#[allow(unused_variables)]
 impl Raft {
-    /// A core over what its disk holds. It follows, knows no leader, and grants no vote for one election timeout.
+    /// A core over what its disk holds. It follows, knows no leader, and grants no vote for one election timeout (it may have
+    /// heard a leader just before it was restarted).
+    ///
+    /// Step it once, with or without events, to get its first actions. The error says which setting cannot work, or that
+    /// `recovered` is not what a core wrote.
     pub fn new(config: Config, recovered: Recovered, now: Now) -> Result<Self, ConfigError> {
-        todo!("raft helper")
+        config.validate()?;
+        let Recovered { vote, snapshot, entries, commit } = recovered;
+        let (base, stamp) =
+            snapshot.as_ref().map_or((LogId::ZERO, Stamp::default()), |s| (s.id.last, s.stamp));
+        let configuration = snapshot.as_ref().map(|s| s.configuration.clone()).unwrap_or_default();
+        let mut log = Log::new(base, stamp);
+        let mut membership = Membership::new(base.index, configuration);
+        for entry in entries.iter() {
+            let last = log.last();
+            if last.index.checked_add(1) != Some(entry.id.index) || entry.id.term < last.term {
+                return Err(ConfigError("the recovered log has a gap, or its terms fall"));
+            }
+            if entry.kind == EntryKind::Configuration {
+                let configuration = Configuration::from_cbor(&entry.data).map_err(|_| {
+                    ConfigError("the recovered log holds a configuration that cannot be read")
+                })?;
+                membership.push(entry.id.index, configuration);
+            }
+            log.push(entry.clone());
+        }
+        if log.last().term > vote.term {
+            return Err(ConfigError("the recovered log is of a later term than the recovered vote"));
+        }
+        let mut rng = Rng::stream(config.seed, config.id.0);
+        let election_after = config.election_timeout.saturating_add(rng.below(config.election_timeout));
+        Ok(Self {
+            rng,
+            now,
+            hard: vote,
+            hard_is_new: false,
+            hard_write: 0,
+            writes: Writes::new(log.last().index),
+            // A commit index on disk is a hint, and may lag the snapshot (trap 14).
+            commit: commit.clamp(base.index, log.last().index),
+            applied: base.index,
+            log,
+            membership,
+            snapshot,
+            switch: None,
+            staged_bytes: 0,
+            state: State::Follower,
+            leader: None,
+            owed: Owed::default(),
+            incoming: None,
+            incoming_term: 0,
+            election_after,
+            election_at: now.mono.saturating_add(election_after),
+            sticky_until: now.mono.saturating_add(config.election_timeout),
+            announced: RoleChange { role: Role::Follower, term: vote.term, leader: None },
+            armed: None,
+            halted: false,
+            config,
+        })
     }
 
     /// Steps one event.
     pub fn step(&mut self, now: Now, event: Event) -> Actions {
-        todo!("raft helper")
+        let mut out = Actions::new();
+        self.step_into(now, [event], &mut out);
+        out
     }
 
     /// Steps a batch of events: the same state and the same answers as one by one, with one `Persist` and one append
     /// per peer. The primitive.
     pub fn step_into(&mut self, now: Now, events: impl IntoIterator<Item = Event>, out: &mut Actions) {
-        todo!("raft helper")
+        self.now = Now { mono: self.now.mono.max(now.mono), wall: now.wall };
+        for event in events {
+            if self.halted {
+                refuse_halted(event, out);
+                continue;
+            }
+            if matches!(event, Event::Wake) {
+                // Early or not, the embedder's timer may be used up.
+                self.armed = None;
+            }
+            match self.dispatch(event, out) {
+                Ok(()) => self.announce(out),
+                Err(fault) => self.halt(fault, out),
+            }
+        }
+        if !self.halted {
+            self.settle(out);
+        }
     }
 
     /// What a snapshot of the state at `index` carries; `None` unless `index` is applied and still in the log (or is the
     /// current snapshot's).
     pub fn snapshot_point(&self, index: LogIndex) -> Option<SnapshotPoint> {
-        todo!("raft helper")
+        self.point_at(index)
     }
 
     /// The configuration in force: the last one in the log, committed or not.
     pub fn configuration(&self) -> &Configuration {
-        todo!("raft helper")
+        self.membership.latest()
     }
 
     /// The state, for people.
     pub fn status(&self) -> Status {
-        todo!("raft helper")
+        let matched = match &self.state {
+            State::Leader(lead) => lead.peers.iter().map(|(&id, peer)| (id, peer.matched)).collect(),
+            State::Follower | State::PreCandidate(_) | State::Candidate(_) => BTreeMap::new(),
+        };
+        Status {
+            id: self.config.id,
+            role: self.state.role(),
+            term: self.hard.term,
+            leader: self.leader,
+            first_index: self.log.base().index + 1,
+            last: self.log.last(),
+            commit: self.commit,
+            applied: self.applied,
+            persisted: self.writes.persisted(),
+            snapshot: self.snapshot.as_ref().map(|s| s.id),
+            log_bytes: self.log.bytes(),
+            matched,
+        }
     }
 
     /// The first broken invariant, for tests and the simulator: called after every step.
     pub fn check_invariants(&self) -> Result<(), Fault> {
-        todo!("raft helper")
+        match self.broken_invariant() {
+            Some(what) => Err(Fault::Invariant(what)),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets out what the events of a batch have led to, merged.
+    fn settle(&mut self, out: &mut Actions) {
+        self.write(out);
+        self.pay(out);
+        self.replicate(out);
+        self.settle_reads(out);
+        self.apply(out);
+        self.arm(out);
+    }
+
+    /// Reports a change of role, term or leader.
+    fn announce(&mut self, out: &mut Actions) {
+        let now = RoleChange { role: self.state.role(), term: self.hard.term, leader: self.leader };
+        if now == self.announced {
+            return;
+        }
+        if self.announced.role == Role::Leader {
+            // What it committed as leader is known to be done before it is known to lead no more.
+            self.apply(out);
+        }
+        self.announced = now;
+        out.push(Action::RoleChanged(now));
+    }
+
+    /// Asks for a wake-up when the next deadline is earlier than the one asked for. Deadlines that move away (each heartbeat
+    /// moves a follower's) are caught up with when the earlier wake-up comes.
+    fn arm(&mut self, out: &mut Actions) {
+        let deadline = match &self.state {
+            State::Leader(lead) if lead.peers.is_empty() => return,
+            State::Leader(lead) => lead.beat_at,
+            State::Follower | State::PreCandidate(_) | State::Candidate(_) => self.election_at,
+        };
+        if self.armed.is_none_or(|armed| deadline < armed) {
+            self.armed = Some(deadline);
+            out.push(Action::WakeAt(deadline));
+        }
+    }
+
+    fn send(&self, to: NodeId, message: Message, out: &mut Actions) {
+        out.push(Action::Send { to, message });
+    }
+
+    fn halt(&mut self, fault: Fault, out: &mut Actions) {
+        if let State::Leader(lead) = &mut self.state {
+            for read in lead.reads.drain() {
+                out.push(Action::ReadAborted { read, reason: Refusal::Halted });
+            }
+        }
+        self.halted = true;
+        out.push(Action::Halt(fault));
+    }
+}
+
+/// After a halt nothing is done, and whoever asks is told so.
+fn refuse_halted(event: Event, out: &mut Actions) {
+    let reason = Refusal::Halted;
+    match event {
+        Event::Propose { proposal, .. } => out.push(Action::ProposalRefused { proposal, reason }),
+        Event::Read { read } => out.push(Action::ReadAborted { read, reason }),
+        Event::Receive { .. }
+        | Event::Persisted { .. }
+        | Event::Snapshotted { .. }
+        | Event::SnapshotChunkWritten { .. }
+        | Event::SnapshotInstalled { .. }
+        | Event::SnapshotFailed { .. }
+        | Event::Unreachable { .. }
+        | Event::Contact { .. }
+        | Event::Wake => {}
     }
 }

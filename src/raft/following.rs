@@ -1,0 +1,125 @@
+//! The follower's half of replication (§5.3).
+
+use alloc::vec::Vec;
+
+use super::{
+    Actions, Configuration, Entries, EntryKind, Fault, LogId, LogIndex, Message, NodeId, Raft, Round,
+};
+
+impl Raft {
+    /// The leader's log after `previous`. Acknowledged when it is on disk; see `pay`.
+    pub(super) fn on_append(
+        &mut self,
+        from: NodeId,
+        previous: LogId,
+        entries: &Entries,
+        commit: LogIndex,
+        out: &mut Actions,
+    ) -> Result<(), Fault> {
+        if !self.hear_leader(from, out) || !self.has_room_for(entries) {
+            return Ok(());
+        }
+        let Some(configurations) = self.check_run(previous, entries) else { return Ok(()) };
+        let ours = self.log.term(previous.index);
+        if previous.index > self.log.last().index || ours.is_some_and(|term| term != previous.term) {
+            return self.reject(from, previous, out);
+        }
+        // What is before our log's base is committed, and committed entries are in every leader's log.
+        let known = |id: &LogId| self.log.term(id.index).is_some_and(|term| term != id.term);
+        if let Some(theirs) = entries.iter().map(|e| e.id).find(known) {
+            self.cut(from, theirs)?;
+        }
+        let next = self.log.last().index + 1;
+        self.staged_bytes +=
+            entries.iter().filter(|e| e.id.index >= next).map(|e| e.packed_len()).sum::<usize>();
+        self.log.extend(entries);
+        for (index, configuration) in configurations.into_iter().filter(|c| c.0 >= next) {
+            self.membership.push(index, configuration);
+        }
+        let reach = previous.index + entries.len() as u64;
+        // Not the leader's commit index alone: our log may go on past `reach` with what the leader has not (trap 10).
+        self.commit_to(commit.min(reach));
+        self.owed.agreed = self.owed.agreed.max(reach).max(self.commit);
+        self.owed.acknowledge = true;
+        Ok(())
+    }
+
+    /// The leader is alive, and `commit` is committed, which this node has acknowledged.
+    pub(super) fn on_heartbeat(
+        &mut self,
+        from: NodeId,
+        round: Round,
+        commit: LogIndex,
+        out: &mut Actions,
+    ) -> Result<(), Fault> {
+        if !self.hear_leader(from, out) {
+            return Ok(());
+        }
+        let last = self.log.last().index;
+        if commit > last {
+            return Err(Fault::CommitBeyondLog { leader: from, commit, last });
+        }
+        self.commit_to(commit);
+        self.owed.beat = self.owed.beat.max(Some(round));
+        Ok(())
+    }
+
+    /// Refuses an append whose `previous` is not in the log, and says where the logs may agree: the last position of ours
+    /// of a term not past `previous`'s, so that one answer skips a whole term.
+    fn reject(&mut self, leader: NodeId, previous: LogId, out: &mut Actions) -> Result<(), Fault> {
+        if previous.index <= self.commit {
+            return Err(self.conflict(leader, previous));
+        }
+        let before = LogId::new(previous.term, previous.index - 1);
+        // Committed entries agree with every leader.
+        let index = self.log.agreement(before).max(self.commit);
+        let hint = LogId::new(self.log.term(index).unwrap_or(0), index);
+        let reply = Message::AppendRejected { term: self.hard.term, probed: previous.index, hint };
+        self.send(leader, reply, out);
+        Ok(())
+    }
+
+    /// Removes our entries from `theirs.index` on, where the leader has another (trap 11: only there, and never what is
+    /// committed).
+    fn cut(&mut self, leader: NodeId, theirs: LogId) -> Result<(), Fault> {
+        if theirs.index <= self.commit {
+            return Err(self.conflict(leader, theirs));
+        }
+        self.log.truncate(theirs.index);
+        self.membership.truncate(theirs.index);
+        self.writes.clamp(theirs.index - 1);
+        Ok(())
+    }
+
+    fn conflict(&self, leader: NodeId, theirs: LogId) -> Fault {
+        let ours = LogId::new(self.log.term(theirs.index).unwrap_or(0), theirs.index);
+        Fault::CommittedConflict { leader, ours, theirs }
+    }
+
+    /// Whether `entries` follow `previous` as a leader's log does, in order and of no later term than the leader's; and
+    /// the configurations among them. `None` if the peer erred: then the message is not read.
+    fn check_run(&self, previous: LogId, entries: &Entries) -> Option<Vec<(LogIndex, Configuration)>> {
+        let mut configurations = Vec::new();
+        let mut last = previous;
+        let mut stamp = self.log.stamp(previous.index).unwrap_or_default();
+        for entry in entries.iter() {
+            let follows = last.index.checked_add(1) == Some(entry.id.index) && entry.id.term >= last.term;
+            let later = entry.stamp.unix_ms >= stamp.unix_ms && entry.stamp.cluster_ms >= stamp.cluster_ms;
+            if !follows || !later {
+                return None;
+            }
+            if entry.kind == EntryKind::Configuration {
+                configurations.push((entry.id.index, Configuration::from_cbor(&entry.data).ok()?));
+            }
+            (last, stamp) = (entry.id, entry.stamp);
+        }
+        (last.term <= self.hard.term && last.index < LogIndex::MAX).then_some(configurations)
+    }
+
+    /// Whether the disk keeps up: what waits for it is bounded here too, whatever window the leader believes in. An append
+    /// that is not taken is as good as lost, and comes again.
+    fn has_room_for(&self, entries: &Entries) -> bool {
+        let waiting = self.writes.bytes().saturating_add(self.staged_bytes);
+        waiting == 0 || waiting.saturating_add(entries.packed_len()) <= self.config.max_uncommitted_bytes
+    }
+}

@@ -1,0 +1,327 @@
+//! The log in memory: a run of entries after a base, and the shared runs that are handed out of it.
+
+use alloc::collections::VecDeque;
+
+use super::{Entries, Entry, LogId, LogIndex, Stamp, Term};
+
+/// Runs remembered for reuse: enough for a write, the appends beside it, and the commits of a few steps before.
+const RUNS: usize = 4;
+
+/// Entries `base.index + 1 ..= last().index`, without a gap.
+#[derive(Debug)]
+pub(super) struct Log {
+    base: LogId,
+    base_stamp: Stamp,
+    entries: VecDeque<Entry>,
+    bytes: usize,
+    runs: VecDeque<Entries>,
+    none: Entries,
+}
+
+impl Log {
+    /// A log of no entries after `base`.
+    pub(super) fn new(base: LogId, base_stamp: Stamp) -> Self {
+        Self {
+            base,
+            base_stamp,
+            entries: VecDeque::new(),
+            bytes: 0,
+            runs: VecDeque::new(),
+            none: Entries::empty(),
+        }
+    }
+
+    /// The position before the first entry.
+    pub(super) fn base(&self) -> LogId {
+        self.base
+    }
+
+    /// The position of the last entry, or the base.
+    pub(super) fn last(&self) -> LogId {
+        self.entries.back().map_or(self.base, |e| e.id)
+    }
+
+    /// The clocks at the last entry, or at the base.
+    pub(super) fn last_stamp(&self) -> Stamp {
+        self.entries.back().map_or(self.base_stamp, |e| e.stamp)
+    }
+
+    /// Packed bytes of all entries.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The entry at `index`.
+    pub(super) fn entry(&self, index: LogIndex) -> Option<&Entry> {
+        self.entries.get(self.place(index)?)
+    }
+
+    /// The term at `index`; known for the base too.
+    pub(super) fn term(&self, index: LogIndex) -> Option<Term> {
+        if index == self.base.index { Some(self.base.term) } else { self.entry(index).map(|e| e.id.term) }
+    }
+
+    /// The clocks at `index`; known for the base too.
+    pub(super) fn stamp(&self, index: LogIndex) -> Option<Stamp> {
+        if index == self.base.index { Some(self.base_stamp) } else { self.entry(index).map(|e| e.stamp) }
+    }
+
+    /// Whether the log (or its base) is at `id`.
+    pub(super) fn holds(&self, id: LogId) -> bool {
+        self.term(id.index) == Some(id.term)
+    }
+
+    /// The last index not past `id` whose term is not past `id`'s: where another log that ends in `id` may agree with this
+    /// one (§5.3). The base's index if all of ours is of later terms; `id.index` itself if it is before the base.
+    pub(super) fn agreement(&self, id: LogId) -> LogIndex {
+        // Terms never fall along the log, so that this is a search.
+        let not_later = self.entries.partition_point(|e| e.id.term <= id.term) as u64;
+        id.index.min(self.base.index + not_later)
+    }
+
+    /// Packed bytes of the entries from `from` to `to`, both included.
+    pub(super) fn bytes_between(&self, from: LogIndex, to: LogIndex) -> usize {
+        self.between(from, to).map(Entry::packed_len).sum()
+    }
+
+    /// The last index not past `to` such that the entries from `from` on fit in `max` bytes, and how many bytes they are;
+    /// `from` itself always fits.
+    pub(super) fn fitting(&self, from: LogIndex, to: LogIndex, max: usize) -> (LogIndex, usize) {
+        let mut bytes = 0usize;
+        let mut last = from;
+        for entry in self.between(from, to) {
+            let more = bytes.saturating_add(entry.packed_len());
+            if more > max && entry.id.index > from {
+                break;
+            }
+            (last, bytes) = (entry.id.index, more);
+        }
+        (last, bytes)
+    }
+
+    /// The entries from `from` to `to`, both included, as a shared run; the same run again if it was asked for lately.
+    pub(super) fn run(&mut self, from: LogIndex, to: LogIndex) -> Entries {
+        let ends = |run: &&Entries| {
+            run.first().is_some_and(|e| e.id.index == from) && run.last().is_some_and(|e| e.id.index == to)
+        };
+        if let Some(run) = self.runs.iter().rev().find(ends) {
+            return run.clone();
+        }
+        let run: Entries = self.between(from, to).cloned().collect();
+        if run.is_empty() {
+            return self.none.clone();
+        }
+        self.remember(run.clone());
+        run
+    }
+
+    /// The run of no entries.
+    pub(super) fn none(&self) -> Entries {
+        self.none.clone()
+    }
+
+    /// Adds an entry, whose index must follow the last.
+    pub(super) fn push(&mut self, entry: Entry) {
+        debug_assert_eq!(entry.id.index, self.last().index + 1);
+        self.bytes += entry.packed_len();
+        self.entries.push_back(entry);
+    }
+
+    /// Adds those of `run`, consecutive and from at most the next index on, that are past the end.
+    pub(super) fn extend(&mut self, run: &Entries) {
+        let next = self.last().index + 1;
+        for entry in run.iter().filter(|e| e.id.index >= next) {
+            self.push(entry.clone());
+        }
+        if run.first().is_some_and(|e| e.id.index == next) {
+            // Whoever is handed these entries next gets the run they came in.
+            self.remember(run.clone());
+        }
+    }
+
+    /// Removes all entries from `from` on.
+    pub(super) fn truncate(&mut self, from: LogIndex) {
+        while self.entries.back().is_some_and(|e| e.id.index >= from) {
+            if let Some(entry) = self.entries.pop_back() {
+                self.bytes -= entry.packed_len();
+            }
+        }
+        self.runs.retain(|run| run.last().is_some_and(|e| e.id.index < from));
+    }
+
+    /// Lets go of entries at or below `index`, but keeps those of the last `trailing` bytes before it.
+    pub(super) fn compact(&mut self, index: LogIndex, trailing: usize) {
+        let mut before = self.bytes_between(self.base.index + 1, index);
+        while before > trailing {
+            let Some(entry) = self.entries.pop_front() else { break };
+            before -= entry.packed_len();
+            self.bytes -= entry.packed_len();
+            self.base = entry.id;
+            self.base_stamp = entry.stamp;
+        }
+        let base = self.base.index;
+        self.runs.retain(|run| run.first().is_some_and(|e| e.id.index > base));
+    }
+
+    /// Becomes the log of no entries after `base`.
+    pub(super) fn reset(&mut self, base: LogId, base_stamp: Stamp) {
+        *self = Self::new(base, base_stamp);
+    }
+
+    /// The entries from `from` to `to`, both included, as far as they are there.
+    pub(super) fn between(&self, from: LogIndex, to: LogIndex) -> impl Iterator<Item = &Entry> {
+        let len = self.entries.len();
+        let start = self.place(from.max(self.base.index + 1)).unwrap_or(len).min(len);
+        let end = self.place(to).map_or(0, |place| place.saturating_add(1)).clamp(start, len);
+        self.entries.range(start..end)
+    }
+
+    /// What is wrong with the log itself, for `check_invariants`.
+    pub(super) fn defect(&self) -> Option<&'static str> {
+        let mut last = self.base;
+        let mut stamp = self.base_stamp;
+        for entry in &self.entries {
+            if entry.id.index != last.index + 1 {
+                return Some("the log has a gap");
+            }
+            if entry.id.term < last.term {
+                return Some("terms fall along the log");
+            }
+            if entry.stamp.unix_ms < stamp.unix_ms || entry.stamp.cluster_ms < stamp.cluster_ms {
+                return Some("log time goes backwards");
+            }
+            last = entry.id;
+            stamp = entry.stamp;
+        }
+        let stale = |run: &Entries| run.iter().any(|e| self.entry(e.id.index) != Some(e));
+        if self.runs.iter().any(stale) {
+            return Some("a remembered run is not the log's");
+        }
+        let bytes: usize = self.entries.iter().map(Entry::packed_len).sum();
+        (bytes != self.bytes).then_some("the log's bytes are miscounted")
+    }
+
+    fn place(&self, index: LogIndex) -> Option<usize> {
+        usize::try_from(index.checked_sub(self.base.index)?.checked_sub(1)?).ok()
+    }
+
+    fn remember(&mut self, run: Entries) {
+        if self.runs.len() == RUNS {
+            self.runs.pop_front();
+        }
+        self.runs.push_back(run);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::super::EntryKind;
+    use super::*;
+
+    fn entry(term: Term, index: LogIndex) -> Entry {
+        let stamp = Stamp { unix_ms: index, cluster_ms: index };
+        Entry {
+            id: LogId::new(term, index),
+            kind: EntryKind::Command,
+            stamp,
+            data: Bytes::from_static(b"12345678"),
+        }
+    }
+
+    /// Entries after 10@2 of these terms.
+    fn log(terms: &[Term]) -> Log {
+        let mut log = Log::new(LogId::new(2, 10), Stamp { unix_ms: 1, cluster_ms: 1 });
+        for (&term, index) in terms.iter().zip(11..) {
+            log.push(entry(term, index));
+        }
+        log
+    }
+
+    const BYTES: usize = super::super::PACKED_HEADER + 8;
+
+    #[test]
+    fn terms_are_known_from_the_base_to_the_end() {
+        let log = log(&[2, 3, 3]);
+        assert_eq!(
+            [9, 10, 11, 12, 13, 14].map(|i| log.term(i)),
+            [None, Some(2), Some(2), Some(3), Some(3), None]
+        );
+        assert_eq!(log.last(), LogId::new(3, 13));
+        assert_eq!(log.stamp(10), Some(Stamp { unix_ms: 1, cluster_ms: 1 }));
+        assert!(
+            log.holds(LogId::new(2, 11)) && !log.holds(LogId::new(3, 11)) && !log.holds(LogId::new(0, 0))
+        );
+    }
+
+    #[test]
+    fn agreement_skips_later_terms_and_stays_in_the_log() {
+        let log = log(&[3, 3, 5, 5]);
+        let at = |term, index| log.agreement(LogId::new(term, index));
+        assert_eq!(at(5, 14), 14);
+        assert_eq!(at(9, 99), 14);
+        assert_eq!(at(4, 14), 12);
+        assert_eq!(at(3, 11), 11);
+        assert_eq!(at(2, 14), 10);
+        assert_eq!(at(2, 4), 4);
+    }
+
+    #[test]
+    fn a_run_is_shared_until_its_entries_go() {
+        let mut log = log(&[2, 2, 2, 2]);
+        let same = |a: &Entries, b: &Entries| core::ptr::eq(&a[..], &b[..]);
+        let first = log.run(11, 12);
+        assert!(same(&first, &log.run(11, 12)));
+        let tail = log.run(12, 14);
+        log.truncate(14);
+        log.push(entry(3, 14));
+        assert!(same(&first, &log.run(11, 12)));
+        assert_eq!(log.run(12, 14).last_id(), Some(LogId::new(3, 14)));
+        assert_eq!(tail.last_id(), Some(LogId::new(2, 14)));
+        assert_eq!(log.defect(), None);
+        assert!(log.run(15, 20).is_empty() && log.run(13, 12).is_empty());
+    }
+
+    #[test]
+    fn what_arrives_as_a_run_leaves_as_the_same_run() {
+        let mut log = log(&[2]);
+        let run: Entries = [entry(2, 12), entry(3, 13)].into_iter().collect();
+        log.extend(&run);
+        assert!(core::ptr::eq(&run[..], &log.run(12, 13)[..]));
+        let overlap: Entries = [entry(3, 13), entry(3, 14)].into_iter().collect();
+        log.extend(&overlap);
+        assert_eq!(log.last(), LogId::new(3, 14));
+        assert_eq!(log.defect(), None);
+    }
+
+    #[test]
+    fn fitting_takes_at_least_one_entry() {
+        let log = log(&[2, 2, 2, 2]);
+        assert_eq!(log.fitting(11, 14, 0), (11, BYTES));
+        assert_eq!(log.fitting(11, 14, 2 * BYTES), (12, 2 * BYTES));
+        assert_eq!(log.fitting(11, 14, 3 * BYTES - 1), (12, 2 * BYTES));
+        assert_eq!(log.fitting(12, 13, 99 * BYTES), (13, 2 * BYTES));
+    }
+
+    #[test]
+    fn compaction_keeps_the_trailing_bytes_and_the_suffix() {
+        let mut log = log(&[2, 2, 3, 3]);
+        log.compact(13, BYTES);
+        assert_eq!(log.base(), LogId::new(2, 12));
+        assert_eq!(log.stamp(12), Some(Stamp { unix_ms: 12, cluster_ms: 12 }));
+        assert_eq!(log.bytes(), 2 * BYTES);
+        log.compact(13, 0);
+        assert_eq!(log.base(), LogId::new(3, 13));
+        assert_eq!(log.last(), LogId::new(3, 14));
+        assert_eq!(log.defect(), None);
+    }
+
+    #[test]
+    fn truncation_stops_at_the_base() {
+        let mut log = log(&[2, 2]);
+        log.truncate(1);
+        assert_eq!(log.last(), LogId::new(2, 10));
+        assert_eq!(log.bytes(), 0);
+    }
+}

@@ -1,0 +1,71 @@
+//! One cumulative stream of writes, and the answers that wait for it.
+//!
+//! What must not leave before the disk has answered: a granted vote, a candidate's requests, an acknowledgement of entries
+//! or of a snapshot, and any answer in a term that a crash would forget. Everything else leaves at once.
+
+use core::mem;
+
+use super::role::State;
+use super::{Action, Actions, Fault, Message, Persist, PersistId, Raft, SnapshotProgress};
+
+impl Raft {
+    /// Asks for one write of all that changed since the last one.
+    pub(super) fn write(&mut self, out: &mut Actions) {
+        let last = self.log.last().index;
+        if !self.hard_is_new && self.switch.is_none() && self.writes.handed() >= last {
+            return;
+        }
+        let entries = self.log.run(self.writes.handed() + 1, last);
+        let id = self.writes.issue(last, mem::take(&mut self.staged_bytes));
+        let vote = mem::take(&mut self.hard_is_new).then_some(self.hard);
+        if vote.is_some() {
+            self.hard_write = id;
+        }
+        let snapshot = self.switch.take();
+        out.push(Action::Persist(Persist { id, vote, snapshot, entries, commit: self.commit }));
+    }
+
+    /// Writes up to `id` are durable.
+    pub(super) fn on_persisted(&mut self, id: PersistId, out: &mut Actions) -> Result<(), Fault> {
+        if !self.writes.complete(id) {
+            return Err(Fault::Contract("a write was reported durable that was never asked for"));
+        }
+        self.count_own_vote(out);
+        self.advance_commit();
+        Ok(())
+    }
+
+    /// Whether the term and vote of now are on disk.
+    pub(super) fn is_vote_durable(&self) -> bool {
+        !self.hard_is_new && self.writes.done() >= self.hard_write
+    }
+
+    /// Sends the answers that the disk has released.
+    pub(super) fn pay(&mut self, out: &mut Actions) {
+        if !self.is_vote_durable() {
+            return;
+        }
+        let term = self.hard.term;
+        if let Some(candidate) = self.owed.vote.take() {
+            self.send(candidate, Message::VoteReply { term, granted: true, wall: self.now.wall }, out);
+        }
+        let (State::Follower, Some(leader)) = (&self.state, self.leader) else { return };
+        if let Some(round) = self.owed.beat.take() {
+            self.send(leader, Message::HeartbeatReply { term, round, wall: self.now.wall }, out);
+        }
+        let done = self.writes.done();
+        if let Some((_, snapshot)) = self.owed.installed.take_if(|(write, _)| *write <= done) {
+            let progress = SnapshotProgress::Installed(snapshot.last.index);
+            self.send(leader, Message::SnapshotReply { term, snapshot, progress }, out);
+        }
+        let persisted = self.writes.persisted();
+        let matched = self.owed.agreed.min(persisted);
+        // All that was asked about is on disk: also an answer that is no news is due.
+        let due = self.owed.acknowledge && persisted >= self.owed.agreed;
+        if due || matched > self.owed.acknowledged {
+            self.owed.acknowledged = matched;
+            self.owed.acknowledge &= !due;
+            self.send(leader, Message::AppendAccepted { term, matched }, out);
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Linearizable reads by ReadIndex (dissertation §6.4): the noun, and the verbs of the core.
+
+use alloc::collections::VecDeque;
+
+use super::role::State;
+use super::{Action, Actions, LogIndex, NodeId, Raft, ReadId, Refusal, Round, quorum};
+
+/// One read.
+#[derive(Debug, Clone, Copy)]
+struct Pending {
+    read: ReadId,
+    /// The commit index when it came; unknown before the first commit of the term (trap 21).
+    index: Option<LogIndex>,
+    /// The round that left after it came; a round that left before proves nothing for it (trap 21).
+    round: Option<Round>,
+}
+
+/// Reads that wait, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct PendingReads {
+    queue: VecDeque<Pending>,
+    /// How many, at the back, have no round yet.
+    without_round: usize,
+}
+
+impl PendingReads {
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Takes a read; `index` is the commit index, if it is known for sure.
+    pub(super) fn push(&mut self, read: ReadId, index: Option<LogIndex>) {
+        self.queue.push_back(Pending { read, index, round: None });
+        self.without_round += 1;
+    }
+
+    /// From now on the commit index is known: it is `commit`.
+    pub(super) fn open(&mut self, commit: LogIndex) {
+        for pending in self.queue.iter_mut().filter(|p| p.index.is_none()) {
+            pending.index = Some(commit);
+        }
+    }
+
+    /// Whether a read waits for a round to leave. One without an index waits for the first commit, not for a round.
+    pub(super) fn wants_round(&self) -> bool {
+        self.without_round > 0 && self.queue.back().is_some_and(|p| p.index.is_some())
+    }
+
+    /// A round leaves now, and will speak for every read that has come so far.
+    pub(super) fn depart(&mut self, round: Round) {
+        let start = self.queue.len() - self.without_round;
+        for pending in self.queue.range_mut(start..).filter(|p| p.index.is_some()) {
+            pending.round = Some(round);
+            self.without_round -= 1;
+        }
+    }
+
+    /// The next read that round `confirmed` or an earlier one spoke for.
+    pub(super) fn pop_confirmed(&mut self, confirmed: Round) -> Option<(ReadId, LogIndex)> {
+        let front = self.queue.front()?;
+        let index = front.index?;
+        if front.round? > confirmed {
+            return None;
+        }
+        let read = front.read;
+        self.queue.pop_front();
+        Some((read, index))
+    }
+
+    /// Everything that waits, to be aborted.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = ReadId> + '_ {
+        self.without_round = 0;
+        self.queue.drain(..).map(|p| p.read)
+    }
+}
+
+impl Raft {
+    /// A read at a leader.
+    pub(super) fn on_read(&mut self, read: ReadId, out: &mut Actions) {
+        let commit = self.commit;
+        let State::Leader(lead) = &mut self.state else { return };
+        if lead.reads.len() >= self.config.max_pending_reads {
+            return out.push(Action::ReadAborted { read, reason: Refusal::ReadsFull });
+        }
+        let index = (commit >= lead.first).then_some(commit);
+        lead.reads.push(read, index);
+    }
+
+    /// A read at anybody else: the embedder sends it to the leader.
+    pub(super) fn refuse_read(&self, read: ReadId, out: &mut Actions) {
+        out.push(Action::ReadAborted { read, reason: Refusal::NotLeader(self.leader) });
+    }
+
+    /// A peer has answered `round`.
+    pub(super) fn note_round(&mut self, from: NodeId, round: Round) {
+        let State::Leader(lead) = &mut self.state else { return };
+        if let Some(peer) = lead.peers.get_mut(&from) {
+            // A round that never left is not answered.
+            if round <= lead.round {
+                peer.round = peer.round.max(round);
+            }
+        }
+    }
+
+    /// Lets a round leave if a read wants one, and answers the reads that are confirmed.
+    pub(super) fn settle_reads(&mut self, out: &mut Actions) {
+        let State::Leader(lead) = &mut self.state else { return };
+        if lead.reads.wants_round() {
+            self.send_round(out);
+        }
+        self.answer_reads(out);
+    }
+
+    /// Answers the reads whose round a majority has answered.
+    pub(super) fn answer_reads(&mut self, out: &mut Actions) {
+        let me = self.config.id;
+        let State::Leader(lead) = &mut self.state else { return };
+        if lead.reads.len() == 0 {
+            return;
+        }
+        let (own, peers) = (lead.round, &lead.peers);
+        let confirmed = quorum::agreed(self.membership.latest(), |id| {
+            if id == me { own } else { peers.get(&id).map_or(0, |p| p.round) }
+        });
+        while let Some((read, index)) = lead.reads.pop_confirmed(confirmed) {
+            out.push(Action::ReadReady { read, index });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trap_21_a_round_speaks_only_for_reads_that_came_before_it() {
+        let mut reads = PendingReads::default();
+        reads.push(1, Some(5));
+        reads.depart(1);
+        reads.push(2, Some(6));
+        assert_eq!(reads.pop_confirmed(1), Some((1, 5)));
+        assert_eq!(reads.pop_confirmed(1), None);
+        assert!(reads.wants_round());
+        reads.depart(2);
+        assert_eq!(reads.pop_confirmed(1), None);
+        assert_eq!(reads.pop_confirmed(2), Some((2, 6)));
+    }
+
+    #[test]
+    fn trap_21_a_read_before_the_first_commit_gets_neither_round_nor_answer() {
+        let mut reads = PendingReads::default();
+        reads.push(1, None);
+        assert!(!reads.wants_round());
+        reads.depart(1);
+        assert_eq!(reads.pop_confirmed(9), None);
+        reads.open(7);
+        assert!(reads.wants_round());
+        reads.depart(2);
+        assert_eq!(reads.pop_confirmed(1), None);
+        assert_eq!(reads.pop_confirmed(2), Some((1, 7)));
+        assert_eq!(reads.len(), 0);
+    }
+
+    #[test]
+    fn none_is_forgotten() {
+        let mut reads = PendingReads::default();
+        reads.push(1, Some(1));
+        reads.depart(1);
+        reads.push(2, Some(1));
+        assert!(reads.drain().eq([1, 2]));
+        assert!(!reads.wants_round());
+    }
+}

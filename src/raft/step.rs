@@ -1,0 +1,125 @@
+//! The one place where role meets event: exhaustive, without a wildcard arm, and it only dispatches.
+
+use super::role::State;
+use super::{Actions, Event, Fault, LogId, Message, NodeId, Raft, SnapshotProgress, Term};
+
+impl Raft {
+    /// Takes one event.
+    pub(super) fn dispatch(&mut self, event: Event, out: &mut Actions) -> Result<(), Fault> {
+        use State::{Candidate, Follower, Leader, PreCandidate};
+        match (&self.state, event) {
+            (_, Event::Receive { from, message }) => return self.receive(from, message, out),
+            (_, Event::Persisted { id }) => return self.on_persisted(id, out),
+            (_, Event::Snapshotted { snapshot }) => return self.on_snapshotted(snapshot, out),
+            (_, Event::SnapshotChunkWritten { snapshot, written }) => {
+                self.on_chunk_written(snapshot, written, out)
+            }
+            (_, Event::SnapshotInstalled { snapshot }) => self.on_snapshot_installed(snapshot, out),
+            (_, Event::SnapshotFailed { snapshot }) => self.on_snapshot_failed(snapshot, out),
+
+            (Leader(_), Event::Propose { proposal, data }) => self.on_propose(proposal, data, out),
+            (Follower | PreCandidate(_) | Candidate(_), Event::Propose { proposal, .. }) => {
+                self.refuse_proposal(proposal, out);
+            }
+
+            (Leader(_), Event::Read { read }) => self.on_read(read, out),
+            (Follower | PreCandidate(_) | Candidate(_), Event::Read { read }) => self.refuse_read(read, out),
+
+            (Leader(_), Event::Unreachable { peer }) => self.on_unreachable(peer),
+            (Follower | PreCandidate(_) | Candidate(_), Event::Unreachable { .. }) => {}
+
+            (Follower, Event::Contact { peer }) if self.leader == Some(peer) => self.note_leader(),
+            (Follower | PreCandidate(_) | Candidate(_) | Leader(_), Event::Contact { .. }) => {}
+
+            (Leader(lead), Event::Wake) if self.now.mono >= lead.beat_at => self.on_beat(out),
+            (Follower | PreCandidate(_) | Candidate(_), Event::Wake) if self.now.mono >= self.election_at => {
+                self.on_election_timeout(out);
+            }
+            // An early wake is harmless.
+            (Follower | PreCandidate(_) | Candidate(_) | Leader(_), Event::Wake) => {}
+        }
+        Ok(())
+    }
+
+    /// Takes a message: first its term (§5.1), then what it says.
+    fn receive(&mut self, from: NodeId, message: Message, out: &mut Actions) -> Result<(), Fault> {
+        if from == self.config.id || from == NodeId(0) {
+            return Ok(());
+        }
+        let term = message.term();
+        match message {
+            // These two speak of a term that nobody is in yet.
+            Message::PreVote { last, .. } => {
+                self.on_pre_vote(from, term, last, out);
+                Ok(())
+            }
+            Message::PreVoteReply { granted: true, .. } => {
+                if self.hard.term.checked_add(1) == Some(term) {
+                    self.on_pre_vote_reply(from, true);
+                }
+                Ok(())
+            }
+            message if term < self.hard.term => {
+                self.answer_stale(from, message, out);
+                Ok(())
+            }
+            message if term > self.hard.term => {
+                // Who hears a leader lets nobody disturb it, also not its term (dissertation §4.2.3).
+                if matches!(message, Message::Vote { .. }) && self.is_sticky() {
+                    return Ok(());
+                }
+                self.become_follower(term, None, out);
+                self.receive_current(from, message, out)
+            }
+            message => self.receive_current(from, message, out),
+        }
+    }
+
+    /// A message of the current term. What a role has no use for it ignores in its first line.
+    fn receive_current(&mut self, from: NodeId, message: Message, out: &mut Actions) -> Result<(), Fault> {
+        match message {
+            Message::PreVote { .. } | Message::PreVoteReply { granted: true, .. } => {}
+            Message::PreVoteReply { granted: false, .. } => self.on_pre_vote_reply(from, false),
+            Message::Vote { last, .. } => self.on_vote(from, last, out),
+            Message::VoteReply { granted, wall, .. } => self.on_vote_reply(from, granted, wall, out),
+            Message::Append { previous, entries, commit, .. } => {
+                return self.on_append(from, previous, &entries, commit, out);
+            }
+            Message::AppendAccepted { matched, .. } => return self.on_append_accepted(from, matched),
+            Message::AppendRejected { probed, hint, .. } => self.on_append_rejected(from, probed, hint),
+            Message::Heartbeat { round, commit, .. } => return self.on_heartbeat(from, round, commit, out),
+            Message::HeartbeatReply { round, wall, .. } => self.on_heartbeat_reply(from, round, wall, out),
+            Message::SnapshotChunk { snapshot, offset, data, .. } => {
+                self.on_snapshot_chunk(from, snapshot, offset, data, out);
+            }
+            Message::SnapshotReply { snapshot, progress, .. } => {
+                return self.on_snapshot_reply(from, snapshot, progress);
+            }
+        }
+        Ok(())
+    }
+
+    /// A message of an earlier term. A leader or candidate of that term learns ours and gives way: without the answer a
+    /// node that is stuck at a higher term would refuse its leader, and be refused, for ever (trap 4).
+    fn answer_stale(&mut self, from: NodeId, message: Message, out: &mut Actions) {
+        let (term, wall): (Term, _) = (self.hard.term, self.now.wall);
+        let reply = match message {
+            Message::Vote { .. } => Message::VoteReply { term, granted: false, wall },
+            Message::Append { previous, .. } => {
+                Message::AppendRejected { term, probed: previous.index, hint: LogId::ZERO }
+            }
+            Message::Heartbeat { round, .. } => Message::HeartbeatReply { term, round, wall },
+            Message::SnapshotChunk { snapshot, .. } => {
+                Message::SnapshotReply { term, snapshot: snapshot.id, progress: SnapshotProgress::Written(0) }
+            }
+            Message::PreVote { .. }
+            | Message::PreVoteReply { .. }
+            | Message::VoteReply { .. }
+            | Message::AppendAccepted { .. }
+            | Message::AppendRejected { .. }
+            | Message::HeartbeatReply { .. }
+            | Message::SnapshotReply { .. } => return,
+        };
+        self.send(from, reply, out);
+    }
+}
