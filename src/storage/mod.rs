@@ -1,15 +1,23 @@
 //! The log, the term/vote record and snapshots as bytes and disk operations. Pure: it plans operations and judges bytes.
 
+mod block;
 mod chunk;
 mod error;
 mod formation;
 mod identity;
+mod log_reader;
 mod op;
+mod record;
 mod recovery;
+mod repair;
+mod replay;
+mod segments;
+mod snapshot_format;
 mod snapshot_load;
 mod snapshot_save;
 mod steps;
 mod upkeep;
+mod vote;
 mod writer;
 
 pub use chunk::{ReadChunk, RemoveFile, WriteChunk};
