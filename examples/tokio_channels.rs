@@ -29,7 +29,10 @@ type Inbox = UnboundedSender<Input>;
 enum Input {
     Event(Event<KvStore>),
     /// A peer has dialled: our end of the connection is `link`, the other one is `other`.
-    Accepted { link: LinkId, other: (Inbox, LinkId) },
+    Accepted {
+        link: LinkId,
+        other: (Inbox, LinkId),
+    },
     /// A client asks.
     Asked(Request, oneshot::Sender<Outcome>),
 }
@@ -49,7 +52,11 @@ struct Driver {
 
 impl Driver {
     /// The driver's whole duty: wait, gather, step, perform.
-    async fn run(mut self, mut inbox: tokio::sync::mpsc::UnboundedReceiver<Input>, mut actions: Actions<KvStore>) {
+    async fn run(
+        mut self,
+        mut inbox: tokio::sync::mpsc::UnboundedReceiver<Input>,
+        mut actions: Actions<KvStore>,
+    ) {
         let mut events = Vec::new();
         loop {
             for action in actions.drain() {
@@ -165,7 +172,9 @@ async fn command(node: &Inbox, words: &[&str]) -> Result<String, Box<dyn Error>>
         let (client, answer) = oneshot::channel();
         node.send(Input::Asked(request, client))?;
         match answer.await? {
-            Outcome::Reply(reply) => return Ok(String::from_utf8_lossy(&reply).trim_end().escape_default().to_string()),
+            Outcome::Reply(reply) => {
+                return Ok(String::from_utf8_lossy(&reply).trim_end().escape_default().to_string());
+            }
             Outcome::Refused(_) => sleep(Duration::from_millis(20)).await,
             other => return Err(format!("{other:?}").into()),
         }

@@ -175,7 +175,7 @@ fn seal_raft(message: &Message, pack: impl FnOnce(&Entries) -> Bytes) -> Frame {
         Message::PreVote { term, last } => header(kind::PRE_VOTE, &(term, last.term, last.index)),
         Message::PreVoteReply { term, granted } => header(kind::PRE_VOTE_REPLY, &(term, granted)),
         Message::Vote { term, last } => header(kind::VOTE, &(term, last.term, last.index)),
-        Message::VoteReply { term, granted } => header(kind::VOTE_REPLY, &(term, granted)),
+        Message::VoteReply { term, granted, wall } => header(kind::VOTE_REPLY, &(term, granted, wall)),
         Message::Append { term, previous, entries, commit } => {
             let packed = if entries.is_empty() { Bytes::new() } else { pack(entries) };
             let fields = (term, previous.term, previous.index, commit, packed.len());
@@ -268,7 +268,7 @@ enum Wire {
     PreVote((u64, u64, u64)),
     PreVoteReply((u64, bool)),
     Vote((u64, u64, u64)),
-    VoteReply((u64, bool)),
+    VoteReply((u64, bool, u64)),
     Append((u64, u64, u64, u64, u64)),
     AppendAccepted((u64, u64)),
     AppendRejected((u64, u64, u64, u64)),
@@ -316,7 +316,7 @@ impl Wire {
             Self::PreVote((term, t, i)) => Message::PreVote { term, last: LogId::new(t, i) },
             Self::PreVoteReply((term, granted)) => Message::PreVoteReply { term, granted },
             Self::Vote((term, t, i)) => Message::Vote { term, last: LogId::new(t, i) },
-            Self::VoteReply((term, granted)) => Message::VoteReply { term, granted },
+            Self::VoteReply((term, granted, wall)) => Message::VoteReply { term, granted, wall },
             Self::Append((term, t, i, commit, _)) => {
                 let first =
                     i.checked_add(1).ok_or(FrameError::Malformed("an index passes the number range"))?;
@@ -460,7 +460,7 @@ mod tests {
             Message::PreVote { term: 3, last },
             Message::PreVoteReply { term: 3, granted: true },
             Message::Vote { term: u64::MAX, last },
-            Message::VoteReply { term: 3, granted: false },
+            Message::VoteReply { term: 3, granted: false, wall: 4 },
             Message::Append { term: 3, previous: last, entries, commit: 9 },
             Message::Append { term: 3, previous: last, entries: Entries::empty(), commit: 9 },
             Message::AppendAccepted { term: 3, matched: 10 },

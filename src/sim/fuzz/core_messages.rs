@@ -134,7 +134,11 @@ impl Bench {
             0 => Message::PreVote { term, last: source.position(status.last.term, status.last.index)? },
             1 => Message::PreVoteReply { term, granted: source.byte()? % 2 == 0 },
             2 => Message::Vote { term, last: source.position(status.last.term, status.last.index)? },
-            3 => Message::VoteReply { term, granted: source.byte()? % 2 == 0 },
+            3 => Message::VoteReply {
+                term,
+                granted: source.byte()? % 2 == 0,
+                wall: source.near(self.now.wall)?,
+            },
             4 => {
                 let previous = source.position(status.last.term, status.last.index)?;
                 let entries = self.entries(source, previous)?;
@@ -145,11 +149,7 @@ impl Bench {
                 let probed = source.near(status.last.index)?;
                 Message::AppendRejected { term, probed, hint: source.position(status.term, probed)? }
             }
-            7 => Message::Heartbeat {
-                term,
-                round: source.near(2)?,
-                commit: source.near(status.last.index)?,
-            },
+            7 => Message::Heartbeat { term, round: source.near(2)?, commit: source.near(status.last.index)? },
             8 => Message::HeartbeatReply { term, round: source.near(2)?, wall: source.near(self.now.wall)? },
             9 => {
                 let snapshot = self.snapshot(source, status)?;
@@ -175,7 +175,11 @@ impl Bench {
         for i in 0..u64::from(source.byte()? % 5) {
             let choice = source.byte()?;
             // A term that rises now and then, and sometimes one that falls, which no honest leader sends.
-            term = if choice >= 250 { source.near(term)? } else { term.saturating_add(u64::from(choice % 8 == 0)) };
+            term = if choice >= 250 {
+                source.near(term)?
+            } else {
+                term.saturating_add(u64::from(choice % 8 == 0))
+            };
             let (kind, data) = match choice / 8 % 8 {
                 0 => (EntryKind::NoOp, Bytes::new()),
                 1 => (EntryKind::Configuration, self.configuration.clone()),
@@ -200,7 +204,9 @@ impl Bench {
     /// The embedder's own snapshot: at an applied index, as the contract asks; else the current one again.
     fn own_snapshot(&self, source: &mut Source<'_>, status: &Status) -> Option<SnapshotMeta> {
         let back = u64::from(source.byte()? % 8);
-        let point = self.raft.snapshot_point(self.applied.saturating_sub(back))
+        let point = self
+            .raft
+            .snapshot_point(self.applied.saturating_sub(back))
             .or_else(|| self.raft.snapshot_point(status.applied))?;
         let id = SnapshotId { last: point.last, checksum: 7 };
         Some(SnapshotMeta { id, len: 20, stamp: point.stamp, configuration: point.configuration })
@@ -268,9 +274,7 @@ impl Bench {
 
 fn is_answer(action: &Action, to: Option<ProposalId>) -> bool {
     match action {
-        Action::Proposed { proposal, .. } | Action::ProposalRefused { proposal, .. } => {
-            Some(*proposal) == to
-        }
+        Action::Proposed { proposal, .. } | Action::ProposalRefused { proposal, .. } => Some(*proposal) == to,
         _ => false,
     }
 }

@@ -158,11 +158,7 @@ fn commands(mut source: Source<'_>) {
 /// A log whose commands are any bytes, applied by a replica as its own: sessions and commands inside.
 fn log_entries(mut source: Source<'_>) {
     let id = NodeId(1);
-    let member = raft::Member {
-        disk: raft::DiskId(1),
-        peer_address: "p".into(),
-        client_address: "c".into(),
-    };
+    let member = raft::Member { disk: raft::DiskId(1), peer_address: "p".into(), client_address: "c".into() };
     let mut recovered = Recovered::formed(&Configuration::of_voters([(id, member)].into()));
     let mut entries = recovered.entries.to_vec();
     while let Some(data) = source.bytes(255) {
