@@ -6,8 +6,8 @@ use core::fmt;
 use crate::raft::{NodeId, SnapshotId, SnapshotMeta, Term};
 use crate::replica::{ReplicaRestorer, ReplicaView, StateMachine};
 use crate::storage::{
-    DiskJob, DiskOp, DiskResult, FileName, Formation, LoadSnapshot, ReadChunk, Recovery, RemoveFile, SaveSnapshot,
-    Upkeep, WriteChunk,
+    DiskJob, DiskOp, DiskResult, FileName, Formation, LoadSnapshot, ReadChunk, Recovery, RemoveFile,
+    SaveSnapshot, Upkeep, WriteChunk,
 };
 
 /// A job for the driver's disk thread: `while let Some(op) = job.next(last) { last = Some(perform(op)) }`, then
