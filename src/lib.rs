@@ -16,5 +16,7 @@ pub mod node;
 pub mod raft;
 pub mod replica;
 pub mod rng;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod storage;
 pub mod time;

@@ -1,5 +1,7 @@
 //! The two languages as pure parsers and writers: frames between peers, RESP with clients.
 
+pub mod forward;
 pub mod frame;
 pub mod input;
+pub mod peer;
 pub mod resp;

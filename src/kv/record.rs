@@ -28,7 +28,7 @@ const GROWING_FROM: usize = 256;
 const LARGE: usize = 4096;
 
 /// The digest covers a record in blocks of so many bytes, so that a change at the end of a long value costs two blocks.
-const DIGEST_BLOCK: usize = 4096;
+const DIGEST_BLOCK: usize = 1024;
 
 /// A key and what belongs to it. A clone shares the bytes.
 #[derive(Clone)]
@@ -149,13 +149,15 @@ impl Record {
     /// The digest of a record is the wrapping sum of its blocks' hashes, each keyed by `seed`, the key's own hash and
     /// the block's number.
     pub(super) fn digest(&self, seed: u64, key_hash: u64, from: usize) -> u128 {
-        let first = from / DIGEST_BLOCK;
-        let part = |(number, block): (usize, &[u8])| {
+        let bytes = self.bytes();
+        let (head, _) = bytes.split_at(bytes.len().min(DIGEST_BLOCK));
+        let first = (from / DIGEST_BLOCK).max(1);
+        let part = |number: usize, block: &[u8]| {
             let key = seed ^ key_hash.wrapping_add((number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
             xxh3_128_with_seed(block, key)
         };
-        let blocks = self.bytes().chunks(DIGEST_BLOCK).enumerate();
-        blocks.filter(|&(number, _)| number == 0 || number >= first).map(part).fold(0, u128::wrapping_add)
+        let rest = bytes.get(first * DIGEST_BLOCK..).unwrap_or_default().chunks(DIGEST_BLOCK);
+        rest.zip(first..).fold(part(0, head), |sum, (block, number)| sum.wrapping_add(part(number, block)))
     }
 
     /// The bytes, if nobody shares them.

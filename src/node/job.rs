@@ -1,23 +1,105 @@
 //! The disk jobs of a node, behind one type, so that a driver runs them all alike.
 
-use crate::replica::StateMachine;
-use crate::storage::{DiskJob, DiskOp, DiskResult};
+use alloc::boxed::Box;
+use core::fmt;
+
+use crate::raft::{NodeId, SnapshotId, SnapshotMeta, Term};
+use crate::replica::{ReplicaRestorer, ReplicaView, StateMachine};
+use crate::storage::{
+    DiskJob, DiskOp, DiskResult, FileName, Formation, LoadSnapshot, ReadChunk, Recovery, RemoveFile,
+    SaveSnapshot, Upkeep, WriteChunk,
+};
 
 /// A job for the driver's disk thread: `while let Some(op) = job.next(last) { last = Some(perform(op)) }`, then
-/// `Event::JobDone(job)`.
-#[derive(Debug)]
+/// `Event::JobDone(job)`. A job may be cut at any operation by the end of the process.
 pub struct Job<S: StateMachine> {
-    _kind: core::marker::PhantomData<fn() -> S>,
+    pub(super) work: Box<Work<S>>,
 }
 
-impl<S: StateMachine> DiskJob for Job<S> {
-    fn next(&mut self, _last: Option<DiskResult>) -> Option<DiskOp> {
-        todo!("node helper")
+/// What a job is for. What has to be known when it is done travels with it.
+pub(super) enum Work<S: StateMachine> {
+    /// Reads the data directory.
+    Recover(Recovery),
+    /// Makes an unformed directory a member's.
+    Form(Formation),
+    /// Loads the state of the snapshot that recovery found.
+    Load(LoadSnapshot<ReplicaRestorer<S>>),
+    /// Loads a snapshot that a leader sent.
+    Install { snapshot: SnapshotId, load: LoadSnapshot<ReplicaRestorer<S>> },
+    /// Saves a picture of the state.
+    Save(SaveSnapshot<ReplicaView<S>>),
+    /// Reads a piece of a snapshot for a follower.
+    ReadChunk { to: NodeId, term: Term, snapshot: SnapshotMeta, offset: u64, read: ReadChunk },
+    /// Writes a piece of a snapshot from a leader.
+    WriteChunk { snapshot: SnapshotId, write: WriteChunk },
+    /// Removes a file that is not needed any more.
+    Remove { file: FileName, remove: RemoveFile },
+    /// Makes spares, removes what no recovery needs.
+    Upkeep(Upkeep),
+}
+
+impl<S: StateMachine> Job<S> {
+    pub(super) fn new(work: Work<S>) -> Self {
+        Self { work: Box::new(work) }
+    }
+
+    /// What the job is for, for logs and tests.
+    pub fn name(&self) -> &'static str {
+        match &*self.work {
+            Work::Recover(_) => "recovery",
+            Work::Form(_) => "formation",
+            Work::Load(_) => "load snapshot",
+            Work::Install { .. } => "install snapshot",
+            Work::Save(_) => "save snapshot",
+            Work::ReadChunk { .. } => "read chunk",
+            Work::WriteChunk { .. } => "write chunk",
+            Work::Remove { .. } => "remove file",
+            Work::Upkeep(_) => "upkeep",
+        }
     }
 }
 
-/// Something large that nobody needs any more.
-#[derive(Debug)]
+impl<S: StateMachine> fmt::Debug for Job<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Job").field(&self.name()).finish()
+    }
+}
+
+impl<S: StateMachine> DiskJob for Job<S> {
+    fn next(&mut self, last: Option<DiskResult>) -> Option<DiskOp> {
+        match &mut *self.work {
+            Work::Recover(job) => job.next(last),
+            Work::Form(job) => job.next(last),
+            Work::Load(job) | Work::Install { load: job, .. } => job.next(last),
+            Work::Save(job) => job.next(last),
+            Work::ReadChunk { read, .. } => read.next(last),
+            Work::WriteChunk { write, .. } => write.next(last),
+            Work::Remove { remove, .. } => remove.next(last),
+            Work::Upkeep(job) => job.next(last),
+        }
+    }
+}
+
+/// Something large that nobody needs any more: dropping it may take long.
 pub struct Garbage<S: StateMachine> {
-    _state: Option<S>,
+    _state: S,
+}
+
+impl<S: StateMachine> Garbage<S> {
+    pub(super) fn new(state: S) -> Self {
+        Self { _state: state }
+    }
+}
+
+impl<S: StateMachine> fmt::Debug for Garbage<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Garbage").finish_non_exhaustive()
+    }
+}
+
+/// Jobs and garbage are for another thread.
+const fn _travels<S: StateMachine>() {
+    const fn is_send<T: Send>() {}
+    is_send::<Job<S>>();
+    is_send::<Garbage<S>>();
 }

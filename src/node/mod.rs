@@ -1,21 +1,83 @@
-//! Replica and storage together: the door that a driver uses.
+//! A member of the cluster as a process sees it: the door that a driver uses.
+//!
+//! A [`Node`] owns a [`Replica`] and the writer of its log. Its driver tells it what sockets, disks, clients and the clock
+//! did ([`Event`]), and performs what it decides ([`Action`]); neither ever waits for the other.
+//!
+//! ```text
+//!  Request ───────► requests ──────────► replica ──► Persist ─► disk ────► Log(batch)      the log lane
+//!  LinkFrame ─────► peers ──► Receive ──►   │    ──► Send ────► packing ─► Send(frame)
+//!  DiskDone ──────► disk ───► Persisted ►   │    ──► chunks ──► jobs ────► Job             beside it
+//!  JobDone ───────► jobs ───► Saved, … ─►   │    ──► Reply ───► requests ► Reply, or a frame to who forwarded
+//!  Wake ──────────► timers ─► Wake ─────►   ▼
+//! ```
+//!
+//! All events of a batch reach the replica in one step: one write to the log for all its requests, and the messages leave
+//! beside that write.
+//!
+//! # Life
+//!
+//! [`Phase::Recovering`]: the recovery job reads the directory, and loads the snapshot if there is one.
+//! [`Phase::Forming`]: the directory belongs to no cluster, or not every founder is known to belong to it. The founders say
+//! hello; when all disks are named, each writes the founding entry; when each has said so, the core gets its clock and may
+//! campaign. A node that finds a later term or a second entry on its disk, or hears a core speak, knows that all this is
+//! done. [`Phase::Running`], then [`Phase::Stopping`] or [`Phase::Halted`].
+//!
+//! # Requests
+//!
+//! Exactly one [`Action::Reply`] answers each request. Requests go to the replica of the node that leads: here, or over the
+//! link to it. While no leader can be reached they are held, in order, for at most four election timeouts or until their
+//! deadline; then they are refused as having no leader. What was sent to a leader is never sent again if it is a write: a
+//! lost link or another leader makes it [undetermined](crate::replica::Outcome::Undetermined). A connection whose writes
+//! are still under way here after leadership was lost waits for them before its next request goes elsewhere.
+//!
+//! After a refused write every later write of the same connection and epoch is refused too (`refusals.rs`), here and at
+//! the leader. That holds within one batch as well: when the core might refuse some of it, it is stepped one by one.
 
 mod action;
+mod chunks;
+mod digest;
+mod disk;
 mod event;
 mod fault;
+mod formation;
+mod forward;
+mod handshake;
 mod job;
+mod life;
+mod links;
+mod packing;
+mod peers;
+mod refusals;
+mod requests;
+mod step;
+#[cfg(test)]
+mod tests;
+mod timers;
 
 pub use action::{Action, Actions, Note};
 pub use event::{Event, LinkId, RequestId};
 pub use fault::Fault;
 pub use job::{Garbage, Job};
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
 
-use crate::raft::{DiskId, NodeId};
-use crate::replica::StateMachine;
+use crate::codec::forward::{ANSWERED_HEADER, FORWARDED_HEADER};
+use crate::codec::peer::MAX_HEADER;
+use crate::raft::{DiskId, NodeId, PACKED_HEADER, Recovered, Role, SnapshotId, Term};
+use crate::replica::{self, Replica, StateMachine};
+use crate::rng::Rng;
+use crate::storage::{Identity, LogWriter, Recovery, Settings};
 use crate::time::{Micros, Now};
+use digest::Digests;
+use disk::Lane;
+use formation::Founding;
+use job::Work;
+use links::Links;
+use packing::Packing;
+use requests::Requests;
 
 /// Where a member is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,27 +113,177 @@ pub struct Config {
     pub session_ttl_ms: u64,
 }
 
-/// A member of the cluster, as a process: starts with an empty or a used directory, and is stepped from then on.
-#[derive(Debug)]
-pub struct Node<S: StateMachine> {
-    _state: Option<S>,
+impl Config {
+    /// Longest payload of a frame that this node or one with the same settings sends: what
+    /// [`frame::Decoder`](crate::codec::frame::Decoder) is to accept. Bytes.
+    pub const fn max_frame_bytes(&self) -> usize {
+        let entry = self.raft.max_entry_bytes + PACKED_HEADER + FORWARDED_HEADER + ANSWERED_HEADER;
+        let append = if self.raft.max_append_bytes > entry { self.raft.max_append_bytes } else { entry };
+        let forward = forward::BATCH_BYTES + entry;
+        let chunk = self.raft.snapshot_chunk_bytes as usize;
+        let packed = if append > forward { append } else { forward };
+        MAX_HEADER + if packed > chunk { packed } else { chunk }
+    }
+
+    fn replica(&self) -> replica::Config {
+        replica::Config {
+            snapshot_log_bytes: self.snapshot_log_bytes,
+            snapshot_growth_percent: self.snapshot_growth_percent,
+            max_sessions: self.max_sessions,
+            session_ttl_ms: self.session_ttl_ms,
+            ..replica::Config::new(self.raft.clone())
+        }
+    }
+
+    fn storage(&self) -> Settings {
+        // One record holds what a step proposes or receives; both are bounded by what may be uncommitted or in flight.
+        let batch = self.raft.max_uncommitted_bytes.max(self.raft.max_inflight_bytes);
+        Settings {
+            node: self.raft.id,
+            fresh_disk: self.fresh_disk,
+            segment_bytes: self.segment_bytes,
+            max_record_bytes: batch + self.raft.max_entry_bytes + PACKED_HEADER,
+        }
+    }
 }
 
-#[allow(unused_variables)]
+/// A member of the cluster, as a process: starts with an empty or a used directory, and is stepped from then on.
+pub struct Node<S: StateMachine> {
+    config: Config,
+    now: Now,
+    phase: Phase,
+    /// Whose directory it is, once read.
+    identity: Option<Identity>,
+    founding: Founding,
+    /// What the formation job under way writes.
+    forming: Option<Recovered>,
+    /// What recovery found, while the snapshot is loaded.
+    loading: Option<(Recovered, LogWriter)>,
+    /// Whether every founder is known to be formed: the core may campaign.
+    complete: bool,
+    member: Option<Member<S>>,
+    links: Links,
+    /// Peers that found this node's identity at fault.
+    refused_by: BTreeSet<NodeId>,
+    requests: Requests,
+    packing: Packing,
+    digests: Digests,
+    lane: Lane,
+    /// The snapshot that each follower is being sent: its file is pinned.
+    sending: BTreeMap<NodeId, SnapshotId>,
+    role: Role,
+    term: Term,
+    leader: Option<NodeId>,
+    counters: Counters,
+    applied_at_start: u64,
+    timers: timers::Timers,
+    fault: Option<Fault>,
+    stopped: bool,
+    // Empty between steps; kept for its space.
+    inbox: Vec<replica::Event<S>>,
+    outbox: replica::Actions<S>,
+}
+
+/// What a node is once its directory is a member's.
+struct Member<S: StateMachine> {
+    replica: Replica<S>,
+    log: LogWriter,
+}
+
+impl<S: StateMachine> fmt::Debug for Node<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("status", &self.status()).finish_non_exhaustive()
+    }
+}
+
 impl<S: StateMachine> Node<S> {
     /// A node that has not looked at its disk yet; the first actions (recovery) are in `out`.
+    ///
+    /// # Errors
+    ///
+    /// A setting that cannot work.
     pub fn new(config: Config, now: Now, out: &mut Actions<S>) -> Result<Self, crate::raft::ConfigError> {
-        todo!("node helper")
+        config.raft.validate()?;
+        config.replica().validate()?;
+        out.push(Action::Job(Job::new(Work::Recover(Recovery::new(config.storage())))));
+        let own = config.raft.id;
+        // The core draws from a stream of its own.
+        let rng = Rng::stream(config.raft.seed, own.0.rotate_left(32));
+        Ok(Self {
+            founding: Founding::new(&config.founders),
+            config,
+            now,
+            phase: Phase::Recovering,
+            identity: None,
+            forming: None,
+            loading: None,
+            complete: false,
+            member: None,
+            links: Links::new(own, rng),
+            refused_by: BTreeSet::new(),
+            requests: Requests::default(),
+            packing: Packing::default(),
+            digests: Digests::default(),
+            lane: Lane::default(),
+            sending: BTreeMap::new(),
+            role: Role::Follower,
+            term: 0,
+            leader: None,
+            counters: Counters::default(),
+            applied_at_start: 0,
+            timers: timers::Timers::default(),
+            fault: None,
+            stopped: false,
+            inbox: Vec::new(),
+            outbox: replica::Actions::new(),
+        })
     }
 
     /// Steps a batch of events and adds the actions to `out`.
     pub fn step_into(&mut self, now: Now, events: impl IntoIterator<Item = Event<S>>, out: &mut Actions<S>) {
-        todo!("node helper")
+        self.now = Now::new(now.mono.max(self.now.mono), now.wall);
+        for event in events {
+            self.take(event, out);
+        }
+        self.settle(out);
     }
 
-    /// What INFO, CLUSTER and `status` show.
+    /// What INFO, CLUSTER and `status` show. Costs a few small allocations: for once a turn, not for once a request.
     pub fn status(&self) -> Status {
-        todo!("node helper")
+        let raft = self.member.as_ref().map(|member| member.replica.raft().status());
+        let mut counters = self.counters;
+        let (mut digest, mut load) = (0, (0, 0));
+        if let Some(Member { replica, .. }) = &self.member {
+            digest = replica.state().digest();
+            load = replica.load();
+            counters.applied = replica.context().index.saturating_sub(self.applied_at_start);
+        }
+        let own = self.config.raft.id;
+        Status {
+            id: own,
+            phase: self.phase,
+            cluster: self.identity.and_then(|identity| identity.cluster),
+            raft,
+            members: self.members(),
+            connected: self.links.open().map(|(peer, _)| peer).chain([own]).collect(),
+            digest,
+            sessions: load.0,
+            pending: self.requests.under_way(),
+            counters,
+        }
+    }
+
+    /// The members by the configuration in force; the founders before there is one.
+    fn members(&self) -> BTreeMap<NodeId, Addresses> {
+        let members = self.member.as_ref().map(|member| &member.replica.raft().configuration().members);
+        let Some(members) = members.filter(|members| !members.is_empty()) else {
+            return self.config.founders.clone();
+        };
+        let addresses = |member: &crate::raft::Member| Addresses {
+            peer: member.peer_address.clone(),
+            client: member.client_address.clone(),
+        };
+        members.iter().map(|(id, member)| (*id, addresses(member))).collect()
     }
 }
 

@@ -332,7 +332,7 @@ impl<S: StateMachine> Replica<S> {
             // Who leads and yet refuses is no one to be sent to.
             Refusal::NotLeader(Some(leader)) if leader != self.config.raft.id => Refused::NotLeader(leader),
             Refusal::NotLeader(_) => Refused::NoLeader,
-            Refusal::UncommittedFull => Refused::Busy,
+            Refusal::UncommittedFull | Refusal::ReadsFull => Refused::Busy,
             Refusal::TooLarge => Refused::TooLarge,
             Refusal::Halted => Refused::Stopping,
         }

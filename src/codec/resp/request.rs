@@ -121,6 +121,11 @@ impl RequestParser {
         self.arguments_left > 0 || !input.filled().is_empty()
     }
 
+    /// Whether an array has begun and is not whole.
+    pub fn is_in_array(&self) -> bool {
+        self.arguments_left > 0
+    }
+
     /// How many waiting bytes the next step needs, if it is known.
     pub fn needed(&self) -> usize {
         self.bulk.map_or(0, |length| length.saturating_add(2))

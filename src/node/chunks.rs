@@ -1,0 +1,125 @@
+//! Snapshots on their way: pieces read for followers, pieces written from a leader, the whole loaded beside the running
+//! state. The core decides what and when; here it becomes jobs and frames.
+
+use alloc::format;
+
+use bytes::Bytes;
+
+use super::job::Work;
+use super::{Action, Actions, Fault, Job, Node, Note};
+use crate::codec::peer::PeerMessage;
+use crate::raft::{Message, NodeId, SnapshotId, SnapshotMeta, Term};
+use crate::replica::{self, ReplicaRestorer, Restored, StateMachine};
+use crate::storage::{DiskError, FileName, LoadError, LoadSnapshot, ReadChunk, RemoveFile, WriteChunk};
+
+impl<S: StateMachine> Node<S> {
+    /// A piece for a follower: read beside the log lane, unless there is no connection to send it on; the core asks again.
+    pub(super) fn read_chunk(
+        &mut self,
+        to: NodeId,
+        term: Term,
+        snapshot: SnapshotMeta,
+        offset: u64,
+        len: u64,
+        out: &mut Actions<S>,
+    ) {
+        if self.links.link_of(to).is_none() {
+            return;
+        }
+        self.pin(to, Some(snapshot.id));
+        let read = ReadChunk::new(&snapshot, offset, len);
+        out.push(Action::Job(Job::new(Work::ReadChunk { to, term, snapshot, offset, read })));
+    }
+
+    /// The piece is read: it leaves as a message of the core.
+    pub(super) fn chunk_read(
+        &mut self,
+        to: NodeId,
+        term: Term,
+        snapshot: SnapshotMeta,
+        offset: u64,
+        read: Result<Bytes, DiskError>,
+        out: &mut Actions<S>,
+    ) {
+        match read {
+            Ok(data) => {
+                let message = Message::SnapshotChunk { term, snapshot, offset, data };
+                self.send(to, &PeerMessage::Raft(message), out);
+            }
+            Err(error) => self.disk_trouble("a piece of a snapshot was not read", error, out),
+        }
+    }
+
+    /// The file that `peer` is being sent from now on stays; the one before may go.
+    pub(super) fn pin(&mut self, peer: NodeId, snapshot: Option<SnapshotId>) {
+        let Some(member) = &mut self.member else { return };
+        if self.sending.get(&peer).copied() == snapshot {
+            return;
+        }
+        if let Some(snapshot) = snapshot {
+            member.log.pin(snapshot);
+        }
+        let older = match snapshot {
+            Some(snapshot) => self.sending.insert(peer, snapshot),
+            None => self.sending.remove(&peer),
+        };
+        if let Some(older) = older {
+            member.log.unpin(older);
+        }
+    }
+
+    /// This node does not lead any more: it sends nothing.
+    pub(super) fn unpin_all(&mut self) {
+        while let Some((peer, _)) = self.sending.first_key_value() {
+            let peer = *peer;
+            self.pin(peer, None);
+        }
+    }
+
+    /// A piece from a leader.
+    pub(super) fn write_chunk(&mut self, snapshot: SnapshotId, offset: u64, data: Bytes, out: &mut Actions<S>) {
+        let write = WriteChunk::new(snapshot, offset, data);
+        out.push(Action::Job(Job::new(Work::WriteChunk { snapshot, write })));
+    }
+
+    /// All pieces are there.
+    pub(super) fn install(
+        &mut self,
+        snapshot: SnapshotMeta,
+        restorer: ReplicaRestorer<S>,
+        out: &mut Actions<S>,
+    ) {
+        let Some(identity) = &self.identity else { return };
+        let id = snapshot.id;
+        let file = FileName::Incoming { index: id.last.index, term: id.last.term };
+        let load = LoadSnapshot::new(identity, snapshot, file, restorer);
+        out.push(Action::Job(Job::new(Work::Install { snapshot: id, load })));
+    }
+
+    /// The state of a leader's snapshot is loaded, or its bytes did not verify.
+    pub(super) fn installed(
+        &mut self,
+        snapshot: SnapshotId,
+        loaded: Result<Restored<S>, LoadError>,
+        out: &mut Actions<S>,
+    ) {
+        match loaded {
+            Ok(restored) => {
+                self.counters.snapshots_installed += 1;
+                out.push(Action::Note(Note(format!("a snapshot up to {:?} is installed", snapshot.last))));
+                self.inbox.push(replica::Event::SnapshotInstalled { snapshot, restored });
+            }
+            Err(LoadError::Disk(error @ DiskError::Io(..))) => self.fault = Some(Fault::Disk(error)),
+            Err(error) => {
+                out.push(Action::Note(Note(format!("a snapshot from the leader was refused: {error}"))));
+                self.inbox.push(replica::Event::SnapshotFailed { snapshot });
+            }
+        }
+    }
+
+    /// A received snapshot is not needed any more.
+    pub(super) fn drop_incoming(&mut self, snapshot: SnapshotId, out: &mut Actions<S>) {
+        let file = FileName::Incoming { index: snapshot.last.index, term: snapshot.last.term };
+        out.push(Action::Job(Job::new(Work::Remove { file, remove: RemoveFile::new(file) })));
+    }
+}

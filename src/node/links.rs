@@ -1,0 +1,302 @@
+//! The table of connections to peers. A pure noun: who is dialled when, which connection is whose.
+//!
+//! Of two nodes the one with the higher id dials. After a failure it dials again: at once a little later, then ever
+//! more rarely, with jitter. A connection belongs to a peer only after its handshake; of two the newest counts.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::LinkId;
+use super::handshake::Memory;
+use crate::raft::NodeId;
+use crate::rng::Rng;
+use crate::time::Micros;
+
+/// The first wait before dialling again.
+const BACKOFF_MIN: Micros = 50_000;
+
+/// The longest.
+const BACKOFF_MAX: Micros = 1_000_000;
+
+/// How long a handshake may take.
+const HANDSHAKE: Micros = 3_000_000;
+
+/// Most connections that have not shown who they are.
+const STRANGERS: usize = 64;
+
+/// All connections, and all peers.
+#[derive(Debug)]
+pub(super) struct Links {
+    own: NodeId,
+    links: BTreeMap<LinkId, Stage>,
+    peers: BTreeMap<NodeId, Peer>,
+    /// What was proved is remembered even of a peer that is no member for a while.
+    memories: BTreeMap<NodeId, Memory>,
+    rng: Rng,
+}
+
+/// How far a connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// We dialled and said hello.
+    Dialled { peer: NodeId, until: Micros },
+    /// Someone dialled us and has to say hello.
+    Incoming { until: Micros },
+    /// Its peer is known.
+    Open(NodeId),
+}
+
+#[derive(Debug)]
+struct Peer {
+    address: String,
+    link: Option<LinkId>,
+    dial: Dial,
+    backoff: Micros,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dial {
+    /// Connected, or the peer is the one to dial.
+    Rest,
+    At(Micros),
+    UnderWay,
+}
+
+impl Links {
+    pub(super) fn new(own: NodeId, rng: Rng) -> Self {
+        let (links, peers, memories) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { own, links, peers, memories, rng }
+    }
+
+    /// The peers are these, by their addresses. What is returned is to be closed: connections of others.
+    pub(super) fn set_peers<'a>(
+        &mut self,
+        peers: impl Iterator<Item = (NodeId, &'a str)>,
+        now: Micros,
+    ) -> Vec<LinkId> {
+        let own = self.own;
+        let mut old = core::mem::take(&mut self.peers);
+        for (id, address) in peers.filter(|(id, _)| *id != own) {
+            let dial = if own > id { Dial::At(now) } else { Dial::Rest };
+            let mut peer = old.remove(&id).unwrap_or(Peer {
+                address: String::new(),
+                link: None,
+                dial,
+                backoff: BACKOFF_MIN,
+            });
+            if peer.address != address {
+                peer.address = address.into();
+            }
+            self.peers.insert(id, peer);
+        }
+        let gone: Vec<LinkId> = old.values().filter_map(|peer| peer.link).collect();
+        for link in &gone {
+            self.links.remove(link);
+        }
+        gone
+    }
+
+    /// The peers that are to be dialled now, with their addresses.
+    pub(super) fn due(&mut self, now: Micros) -> Vec<(NodeId, String)> {
+        let mut due = Vec::new();
+        for (id, peer) in &mut self.peers {
+            if matches!(peer.dial, Dial::At(at) if at <= now) {
+                peer.dial = Dial::UnderWay;
+                due.push((*id, peer.address.clone()));
+            }
+        }
+        due
+    }
+
+    /// A connection is open; `false` when it is to be closed: nobody wanted it.
+    pub(super) fn opened(&mut self, link: LinkId, dialled: Option<NodeId>, now: Micros) -> bool {
+        let until = now.saturating_add(HANDSHAKE);
+        let stage = match dialled {
+            Some(peer) if self.peers.get(&peer).is_some_and(|p| p.dial == Dial::UnderWay) => {
+                Stage::Dialled { peer, until }
+            }
+            Some(_) => return false,
+            None if self.links.values().filter(|s| matches!(s, Stage::Incoming { .. })).count() < STRANGERS => {
+                Stage::Incoming { until }
+            }
+            None => return false,
+        };
+        self.links.insert(link, stage);
+        true
+    }
+
+    /// The handshake of `link` is done: it is `peer`'s. What is returned is the peer's older connection, to be closed.
+    pub(super) fn establish(&mut self, link: LinkId, peer: NodeId) -> Option<LinkId> {
+        let entry = self.peers.get_mut(&peer)?;
+        self.links.insert(link, Stage::Open(peer));
+        entry.backoff = BACKOFF_MIN;
+        entry.dial = Dial::Rest;
+        let older = entry.link.replace(link)?;
+        self.links.remove(&older);
+        Some(older)
+    }
+
+    /// The connection is gone, or is being closed; the peer whose connection it was. It is dialled again when that is
+    /// for us to do.
+    pub(super) fn closed(&mut self, link: LinkId, now: Micros) -> Option<NodeId> {
+        match self.links.remove(&link)? {
+            Stage::Incoming { .. } => None,
+            Stage::Dialled { peer, .. } => {
+                self.retry(peer, now);
+                None
+            }
+            Stage::Open(peer) => {
+                if let Some(entry) = self.peers.get_mut(&peer) {
+                    entry.link = None;
+                }
+                self.retry(peer, now);
+                Some(peer)
+            }
+        }
+    }
+
+    /// A dial failed.
+    pub(super) fn dial_failed(&mut self, peer: NodeId, now: Micros) {
+        if self.peers.get(&peer).is_some_and(|p| p.dial == Dial::UnderWay) {
+            self.retry(peer, now);
+        }
+    }
+
+    fn retry(&mut self, peer: NodeId, now: Micros) {
+        let Some(entry) = self.peers.get_mut(&peer).filter(|_| self.own > peer) else { return };
+        let wait = entry.backoff / 2 + self.rng.below(entry.backoff / 2 + 1);
+        entry.dial = Dial::At(now.saturating_add(wait));
+        entry.backoff = (entry.backoff * 2).min(BACKOFF_MAX);
+    }
+
+    /// Connections whose handshake has taken too long, to be closed.
+    pub(super) fn overdue(&self, now: Micros) -> Vec<LinkId> {
+        let late = |stage: &Stage| match stage {
+            Stage::Dialled { until, .. } | Stage::Incoming { until } => *until <= now,
+            Stage::Open(_) => false,
+        };
+        self.links.iter().filter(|(_, stage)| late(stage)).map(|(link, _)| *link).collect()
+    }
+
+    /// When [`due`](Self::due) or [`overdue`](Self::overdue) will have something to say.
+    pub(super) fn wake_at(&self) -> Option<Micros> {
+        let dials = self.peers.values().filter_map(|peer| match peer.dial {
+            Dial::At(at) => Some(at),
+            Dial::Rest | Dial::UnderWay => None,
+        });
+        let handshakes = self.links.values().filter_map(|stage| match stage {
+            Stage::Dialled { until, .. } | Stage::Incoming { until } => Some(*until),
+            Stage::Open(_) => None,
+        });
+        dials.chain(handshakes).min()
+    }
+
+    pub(super) fn stage(&self, link: LinkId) -> Option<Stage> {
+        self.links.get(&link).copied()
+    }
+
+    /// The working connection of a peer.
+    pub(super) fn link_of(&self, peer: NodeId) -> Option<LinkId> {
+        self.peers.get(&peer)?.link
+    }
+
+    /// The peer of a connection whose handshake is done.
+    pub(super) fn peer_of(&self, link: LinkId) -> Option<NodeId> {
+        match self.links.get(&link)? {
+            Stage::Open(peer) => Some(*peer),
+            Stage::Dialled { .. } | Stage::Incoming { .. } => None,
+        }
+    }
+
+    /// Peers with a working connection, and that connection.
+    pub(super) fn open(&self) -> impl Iterator<Item = (NodeId, LinkId)> + '_ {
+        self.peers.iter().filter_map(|(id, peer)| Some((*id, peer.link?)))
+    }
+
+    /// All peers.
+    pub(super) fn peers(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.peers.keys().copied()
+    }
+
+    pub(super) fn memory(&self, peer: NodeId) -> Memory {
+        self.memories.get(&peer).copied().unwrap_or_default()
+    }
+
+    pub(super) fn memory_mut(&mut self, peer: NodeId) -> &mut Memory {
+        self.memories.entry(peer).or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn links(own: u64, others: &[u64]) -> Links {
+        let mut links = Links::new(NodeId(own), Rng::new(1));
+        links.set_peers(others.iter().map(|id| (NodeId(*id), "h:1")), 0);
+        links
+    }
+
+    fn dialled(links: &mut Links, now: Micros) -> Vec<u64> {
+        links.due(now).into_iter().map(|(id, _)| id.0).collect()
+    }
+
+    #[test]
+    fn the_higher_id_dials_the_lower() {
+        assert_eq!(dialled(&mut links(2, &[1, 2, 3]), 0), [1]);
+        assert_eq!(dialled(&mut links(1, &[2, 3]), 0), []);
+    }
+
+    #[test]
+    fn a_failed_dial_is_tried_again_ever_more_rarely() {
+        let mut links = links(2, &[1]);
+        let mut now = 0;
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            assert_eq!(dialled(&mut links, now), [1]);
+            assert_eq!(dialled(&mut links, now + 10_000_000), [], "one dial at a time");
+            links.dial_failed(NodeId(1), now);
+            let at = links.wake_at().expect("it is tried again");
+            waits.push(at - now);
+            now = at;
+        }
+        assert!((BACKOFF_MIN / 2..=BACKOFF_MIN).contains(&waits[0]), "{waits:?}");
+        assert!((BACKOFF_MAX / 2..=BACKOFF_MAX).contains(&waits[7]), "{waits:?}");
+        assert!(links.opened(9, None, now));
+    }
+
+    #[test]
+    fn a_handshake_resets_the_back_off_and_the_newest_connection_counts() {
+        let mut links = links(2, &[1]);
+        dialled(&mut links, 0);
+        assert!(links.opened(5, Some(NodeId(1)), 0));
+        assert_eq!(links.peer_of(5), None);
+        assert_eq!(links.establish(5, NodeId(1)), None);
+        assert!(links.opened(6, None, 0));
+        assert_eq!(links.establish(6, NodeId(1)), Some(5));
+        assert_eq!((links.link_of(NodeId(1)), links.stage(5)), (Some(6), None));
+        assert_eq!(links.closed(5, 0), None);
+        assert_eq!(links.closed(6, 0), Some(NodeId(1)));
+        assert!(links.wake_at().is_some_and(|at| at <= BACKOFF_MIN));
+    }
+
+    #[test]
+    fn strangers_are_bounded_and_have_a_deadline() {
+        let mut links = links(1, &[2]);
+        assert!((0..STRANGERS as u64).all(|link| links.opened(link, None, 0)));
+        assert!(!links.opened(99, None, 0));
+        assert_eq!(links.wake_at(), Some(HANDSHAKE));
+        assert_eq!(links.overdue(HANDSHAKE).len(), STRANGERS);
+    }
+
+    #[test]
+    fn a_connection_of_a_former_member_is_closed() {
+        let mut links = links(1, &[2, 3]);
+        assert!(links.opened(7, None, 0));
+        links.establish(7, NodeId(2));
+        assert_eq!(links.set_peers([(NodeId(3), "h:1")].into_iter(), 0), [7]);
+        assert_eq!(links.peer_of(7), None);
+        assert!(!links.opened(8, Some(NodeId(2)), 0), "nobody dialled that");
+    }
+}

@@ -1,0 +1,270 @@
+//! Connections to peers: the handshake, and what comes over a connection after it.
+
+use alloc::format;
+use alloc::string::String;
+
+use bytes::Bytes;
+
+use super::handshake::{Known, Refusal, judge};
+use super::links::Stage;
+use super::{Action, Actions, Fault, LinkId, Node, Note};
+use crate::codec::frame::FrameError;
+use crate::codec::peer::{Facts, PeerMessage, Severity};
+use crate::raft::{Message, NodeId, SnapshotProgress};
+use crate::replica::{self, StateMachine};
+
+impl<S: StateMachine> Node<S> {
+    /// A connection is open. Who dialled speaks first; while this node does not know who it is, nobody is listened to.
+    pub(super) fn link_opened(&mut self, link: LinkId, dialled: Option<NodeId>, out: &mut Actions<S>) {
+        let facts = self.facts();
+        if facts.is_none() || !self.links.opened(link, dialled, self.now.mono) {
+            out.push(Action::CloseLink { link });
+            return;
+        }
+        if let Some(facts) = facts.filter(|_| dialled.is_some()) {
+            self.say(link, &PeerMessage::Hello(facts), out);
+        }
+    }
+
+    /// A connection ended.
+    pub(super) fn link_closed(&mut self, link: LinkId, error: Option<FrameError>, out: &mut Actions<S>) {
+        if let Some(error) = error {
+            self.counters.malformed_frames += 1;
+            out.push(Action::Note(Note(format!("connection {link}: {error}"))));
+        }
+        self.forget_link(link, out);
+    }
+
+    /// Closes a connection from our side.
+    pub(super) fn close_link(&mut self, link: LinkId, out: &mut Actions<S>) {
+        out.push(Action::CloseLink { link });
+        self.forget_link(link, out);
+    }
+
+    fn forget_link(&mut self, link: LinkId, out: &mut Actions<S>) {
+        if let Some(peer) = self.links.closed(link, self.now.mono) {
+            self.link_lost(peer, link, out);
+        }
+    }
+
+    /// What was under way on a peer's connection is lost.
+    fn link_lost(&mut self, peer: NodeId, link: LinkId, out: &mut Actions<S>) {
+        self.remember(peer);
+        self.forwards_lost(link, out);
+        if self.member.is_some() {
+            self.inbox.push(replica::Event::Unreachable { peer });
+        }
+    }
+
+    /// A whole frame. Before the handshake only the handshake is listened to.
+    pub(super) fn link_frame(&mut self, link: LinkId, frame: &Bytes, out: &mut Actions<S>) {
+        let Some(stage) = self.links.stage(link) else { return };
+        self.counters.frames_in += 1;
+        let (message, packed) = match PeerMessage::open(frame) {
+            Ok(opened) => opened,
+            Err(error) => return self.malformed(link, error, out),
+        };
+        match (stage, message) {
+            (Stage::Open(peer), message) => self.peer_message(peer, link, message, packed, out),
+            (Stage::Dialled { peer, .. }, PeerMessage::Welcome(facts)) => {
+                if facts.node == peer {
+                    self.greeted(link, &facts, out);
+                } else {
+                    let text = format!("the address of node {peer} leads to node {}", facts.node);
+                    self.refuse(link, Refusal { text, severity: Severity::Retry }, out);
+                }
+            }
+            (Stage::Dialled { peer, .. }, PeerMessage::Refuse { text, severity }) => {
+                self.refused(peer, text, severity, out);
+                self.close_link(link, out);
+            }
+            (Stage::Incoming { .. }, PeerMessage::Hello(facts)) => {
+                if self.greeted(link, &facts, out)
+                    && let Some(facts) = self.facts()
+                {
+                    self.say(link, &PeerMessage::Welcome(facts), out);
+                }
+            }
+            _ => self.malformed(link, FrameError::Malformed("a message before its time"), out),
+        }
+    }
+
+    /// What cannot be read harms nobody: the connection is closed, and may be opened again.
+    fn malformed(&mut self, link: LinkId, error: FrameError, out: &mut Actions<S>) {
+        self.counters.malformed_frames += 1;
+        out.push(Action::Note(Note(format!("connection {link}: {error}"))));
+        self.close_link(link, out);
+    }
+
+    /// A peer has said who it is; `true` when it is believed and the connection is its own from here on.
+    fn greeted(&mut self, link: LinkId, facts: &Facts, out: &mut Actions<S>) -> bool {
+        let peer = facts.node;
+        let cluster = self.identity.and_then(|identity| identity.cluster);
+        let member = match &self.member {
+            Some(member) if !member.replica.raft().configuration().members.is_empty() => {
+                let members = &member.replica.raft().configuration().members;
+                members.get(&peer).map(|member| Some(member.disk))
+            }
+            // The first configuration names the disks; before it there are only ids.
+            _ => self.config.founders.contains_key(&peer).then_some(None),
+        };
+        let founders = self.founding.hash();
+        let memory = self.links.memory(peer);
+        let known = Known { own: self.config.raft.id, cluster, founders, member, memory };
+        if let Err(refusal) = judge(&known, facts) {
+            self.refuse(link, refusal, out);
+            return false;
+        }
+        if let Some(older) = self.links.establish(link, peer) {
+            out.push(Action::CloseLink { link: older });
+            self.link_lost(peer, older, out);
+        }
+        if self.links.peer_of(link) != Some(peer) {
+            // The founders name it, and the table of peers does not: it is no member any more.
+            self.close_link(link, out);
+            return false;
+        }
+        self.links.memory_mut(peer).greet(facts);
+        self.refused_by.remove(&peer);
+        if !self.complete {
+            self.founding.learn(peer, facts.disk, facts.cluster);
+            self.advance_formation(out);
+            if facts.complete && facts.cluster == cluster && cluster.is_some() {
+                self.completed(out);
+            }
+            self.check_complete(out);
+        }
+        true
+    }
+
+    fn refuse(&mut self, link: LinkId, refusal: Refusal, out: &mut Actions<S>) {
+        let Refusal { text, severity } = refusal;
+        out.push(Action::Note(Note(format!("connection {link} is refused: {text}"))));
+        // Only a formed cluster's word can stop a node.
+        let formed = self.identity.is_some_and(|identity| identity.cluster.is_some());
+        let severity = if formed { severity } else { Severity::Retry };
+        self.say(link, &PeerMessage::Refuse { text, severity }, out);
+        self.close_link(link, out);
+    }
+
+    /// A peer refuses this node. One that is behind may be wrong about disks and clusters, so that a majority of the
+    /// peers has to agree; what a peer remembers of this very disk is proof.
+    fn refused(&mut self, peer: NodeId, text: String, severity: Severity, out: &mut Actions<S>) {
+        out.push(Action::Note(Note(format!("node {peer} refuses this node: {text}"))));
+        let fenced = match severity {
+            Severity::Retry => false,
+            Severity::Identity => {
+                self.refused_by.insert(peer);
+                2 * self.refused_by.len() > self.links.peers().count()
+            }
+            Severity::Proof => true,
+        };
+        if fenced {
+            self.fault = Some(Fault::Fenced(text));
+        }
+    }
+
+    /// A message of a peer whose identity is proved.
+    fn peer_message(
+        &mut self,
+        peer: NodeId,
+        link: LinkId,
+        message: PeerMessage,
+        packed: Bytes,
+        out: &mut Actions<S>,
+    ) {
+        match message {
+            PeerMessage::Raft(message) => self.receive(peer, message, packed, out),
+            PeerMessage::Forward { term, requests } => self.forwarded(link, term, requests),
+            PeerMessage::ForwardReply(answers) => self.answered(link, answers, out),
+            PeerMessage::Digest { index, digest } => self.digest_claimed(peer, index, digest, out),
+            PeerMessage::Formed { cluster } => {
+                self.founding.formed(peer, cluster);
+                self.advance_formation(out);
+                self.check_complete(out);
+            }
+            PeerMessage::Refuse { text, severity } => {
+                self.refused(peer, text, severity, out);
+                self.close_link(link, out);
+            }
+            PeerMessage::Hello(_) | PeerMessage::Welcome(_) => {
+                self.malformed(link, FrameError::Malformed("a second handshake"), out);
+            }
+        }
+    }
+
+    /// A message for the core. That a core speaks says that every founder is formed.
+    fn receive(&mut self, peer: NodeId, message: Message, packed: Bytes, out: &mut Actions<S>) {
+        if self.member.is_none() {
+            return self.be_added(peer, out);
+        }
+        self.completed(out);
+        match &message {
+            Message::Append { entries, .. } if !entries.is_empty() => {
+                self.packing.remember(entries.clone(), packed);
+            }
+            Message::SnapshotReply { progress: SnapshotProgress::Installed(_), .. } => self.pin(peer, None),
+            _ => {}
+        }
+        self.inbox.push(replica::Event::Receive { from: peer, message });
+    }
+
+    /// A frame on a connection whose handshake is under way.
+    pub(super) fn say(&mut self, link: LinkId, message: &PeerMessage, out: &mut Actions<S>) {
+        let frame = message.seal(|entries| self.packing.pack(entries));
+        self.counters.frames_out += 1;
+        out.push(Action::Send { link, frame });
+    }
+
+    /// A message to every peer with a working connection.
+    pub(super) fn broadcast(&mut self, message: &PeerMessage, out: &mut Actions<S>) {
+        let frame = message.seal(|entries| self.packing.pack(entries));
+        for (_, link) in self.links.open() {
+            self.counters.frames_out += 1;
+            out.push(Action::Send { link, frame: frame.clone() });
+        }
+    }
+
+    /// The table of peers follows the configuration in force, or the founders before there is one.
+    pub(super) fn meet(&mut self, out: &mut Actions<S>) {
+        let members = self.member.as_ref().map(|member| &member.replica.raft().configuration().members);
+        let now = self.now.mono;
+        let gone = match members.filter(|members| !members.is_empty()) {
+            Some(members) => {
+                let peers = members.iter().map(|(id, member)| (*id, member.peer_address.as_str()));
+                self.links.set_peers(peers, now)
+            }
+            None => {
+                let peers = self.config.founders.iter().map(|(id, at)| (*id, at.peer.as_str()));
+                self.links.set_peers(peers, now)
+            }
+        };
+        for link in gone {
+            out.push(Action::CloseLink { link });
+            self.forwards_lost(link, out);
+        }
+    }
+
+    pub(super) fn configuration_changed(&mut self, out: &mut Actions<S>) {
+        self.meet(out);
+    }
+
+    /// Dials whoever is due.
+    pub(super) fn dial(&mut self, out: &mut Actions<S>) {
+        for (peer, address) in self.links.due(self.now.mono) {
+            out.push(Action::Dial { peer, address });
+        }
+    }
+
+    /// A leader remembers what a follower has proved to have: the committed part of what it acknowledged. The rest may
+    /// rightly be cut off its log.
+    pub(super) fn remember(&mut self, peer: NodeId) {
+        if self.role != crate::raft::Role::Leader {
+            return;
+        }
+        let Some(status) = self.member.as_ref().map(|member| member.replica.raft().status()) else { return };
+        if let Some(matched) = status.matched.get(&peer) {
+            self.links.memory_mut(peer).acknowledge((*matched).min(status.commit));
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Whole nodes in memory: formation, requests, restarts, refusals.
+
+mod world;
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use self::world::World;
+use crate::node::{Event, Fault, Phase};
+use crate::raft::{DiskId, NodeId};
+use crate::replica::{Outcome, Refused, Request};
+
+fn reply(text: &str) -> Outcome {
+    Outcome::Reply(Bytes::copy_from_slice(text.as_bytes()))
+}
+
+#[test]
+fn a_cluster_forms_in_every_order_of_starting_and_only_with_everyone() {
+    for order in [[1, 2, 3], [1, 3, 2], [2, 1, 3], [2, 3, 1], [3, 1, 2], [3, 2, 1]] {
+        let mut world = World::new(3);
+        world.start(order[0]);
+        world.run_for(2_000_000);
+        world.start(order[1]);
+        world.run_for(5_000_000);
+        for id in &order[..2] {
+            assert_eq!(world.machines[id].phase(), Some(Phase::Forming), "{order:?}");
+            assert_eq!(world.node(*id).status().cluster, None);
+        }
+        world.start(order[2]);
+        world.settle();
+        let clusters: Vec<_> = (1..=3).map(|id| world.node(id).status().cluster).collect();
+        assert!(clusters[0].is_some() && clusters.iter().all(|c| *c == clusters[0]), "{clusters:?}");
+        assert!((1..=3).all(|id| world.machines[&id].phase() == Some(Phase::Running)));
+    }
+}
+
+#[test]
+fn row_20_a_single_node_commits_only_after_its_own_sync() {
+    let mut world = World::running(1);
+    world.machine(1).disk_stalls = true;
+    let name = world.write(1, b"a");
+    world.run_for(1_000_000);
+    assert!(!world.machines[&1].replies.contains_key(&name));
+    world.machine(1).disk_stalls = false;
+    assert_eq!(world.answer(1, name), reply("1"));
+}
+
+#[test]
+fn writes_and_reads_at_the_leader_and_through_followers() {
+    let mut world = World::running(3);
+    let leader = world.leader();
+    assert_eq!(world.write_through(leader, b"a"), reply("1"));
+    for (n, id) in (1..=3).enumerate() {
+        assert_eq!(world.write_through(id, b"b"), reply(&format!("{}", n + 2)));
+    }
+    for id in 1..=3 {
+        assert_eq!(world.query(id, b"all"), reply("a,b,b,b,"));
+    }
+    let follower = world.follower();
+    assert!(world.node(follower).status().counters.forwarded > 0);
+    assert_eq!(world.node(follower).status().connected.len(), 3);
+}
+
+#[test]
+fn a_follower_that_does_not_forward_names_the_leader() {
+    let mut world = World::new(3);
+    (1..=3).for_each(|id| world.machine(id).config.forward = false);
+    (1..=3).for_each(|id| world.start(id));
+    world.settle();
+    let (leader, follower) = (world.leader(), world.follower());
+    let refused = Outcome::Refused(Refused::NotLeader(NodeId(leader)));
+    assert_eq!(world.write_through(follower, b"a"), refused);
+    assert_eq!(world.query(follower, b"all"), refused);
+    let local = world.ask(follower, Request::ReadLocal(Bytes::from_static(b"all")));
+    assert_eq!(world.answer(follower, local), reply(""));
+}
+
+#[test]
+fn everything_acknowledged_is_there_after_a_restart_of_all() {
+    let mut world = World::running(3);
+    let leader = world.leader();
+    for n in 1..=20 {
+        assert_eq!(world.write_through(leader, b"x"), reply(&format!("{n}")));
+    }
+    (1..=3).for_each(|id| world.crash(id));
+    world.run_for(100_000);
+    // Two are enough from now on.
+    world.start(1);
+    world.start(3);
+    world.settle();
+    assert_eq!(world.query(1, b"count"), reply("20"));
+    world.start(2);
+    world.settle();
+    assert_eq!(world.write_through(2, b"y"), reply("21"));
+}
+
+#[test]
+fn a_follower_that_was_away_is_caught_up_by_a_snapshot() {
+    let mut world = World::new(3);
+    for id in 1..=3 {
+        let config = &mut world.machine(id).config;
+        config.snapshot_log_bytes = Some(4 << 10);
+        config.raft.trailing_bytes = 0;
+        config.raft.snapshot_chunk_bytes = 256;
+    }
+    (1..=3).for_each(|id| world.start(id));
+    world.settle();
+    let away = world.follower();
+    world.crash(away);
+    world.run_for(1_000_000);
+    let leader = world.leader();
+    for _ in 0..200 {
+        world.write_through(leader, b"a command of some length, so that the log grows");
+    }
+    world.run_for(1_000_000);
+    assert!(world.node(leader).status().counters.snapshots_saved > 0);
+    world.start(away);
+    world.run_until(20_000_000, |world| {
+        let status = world.node(away).status();
+        status.counters.snapshots_installed > 0 && status.digest == world.node(leader).status().digest
+    });
+    // And what was installed is what a restart finds.
+    world.crash(away);
+    world.start(away);
+    world.run_until(20_000_000, |world| world.node(away).status().digest == world.node(leader).status().digest);
+    let all = world.ask(away, Request::ReadLocal(Bytes::from_static(b"count")));
+    assert_eq!(world.answer(away, all), reply("200"));
+}
+
+#[test]
+fn row_19_a_wiped_disk_is_refused_with_the_cure_and_cannot_vote_itself_back() {
+    let mut world = World::running(3);
+    let (leader, wiped) = (world.leader(), world.follower());
+    world.write_through(leader, b"a");
+    world.crash(wiped);
+    world.machine(wiped).disk.files.clear();
+    world.machine(wiped).config.fresh_disk = DiskId(77);
+    world.start(wiped);
+    world.run_until(10_000_000, |world| world.machines[&wiped].halted.is_some());
+    let Some(Fault::Fenced(text)) = &world.machines[&wiped].halted else { panic!("it is fenced") };
+    assert!(text.starts_with(&format!("node {wiped} is known with disk {:032x}", 1000 + wiped)), "{text}");
+    assert!(text.contains("this directory has disk 0000000000000000000000000000004d"), "{text}");
+    assert!(text.contains(&format!("remove node {wiped} and add it again with its new disk")), "{text}");
+    assert_eq!(world.write_through(leader, b"b"), reply("2"), "the others go on");
+}
+
+#[test]
+fn row_19_a_directory_that_was_set_back_is_fenced() {
+    let mut world = World::running(3);
+    let (leader, back) = (world.leader(), world.follower());
+    world.write_through(leader, b"a");
+    let copy = world.machines[&back].disk.clone();
+    for _ in 0..10 {
+        world.write_through(leader, b"b");
+    }
+    world.run_for(2_000_000);
+    world.crash(back);
+    world.machine(back).disk = copy;
+    world.start(back);
+    world.run_until(10_000_000, |world| world.machines[&back].halted.is_some());
+    let Some(Fault::Fenced(text)) = &world.machines[&back].halted else { panic!("it is fenced") };
+    assert!(text.contains("was set back to an earlier state"), "{text}");
+}
+
+#[test]
+fn row_18_a_directory_of_another_cluster_is_refused_by_name() {
+    let mut other = World::new(3);
+    (1..=3).for_each(|id| other.machine(id).config.fresh_disk = DiskId(5000 + u128::from(id)));
+    (1..=3).for_each(|id| other.start(id));
+    other.settle();
+    let foreign = other.node(2).status().cluster.expect("it is formed");
+    let mut world = World::running(3);
+    world.crash(2);
+    world.machine(2).disk = other.machines[&2].disk.clone();
+    world.start(2);
+    world.run_until(10_000_000, |world| world.machines[&2].halted.is_some());
+    let Some(Fault::Fenced(text)) = &world.machines[&2].halted else { panic!("it is fenced") };
+    assert!(text.contains(&format!("belongs to cluster {foreign:032x}")), "{text}");
+}
+
+#[test]
+fn a_malformed_frame_closes_its_connection_and_harms_nobody() {
+    let mut world = World::running(3);
+    let (leader, follower) = (world.leader(), world.follower());
+    let stranger = world.connect(leader);
+    world.run_for(1_000);
+    world.tell(leader, Event::LinkFrame { link: stranger, frame: Bytes::from_static(b"\xff nonsense") });
+    let link = world.link(leader, follower);
+    world.tell(leader, Event::LinkFrame { link, frame: Bytes::from_static(b"\x83\x01\x18") });
+    world.run_for(1_000);
+    let status = world.node(leader).status();
+    assert_eq!(status.counters.malformed_frames, 2);
+    assert!(!status.connected.contains(&NodeId(follower)));
+    world.settle();
+    let leader = world.leader();
+    assert_eq!(world.write_through(leader, b"a"), reply("1"));
+    world.run_until(5_000_000, |world| world.node(leader).status().connected.len() == 3);
+}
+
+#[test]
+fn nothing_is_heard_before_the_handshake() {
+    let mut world = World::running(3);
+    let leader = world.leader();
+    let term = world.node(leader).term;
+    let stranger = world.connect(leader);
+    world.run_for(1_000);
+    let vote = crate::raft::Message::Vote { term: term + 9, last: crate::raft::LogId::new(term + 9, 1000) };
+    let frame = crate::codec::peer::PeerMessage::Raft(vote).seal(|_| Bytes::new());
+    let bytes: Vec<u8> = frame.0.iter().flatten().copied().skip(8).collect();
+    world.tell(leader, Event::LinkFrame { link: stranger, frame: Bytes::from(bytes) });
+    world.run_for(10_000);
+    assert_eq!(world.node(leader).status().counters.malformed_frames, 1);
+    assert_eq!(world.node(leader).term, term);
+}

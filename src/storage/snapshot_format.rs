@@ -1,0 +1,66 @@
+//! A snapshot file: a block (magic, version, cluster, lengths), the position, clocks and configuration as CBOR, the
+//! state's bytes, and a last block with the length of the whole file and the checksum of all before it.
+//!
+//! The file says nothing about the node that wrote it: it travels, and the same state gives the same bytes anywhere.
+
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use super::block::{self, BLOCK, Sealer, Unreadable};
+use super::{ClusterId, FileName};
+use crate::raft::{Configuration, LogId, SnapshotMeta, SnapshotPoint, Stamp};
+
+const HEAD_MAGIC: [u8; 4] = *b"QSNP";
+const TAIL_MAGIC: [u8; 4] = *b"QEND";
+/// Most bytes of the CBOR that are believed.
+pub(super) const MAX_POINT: u64 = 16 << 20;
+
+#[derive(Serialize)]
+struct PointRef<'a>(&'a LogId, &'a Stamp, &'a Configuration);
+
+#[derive(Deserialize)]
+struct Point(LogId, Stamp, Configuration);
+
+/// Where the file of a snapshot at `last` lies.
+pub(super) fn file(last: LogId) -> FileName {
+    FileName::Snapshot { index: last.index, term: last.term }
+}
+
+/// The first bytes of the file.
+pub(super) fn head(cluster: ClusterId, point: &SnapshotPoint) -> Vec<u8> {
+    let mut cbor = Vec::new();
+    let fields = PointRef(&point.last, &point.stamp, &point.configuration);
+    // Writing to memory does not fail; an empty form would be refused when the file is loaded.
+    if ciborium::into_writer(&fields, &mut cbor).is_err() {
+        cbor.clear();
+    }
+    let mut out = Sealer::new(HEAD_MAGIC).u128(cluster).u64(cbor.len() as u64).seal(0).to_vec();
+    out.append(&mut cbor);
+    out
+}
+
+/// The block at the start of the file: the cluster and the length of the CBOR that follows.
+pub(super) fn open_head(bytes: &[u8]) -> Result<(ClusterId, u64), Unreadable> {
+    let mut fields = block::open(bytes, HEAD_MAGIC, 0)?;
+    Ok((fields.u128(), fields.u64()))
+}
+
+/// Whether the CBOR in the file says what `meta` says.
+pub(super) fn matches(mut cbor: &[u8], meta: &SnapshotMeta) -> bool {
+    let point: Result<Point, _> = ciborium::from_reader(&mut cbor);
+    point.is_ok_and(|Point(last, stamp, configuration)| {
+        cbor.is_empty() && last == meta.id.last && stamp == meta.stamp && configuration == meta.configuration
+    })
+}
+
+/// The last block of a file of `len` bytes, itself included; `checksum` is that of all before it.
+pub(super) fn tail(len: u64, checksum: u64) -> [u8; BLOCK] {
+    Sealer::new(TAIL_MAGIC).u64(len).u64(checksum).seal(0)
+}
+
+/// Length and checksum from the last block.
+pub(super) fn open_tail(bytes: &[u8]) -> Result<(u64, u64), Unreadable> {
+    let mut fields = block::open(bytes, TAIL_MAGIC, 0)?;
+    Ok((fields.u64(), fields.u64()))
+}

@@ -1,0 +1,240 @@
+//! Loading a snapshot.
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::mem;
+
+use bytes::Bytes;
+use xxhash_rust::xxh3::Xxh3Default;
+
+use super::block::{BLOCK, Unreadable};
+use super::snapshot_format as format;
+use super::{ClusterId, DiskError, DiskJob, DiskOp, DiskReply, DiskResult, FileName, Identity, LoadError};
+use crate::raft::SnapshotMeta;
+use crate::replica::{RestoreError, Restorer};
+
+const PIECE: u64 = 256 << 10;
+const TAIL: u64 = BLOCK as u64;
+
+#[derive(Debug)]
+enum Phase {
+    /// Reads on at the offset.
+    Read,
+    Sync,
+    Rename,
+    SyncDirectory,
+    Finish,
+    Failed,
+}
+
+/// Job: verifies a snapshot file and builds its state in one pass over it; a received one is then made durable under its
+/// own name. One that does not verify is removed if it was received, and left for a person if it was in use.
+///
+/// Nothing of the state comes out before length and checksum are right (STORAGE row 14).
+pub struct LoadSnapshot<R: Restorer> {
+    cluster: Option<ClusterId>,
+    meta: SnapshotMeta,
+    from: FileName,
+    restorer: Option<R>,
+    phase: Phase,
+    offset: u64,
+    asked: u64,
+    hash: Xxh3Default,
+    /// The file's first bytes until all of them are read; `None` afterwards.
+    head: Option<Vec<u8>>,
+    /// The file's last block as far as it is read.
+    tail: Vec<u8>,
+    /// The state, when it is whole and the file verified.
+    state: Option<R::State>,
+    /// The restorer refused bytes: told only if they verify, for otherwise they are just corrupt.
+    refused: Option<RestoreError>,
+    outcome: Option<Result<R::State, LoadError>>,
+}
+
+impl<R: Restorer> fmt::Debug for LoadSnapshot<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadSnapshot")
+            .field("meta", &self.meta)
+            .field("from", &self.from)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<R: Restorer> LoadSnapshot<R> {
+    /// Loads `snapshot` `from` its `Incoming` or `Snapshot` file.
+    pub fn new(identity: &Identity, snapshot: SnapshotMeta, from: FileName, restorer: R) -> Self {
+        Self {
+            cluster: identity.cluster,
+            meta: snapshot,
+            from,
+            restorer: Some(restorer),
+            phase: Phase::Read,
+            offset: 0,
+            asked: 0,
+            hash: Xxh3Default::new(),
+            head: Some(Vec::new()),
+            tail: Vec::new(),
+            state: None,
+            refused: None,
+            outcome: None,
+        }
+    }
+
+    /// The outcome, when the job is done.
+    pub fn take(self) -> Result<R::State, LoadError> {
+        self.outcome.unwrap_or(Err(LoadError::Unfinished))
+    }
+
+    fn corrupt<T>(&self, what: &'static str) -> Result<T, LoadError> {
+        Err(LoadError::Corrupt { file: self.from, what })
+    }
+
+    /// Asks for the next piece, and at the end for one byte more than there should be.
+    fn read(&mut self) -> DiskOp {
+        let left = self.meta.len.saturating_sub(self.offset);
+        self.asked = left.min(PIECE);
+        let len = if left <= PIECE { self.asked.saturating_add(1) } else { self.asked };
+        DiskOp::ReadAt { file: self.from, offset: self.offset, len }
+    }
+
+    /// Takes a piece; the phase that follows.
+    fn take_piece(&mut self, piece: &Bytes) -> Result<Phase, LoadError> {
+        match (piece.len() as u64).cmp(&self.asked) {
+            core::cmp::Ordering::Less => return self.corrupt("it ends too early"),
+            core::cmp::Ordering::Greater => return self.corrupt("it goes on too long"),
+            core::cmp::Ordering::Equal => {}
+        }
+        // The last block is not covered by the checksum that it holds.
+        let end = self.meta.len.saturating_sub(TAIL).saturating_sub(self.offset);
+        let split = usize::try_from(end).unwrap_or(usize::MAX).min(piece.len());
+        self.hash.update(piece.get(..split).unwrap_or(&[]));
+        self.push(piece.slice(..split))?;
+        self.tail.extend_from_slice(piece.get(split..).unwrap_or(&[]));
+        self.offset = self.offset.saturating_add(self.asked);
+        if self.offset < self.meta.len {
+            return Ok(Phase::Read);
+        }
+        self.verify()?;
+        self.finish()?;
+        Ok(if matches!(self.from, FileName::Incoming { .. }) { Phase::Sync } else { Phase::Finish })
+    }
+
+    /// Feeds the state's bytes to the restorer; before them the file's first bytes are judged.
+    fn push(&mut self, piece: Bytes) -> Result<(), LoadError> {
+        let Some(mut head) = self.head.take() else {
+            self.restore(&piece);
+            return Ok(());
+        };
+        head.extend_from_slice(&piece);
+        if head.len() < BLOCK {
+            self.head = Some(head);
+            return Ok(());
+        }
+        let (cluster, cbor) = match format::open_head(&head) {
+            Ok(fields) => fields,
+            Err(Unreadable::Version(found)) => return Err(LoadError::Version { file: self.from, found }),
+            Err(Unreadable::Absent | Unreadable::Checksum) => {
+                return self.corrupt("its header cannot be read");
+            }
+        };
+        if Some(cluster) != self.cluster {
+            return self.corrupt("it belongs to another cluster");
+        }
+        if cbor > format::MAX_POINT.min(self.meta.len) {
+            return self.corrupt("its header is too long");
+        }
+        let start = BLOCK.saturating_add(usize::try_from(cbor).unwrap_or(usize::MAX));
+        let Some((all, state)) = head.split_at_checked(start) else {
+            self.head = Some(head);
+            return Ok(());
+        };
+        if !format::matches(all.get(BLOCK..).unwrap_or(&[]), &self.meta) {
+            return self.corrupt("it covers something else than was asked for");
+        }
+        self.restore(state);
+        Ok(())
+    }
+
+    fn restore(&mut self, state: &[u8]) {
+        let Some(restorer) = self.restorer.as_mut().filter(|_| !state.is_empty()) else { return };
+        if let Err(error) = restorer.push(state) {
+            self.refused = Some(error);
+            self.restorer = None;
+        }
+    }
+
+    fn verify(&mut self) -> Result<(), LoadError> {
+        if self.head.is_some() {
+            return self.corrupt("it ends within its header");
+        }
+        let Ok((len, checksum)) = format::open_tail(&self.tail) else {
+            return self.corrupt("its trailer cannot be read");
+        };
+        if len != self.meta.len {
+            return self.corrupt("its length does not fit its trailer");
+        }
+        if checksum != self.hash.digest() {
+            return self.corrupt("its checksum does not fit its trailer");
+        }
+        self.hash.update(&mem::take(&mut self.tail));
+        if self.hash.digest() != self.meta.id.checksum {
+            return self.corrupt("it is another snapshot than was asked for");
+        }
+        Ok(())
+    }
+
+    /// Builds the state of a verified file.
+    fn finish(&mut self) -> Result<(), LoadError> {
+        if let Some(error) = self.refused.take() {
+            return Err(LoadError::Restore(error));
+        }
+        let state = self.restorer.take().map(R::finish).transpose().map_err(LoadError::Restore)?;
+        self.state = state;
+        Ok(())
+    }
+
+    /// A failure ends the job; what was received and is worth nothing goes.
+    fn fail(&mut self, error: LoadError) -> Option<DiskOp> {
+        self.restorer = None;
+        self.phase = Phase::Failed;
+        self.outcome = Some(Err(error));
+        matches!(self.from, FileName::Incoming { .. }).then_some(DiskOp::Remove { file: self.from })
+    }
+}
+
+impl<R: Restorer> DiskJob for LoadSnapshot<R> {
+    fn next(&mut self, last: Option<DiskResult>) -> Option<DiskOp> {
+        if self.outcome.is_some() {
+            return None;
+        }
+        match last.transpose() {
+            Err(error) => return self.fail(error.into()),
+            Ok(Some(DiskReply::Bytes(piece))) => match self.take_piece(&piece) {
+                Ok(phase) => self.phase = phase,
+                Err(error) => return self.fail(error),
+            },
+            Ok(Some(DiskReply::Files(_))) => return self.fail(DiskError::Io(Some(self.from), 0).into()),
+            Ok(Some(DiskReply::Done) | None) => {}
+        }
+        match self.phase {
+            Phase::Read => Some(self.read()),
+            Phase::Sync => {
+                self.phase = Phase::Rename;
+                Some(DiskOp::Sync { file: self.from })
+            }
+            Phase::Rename => {
+                self.phase = Phase::SyncDirectory;
+                Some(DiskOp::Rename { from: self.from, to: format::file(self.meta.id.last) })
+            }
+            Phase::SyncDirectory => {
+                self.phase = Phase::Finish;
+                Some(DiskOp::SyncDirectory)
+            }
+            Phase::Finish => {
+                self.outcome = Some(self.state.take().ok_or(LoadError::Unfinished));
+                None
+            }
+            Phase::Failed => None,
+        }
+    }
+}
