@@ -1,4 +1,4 @@
-//! Quorate.
+#![doc = include_str!("../README.md")]
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -8,11 +8,15 @@ extern crate std;
 
 pub mod client;
 pub mod codec;
+#[cfg(doc)]
+pub mod docs;
 pub mod gateway;
 pub mod kv;
 pub mod node;
 pub mod raft;
 pub mod replica;
 pub mod rng;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod storage;
 pub mod time;

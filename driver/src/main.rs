@@ -1,2 +1,5 @@
 //! The `quorate` command.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    quorate_driver::cli::run(std::env::args_os().skip(1)).into()
+}

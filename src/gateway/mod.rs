@@ -1,8 +1,60 @@
 //! One client connection as a step machine: bytes to commands to replies in order.
+//!
+//! ```text
+//!  bytes ─► codec::resp ─► command ─┬─► node, which answers later ─┬─► queue ─► RESP2 or RESP3 ─► bytes
+//!                          (what    ├─► control: answered here ────┤   (in the
+//!                           it is)  └─► refused here ──────────────┘    order of requests)
+//! ```
+//!
+//! # Pipelines
+//!
+//! A client may send many commands before it reads a reply; replies leave in the order of commands. Writes that follow
+//! each other go to the node at once, and so do reads; but a read waits until every earlier write of the connection is
+//! answered, and a write until every earlier read is. So a client reads its own writes, and a read never sees a later
+//! write, without the node knowing about connections.
+//!
+//! When a write is refused (no leader, too much waits), the rest of its pipeline must not be done either: after
+//! `SET balance 0` failed, `SET paid yes` must not succeed. So every data command whose first byte had been received when
+//! the refusal came is refused too. The writes among them that are with the node already are refused there, because they
+//! carry the same *epoch*; it grows by one when all of them are answered. Bytes of the pipeline that were still on their
+//! way are another pipeline as far as anyone can tell.
+//!
+//! # What changes what
+//!
+//! Control commands (HELLO, CLIENT, CLUSTER, …) are answered when they are parsed. They change nothing but the connection
+//! itself, so it cannot be told that an earlier GET is still under way; each reply is put in the protocol that was spoken
+//! when its command was parsed. WAIT alone waits for what came before it.
+//!
+//! MULTI, EXEC and WATCH are not here yet and get the error of an unknown command. Their queue belongs between `command`
+//! and the node: a transaction is a list of parsed calls on the connection that EXEC packs into one request.
 
+mod client;
+mod cluster;
+mod command;
+mod command_docs;
+mod config;
+mod connection;
+mod control;
+mod glob;
+mod info;
+mod output;
+mod queue;
+mod reply;
+mod session;
+mod slot;
+#[cfg(test)]
+mod tests;
+
+use bytes::Bytes;
+
+use crate::codec::input::Input;
+use crate::codec::resp::RequestParser;
 use crate::node::{RequestId, Status};
 use crate::replica::{Outcome, Request};
 use crate::time::{Micros, Now};
+use command::Held;
+use output::Output;
+use queue::Queue;
 
 /// Something that happened to a connection.
 #[derive(Debug)]
@@ -86,7 +138,7 @@ pub struct Settings {
     pub max_value: usize,
     /// Longest key, in bytes.
     pub max_key: usize,
-    /// Longest command, in bytes.
+    /// Longest command, in bytes. So many bytes of commands may be under way, too, before no more are taken.
     pub max_command: usize,
     /// Most requests under way for one connection.
     pub max_pipeline: usize,
@@ -98,54 +150,152 @@ pub struct Settings {
     pub redirect: bool,
 }
 
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_value: crate::kv::MAX_VALUE,
+            max_key: crate::kv::MAX_KEY,
+            max_command: 16 << 20,
+            max_pipeline: 1024,
+            output_soft_limit: 1 << 20,
+            output_hard_limit: 256 << 20,
+            redirect: false,
+        }
+    }
+}
+
+/// How long a connection may keep its driver waiting. Microseconds; `None` for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadlines {
+    /// From the connection to the end of its first command.
+    pub first_command: Option<Micros>,
+    /// From the first byte of a command to its last, if no byte comes meanwhile.
+    pub stalled_command: Option<Micros>,
+    /// Between commands (Redis's `timeout`).
+    pub idle: Option<Micros>,
+}
+
+impl Default for Deadlines {
+    /// A minute, a minute, for ever.
+    fn default() -> Self {
+        Self { first_command: Some(60_000_000), stalled_command: Some(60_000_000), idle: None }
+    }
+}
+
+/// The version of the protocol that a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Resp2,
+    Resp3,
+}
+
+impl Protocol {
+    fn number(self) -> u8 {
+        match self {
+            Self::Resp2 => 2,
+            Self::Resp3 => 3,
+        }
+    }
+}
+
+/// What may be under way beside what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Write,
+    Read,
+    /// CLIENT LIST, which the driver answers.
+    List,
+}
+
 /// One client's connection.
 #[derive(Debug)]
-pub struct Connection {}
+pub struct Connection {
+    id: u64,
+    about: client::About,
+    settings: Settings,
+    deadlines: Deadlines,
+    protocol: Protocol,
+    /// READONLY: reads are answered from this node's own state.
+    reads_local: bool,
+    input: Input,
+    parser: RequestParser,
+    arguments: alloc::vec::Vec<Bytes>,
+    /// A command that has to wait for those before it. While there is one, no more are parsed.
+    held: Option<Held>,
+    queue: Queue,
+    output: Output,
+    epoch: u32,
+    /// Bytes of input taken by the parser.
+    consumed: u64,
+    /// Where in the input the command that is being parsed begins.
+    command_start: u64,
+    /// While a refusal is in force: what had been received when it came.
+    refused_up_to: Option<u64>,
+    phase: connection::Phase,
+    input_ended: bool,
+    /// Whether a whole command has come.
+    has_spoken: bool,
+    /// Whether input waits only because too much output did when it was stepped.
+    stopped_by_output: bool,
+    /// Filters of the CLIENT LISTs that the driver is gathering.
+    lists: alloc::collections::VecDeque<client::Filter>,
+    answered: u64,
+}
 
-#[allow(unused_variables, clippy::todo)]
 impl Connection {
     /// A new connection by the name `id`, from `peer` (`host:port`).
     pub fn new(id: u64, peer: &str, now: Now, settings: &Settings) -> Self {
-        todo!("gateway helper")
+        Self::open(id, peer, now, settings)
+    }
+
+    /// The same connection with other deadlines than the default ones.
+    pub fn with_deadlines(self, deadlines: Deadlines) -> Self {
+        Self { deadlines, ..self }
     }
 
     /// Space to read into, at least `min` bytes; then call [`advance`](Self::advance) and step `Event::Input`.
     pub fn space(&mut self, min: usize) -> &mut [u8] {
-        todo!("gateway helper")
+        self.input.space(min, self.parser.needed())
     }
 
     /// The first `n` bytes of the last [`space`](Self::space) are filled.
     pub fn advance(&mut self, n: usize) {
-        todo!("gateway helper")
+        self.input.advance(n);
     }
 
     /// Steps one event; what is to be done is added to `out`, what is to be written to [`output`](Self::output).
     pub fn step(&mut self, now: Now, event: Event, context: &Context<'_>, out: &mut alloc::vec::Vec<Action>) {
-        todo!("gateway helper")
+        self.on_event(now, event, context, out);
     }
 
     /// Bytes that wait to be written to the client.
     pub fn output(&self) -> &[u8] {
-        todo!("gateway helper")
+        self.output.waiting()
     }
 
-    /// The first `n` bytes of [`output`](Self::output) were written.
+    /// The first `n` bytes of [`output`](Self::output) were written. When commands had to wait for that,
+    /// [`wake_at`](Self::wake_at) is 0 afterwards: at once.
     pub fn written(&mut self, n: usize) {
-        todo!("gateway helper")
+        self.output.written(n);
     }
 
     /// Whether more input is wanted now: not while too much output or too many requests wait.
     pub fn wants_input(&self) -> bool {
-        todo!("gateway helper")
+        self.takes_input()
     }
 
-    /// When to step `Event::Wake`, if ever.
+    /// When to step `Event::Wake`, if ever. May change with every step and with [`written`](Self::written).
     pub fn wake_at(&self) -> Option<Micros> {
-        todo!("gateway helper")
+        self.deadline()
     }
 
     /// Its line in CLIENT LIST.
     pub fn describe(&self, now: Now, out: &mut alloc::vec::Vec<u8>) {
-        todo!("gateway helper")
+        self.describe_line(now, out);
+    }
+
+    /// Commands answered since the connection began.
+    pub fn commands_answered(&self) -> u64 {
+        self.answered
     }
 }

@@ -1,0 +1,185 @@
+//! `quorate dev`: a local cluster that stays up until Ctrl-C.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use lexopt::{Arg, Parser};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::low_level::pipe;
+
+use super::flags::{self, Usage};
+use super::temporary::TemporaryDirectory;
+use super::{Failure, NOT_DONE, say};
+use crate::fleet::{Fleet, Logs, free_base, local_places};
+
+const COMMAND: &str = "dev";
+
+const HELP: &str = "\
+usage: quorate dev [--nodes N] [--data-dir DIR] [--base-port PORT]
+
+Starts a cluster of N nodes on this machine, each a process of its own, and stops it on Ctrl-C.
+
+  --nodes N         how many (3)
+  --data-dir DIR    where they keep their data; used again by the next start. Without it: a temporary directory that is
+                    removed at the end
+  --base-port PORT  clients connect to PORT, PORT+1, …, peers to PORT+100, … (7101, or the next that are free)
+
+Exit codes: 0 stopped; 2 a flag cannot be used; 3 a node did not start, or all have ended.
+";
+
+/// How long the nodes may take until they accept connections.
+const START: Duration = Duration::from_secs(30);
+
+/// How long they may take to stop.
+const STOP: Duration = Duration::from_secs(5);
+
+/// How often to look whether a node has ended.
+const LOOK: Duration = Duration::from_millis(200);
+
+const FIRST_PORT: u16 = 7101;
+
+struct Options {
+    nodes: u64,
+    data_dir: Option<PathBuf>,
+    base_port: Option<u16>,
+}
+
+pub(crate) fn run(parser: Parser) -> Result<(), Failure> {
+    match parse(parser)? {
+        Some(options) => dev(&options),
+        None => {
+            print!("{HELP}");
+            Ok(())
+        }
+    }
+}
+
+fn parse(mut parser: Parser) -> Result<Option<Options>, Usage> {
+    let refused = |error: lexopt::Error| Usage::refused(COMMAND, &error);
+    let mut options = Options { nodes: 3, data_dir: None, base_port: None };
+    while let Some(argument) = parser.next().map_err(refused)? {
+        match argument {
+            Arg::Long("help") | Arg::Short('h') => return Ok(None),
+            Arg::Long("nodes") => {
+                options.nodes = flags::number("nodes", &parser.value().map_err(refused)?, 1..=9)?;
+            }
+            Arg::Long("data-dir") => {
+                let value = parser.value().map_err(refused)?;
+                if value.is_empty() {
+                    return Err(Usage::flag("data-dir", "names no directory"));
+                }
+                options.data_dir = Some(value.into());
+            }
+            Arg::Long("base-port") => {
+                let port = flags::number("base-port", &parser.value().map_err(refused)?, 1..=65_400)?;
+                options.base_port = u16::try_from(port).ok();
+            }
+            other => return Err(refused(other.unexpected())),
+        }
+    }
+    Ok(Some(options))
+}
+
+fn dev(options: &Options) -> Result<(), Failure> {
+    let failed = |text: String| Failure::Failed { code: NOT_DONE, text };
+    let base = base_port(options)?;
+    let executable = std::env::current_exe().map_err(|e| failed(format!("cannot find this program: {e}")))?;
+    // Before the first node: from here on a signal ends the nodes, too.
+    let mut signals = Signals::install().map_err(|e| failed(format!("cannot watch for signals: {e}")))?;
+    let temporary = match &options.data_dir {
+        Some(_) => None,
+        None => Some(TemporaryDirectory::new("quorate-dev").map_err(|e| failed(e.to_string()))?),
+    };
+    let root = options.data_dir.as_deref().or(temporary.as_ref().map(TemporaryDirectory::path));
+    let places = local_places(root.unwrap_or(Path::new(".")), options.nodes, base);
+    let mut fleet = Fleet::new(&executable, places, vec!["--segment-bytes=16MiB".into()], Logs::Inherit);
+    fleet.start_all(Instant::now() + START).map_err(|e| failed(e.to_string()))?;
+    explain(&fleet, temporary.is_some());
+    let mut alive: BTreeSet<u64> = fleet.places().iter().map(|place| place.id).collect();
+    while !signals.wait(LOOK) {
+        alive.retain(|id| match fleet.ended(*id) {
+            Some(status) => {
+                let line = fleet.place(*id).map(|place| shell_line(&fleet, place)).unwrap_or_default();
+                say(format_args!("\nnode {id} has ended ({status}); to start it again:\n  {line}"));
+                false
+            }
+            None => true,
+        });
+        if alive.is_empty() {
+            return Err(failed("all nodes have ended".into()));
+        }
+    }
+    say("\nstopping");
+    fleet.stop_all(STOP);
+    Ok(())
+}
+
+/// The port asked for, if it and its neighbours are free, or the first that is.
+fn base_port(options: &Options) -> Result<u16, Usage> {
+    let first = options.base_port.unwrap_or(FIRST_PORT);
+    match free_base(options.nodes, first) {
+        Some(base) if options.base_port.is_none_or(|asked| asked == base) => Ok(base),
+        Some(base) => {
+            Err(Usage::flag("base-port", format_args!("ports from {first} on are in use; {base} is free")))
+        }
+        None => {
+            Err(Usage::flag("base-port", format_args!("no ports from {first} on are free; choose another")))
+        }
+    }
+}
+
+fn explain(fleet: &Fleet, temporary: bool) {
+    say(format_args!("{} nodes are up:", fleet.places().len()));
+    for place in fleet.places() {
+        let pid = fleet.pid(place.id).unwrap_or(0);
+        say(format_args!(
+            "  node {}  clients {}  process {pid}  data {}",
+            place.id,
+            place.client,
+            place.directory.display()
+        ));
+    }
+    let clients = fleet.clients().join(",");
+    let port = fleet.places().first().and_then(|p| p.client.rsplit(':').next()).unwrap_or("7101");
+    say(format_args!("\nTalk to any of them:"));
+    say(format_args!("  redis-cli -p {port} set greeting hello"));
+    say(format_args!("  quorate get greeting --connect {clients}"));
+    say(format_args!("  quorate status --connect {clients}"));
+    say(format_args!("\nKill one and see that nothing is lost; nothing is restarted by itself."));
+    let end = if temporary {
+        "Ctrl-C stops the cluster and removes its data."
+    } else {
+        "Ctrl-C stops the cluster; its data stays."
+    };
+    say(end);
+}
+
+/// The command that starts a node by hand.
+fn shell_line(fleet: &Fleet, place: &crate::fleet::Place) -> String {
+    let command = fleet.command(place);
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+}
+
+/// SIGINT and SIGTERM as bytes in a pipe.
+struct Signals(UnixStream);
+
+impl Signals {
+    fn install() -> std::io::Result<Self> {
+        let (reader, writer) = UnixStream::pair()?;
+        writer.set_nonblocking(true)?;
+        pipe::register(SIGINT, writer.try_clone()?)?;
+        pipe::register(SIGTERM, writer)?;
+        Ok(Self(reader))
+    }
+
+    /// Whether one has come within `patience`.
+    fn wait(&mut self, patience: Duration) -> bool {
+        let _ = std::io::stdout().flush();
+        let _ = self.0.set_read_timeout(Some(patience));
+        matches!(self.0.read(&mut [0; 16]), Ok(1..))
+    }
+}

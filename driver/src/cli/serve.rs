@@ -1,0 +1,346 @@
+//! `quorate serve`: one node of a cluster.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+
+use lexopt::{Arg, Parser};
+use quorate::gateway;
+use quorate::kv::KvStore;
+use quorate::node::{self, Addresses};
+use quorate::raft::{self, DiskId, NodeId};
+
+use super::address;
+use super::flags::{self, Usage};
+use super::{Failure, NOT_DONE};
+use crate::disk::Disk;
+use crate::event_loop::{End, EventLoop, Setup, StartError};
+use crate::peer::PeerLimits;
+use crate::process;
+use crate::signals::StopSignal;
+use crate::stderr::Stderr;
+
+const COMMAND: &str = "serve";
+
+const HELP: &str = "\
+usage: quorate serve --id N --data-dir DIR --cluster 1=PEER/CLIENT,2=PEER/CLIENT,… [FLAGS]
+
+Runs one node. The first start of a cluster needs every listed node; from then on a majority is enough.
+Prints 'ready id=… client=… peer=…' when it accepts connections; its log goes to standard error.
+
+  --id N                    this node, from 1 on; one of --cluster
+  --data-dir DIR            where its log and snapshots are kept; used by one process at a time
+  --cluster LIST            every founder: ID=PEER/CLIENT, each host:port, as others reach it. Once the cluster is
+                            formed, the membership in the log wins over this flag
+  --listen-client HOST:PORT where to accept clients (this node's CLIENT of --cluster)
+  --listen-peer HOST:PORT   where to accept peers (this node's PEER of --cluster)
+  --insecure                accept connections from other machines: nothing is encrypted or authenticated
+  --redirect moved|forward  what a follower does with a command: answer MOVED, or send it on to the leader (forward)
+  --election-timeout-ms N   a follower that hears nothing for one to two of these campaigns (300)
+  --heartbeat-ms N          how often an idle leader speaks; less than half of the above (50)
+  --request-timeout-ms N    when a command that cannot be finished is answered by the truth (5000)
+  --snapshot-log-bytes N    compact the log when it has grown by so much, or 'none' (64MiB)
+  --segment-bytes N         length of a file of the log (64MiB)
+  --max-clients N           most clients at once (10000)
+
+Exit codes: 0 stopped by SIGTERM or SIGINT; 2 a flag or the data directory cannot be used; 3 the disk failed; 4 the cluster
+refuses this node; 5 a broken invariant.
+";
+
+/// What the command line says.
+#[derive(Debug)]
+pub(crate) struct Options {
+    id: NodeId,
+    data_dir: PathBuf,
+    cluster: BTreeMap<NodeId, Addresses>,
+    listen_client: SocketAddr,
+    listen_peer: SocketAddr,
+    forward: bool,
+    election_timeout_ms: u64,
+    heartbeat_ms: u64,
+    request_timeout_ms: u64,
+    snapshot_log_bytes: Option<u64>,
+    segment_bytes: u64,
+    max_clients: usize,
+    exit_with_parent: bool,
+}
+
+/// The flags as they come, before it is known whether they fit together.
+#[derive(Default)]
+struct Given {
+    id: Option<u64>,
+    data_dir: Option<PathBuf>,
+    cluster: Option<String>,
+    listen_client: Option<String>,
+    listen_peer: Option<String>,
+    insecure: bool,
+    moved: bool,
+    election_timeout_ms: Option<u64>,
+    heartbeat_ms: Option<u64>,
+    request_timeout_ms: Option<u64>,
+    /// `Some(None)` for 'none'.
+    snapshot_log_bytes: Option<Option<u64>>,
+    segment_bytes: Option<u64>,
+    max_clients: Option<u64>,
+    exit_with_parent: bool,
+}
+
+pub(crate) fn run(parser: Parser) -> Result<(), Failure> {
+    match parse(parser)? {
+        Some(options) => serve(options),
+        None => {
+            print!("{HELP}");
+            Ok(())
+        }
+    }
+}
+
+/// Reads the command line; `None` if it asks for help. Touches nothing but names of hosts.
+fn parse(mut parser: Parser) -> Result<Option<Options>, Usage> {
+    let refused = |error: lexopt::Error| Usage::refused(COMMAND, &error);
+    let mut given = Given::default();
+    while let Some(argument) = parser.next().map_err(refused)? {
+        let name = match argument {
+            Arg::Long("help") | Arg::Short('h') => return Ok(None),
+            Arg::Long("insecure") => {
+                given.insecure = true;
+                continue;
+            }
+            Arg::Long("exit-with-parent") => {
+                given.exit_with_parent = true;
+                continue;
+            }
+            Arg::Long(name) if TAKING_VALUES.contains(&name) => name.to_owned(),
+            other => return Err(refused(other.unexpected())),
+        };
+        let value = parser.value().map_err(refused)?;
+        given.set(&name, value)?;
+    }
+    given.finish().map(Some)
+}
+
+/// The flags that take a value.
+const TAKING_VALUES: &[&str] = &[
+    "id",
+    "data-dir",
+    "cluster",
+    "listen-client",
+    "listen-peer",
+    "redirect",
+    "election-timeout-ms",
+    "heartbeat-ms",
+    "request-timeout-ms",
+    "snapshot-log-bytes",
+    "segment-bytes",
+    "max-clients",
+];
+
+impl Given {
+    fn set(&mut self, flag: &str, value: std::ffi::OsString) -> Result<(), Usage> {
+        match flag {
+            "id" => self.id = Some(flags::number(flag, &value, 1..=u64::MAX)?),
+            "data-dir" if value.is_empty() => return Err(Usage::flag(flag, "names no directory")),
+            "data-dir" => self.data_dir = Some(value.into()),
+            "cluster" => self.cluster = Some(flags::text(flag, value)?),
+            "listen-client" => self.listen_client = Some(flags::text(flag, value)?),
+            "listen-peer" => self.listen_peer = Some(flags::text(flag, value)?),
+            "redirect" => {
+                self.moved = match flags::text(flag, value)?.as_str() {
+                    "moved" => true,
+                    "forward" => false,
+                    other => {
+                        return Err(Usage::flag(flag, format_args!("'{other}' is not moved or forward")));
+                    }
+                }
+            }
+            "election-timeout-ms" => {
+                self.election_timeout_ms = Some(flags::number(flag, &value, 10..=600_000)?);
+            }
+            "heartbeat-ms" => self.heartbeat_ms = Some(flags::number(flag, &value, 1..=300_000)?),
+            "request-timeout-ms" => {
+                self.request_timeout_ms = Some(flags::number(flag, &value, 1..=3_600_000)?);
+            }
+            "snapshot-log-bytes" if value == "none" => self.snapshot_log_bytes = Some(None),
+            "snapshot-log-bytes" => {
+                self.snapshot_log_bytes = Some(Some(flags::bytes(flag, &value, 1024..=1 << 44)?));
+            }
+            "segment-bytes" => self.segment_bytes = Some(flags::bytes(flag, &value, 1 << 16..=1 << 32)?),
+            _ => self.max_clients = Some(flags::number(flag, &value, 1..=60_000)?),
+        }
+        Ok(())
+    }
+
+    /// Checks that the flags fit together.
+    fn finish(self) -> Result<Options, Usage> {
+        let missing = |flag| move || Usage::missing(COMMAND, flag);
+        let id = NodeId(self.id.ok_or_else(missing("id"))?);
+        let data_dir = self.data_dir.ok_or_else(missing("data-dir"))?;
+        let cluster = address::cluster("cluster", &self.cluster.ok_or_else(missing("cluster"))?)?;
+        let own = cluster.get(&id).cloned().ok_or_else(|| {
+            let ids: Vec<_> = cluster.keys().map(|id| id.0.to_string()).collect();
+            let ids = ids.join(", ");
+            Usage::flag("id", format_args!("{} is not in --cluster, which has {ids}; add it there", id.0))
+        })?;
+        let listen = |flag, given: Option<String>, own: String| {
+            let flag = if given.is_some() { flag } else { "cluster" };
+            address::listen(flag, &given.unwrap_or(own), self.insecure)
+        };
+        let options = Options {
+            id,
+            data_dir,
+            listen_client: listen("listen-client", self.listen_client, own.client)?,
+            listen_peer: listen("listen-peer", self.listen_peer, own.peer)?,
+            cluster,
+            forward: !self.moved,
+            election_timeout_ms: self.election_timeout_ms.unwrap_or(300),
+            heartbeat_ms: self.heartbeat_ms.unwrap_or(50),
+            request_timeout_ms: self.request_timeout_ms.unwrap_or(5000),
+            snapshot_log_bytes: self.snapshot_log_bytes.unwrap_or(Some(64 << 20)),
+            segment_bytes: self.segment_bytes.unwrap_or(64 << 20),
+            max_clients: usize::try_from(self.max_clients.unwrap_or(10_000)).unwrap_or(usize::MAX),
+            exit_with_parent: self.exit_with_parent,
+        };
+        if options.listen_client == options.listen_peer {
+            let address = options.listen_peer;
+            return Err(Usage::flag("listen-peer", format_args!("{address} is where clients connect, too")));
+        }
+        if options.heartbeat_ms >= options.election_timeout_ms / 2 {
+            let (heartbeat, election) = (options.heartbeat_ms, options.election_timeout_ms);
+            return Err(Usage::flag(
+                "heartbeat-ms",
+                format_args!(
+                    "{heartbeat} must be less than half of --election-timeout-ms, which is {election}"
+                ),
+            ));
+        }
+        Ok(options)
+    }
+}
+
+impl Options {
+    fn node(&self, seed: u64, fresh_disk: DiskId) -> node::Config {
+        let mut raft = raft::Config::new(self.id, seed);
+        raft.election_timeout = self.election_timeout_ms * 1000;
+        raft.heartbeat_interval = self.heartbeat_ms * 1000;
+        node::Config {
+            raft,
+            founders: self.cluster.clone(),
+            fresh_disk,
+            request_timeout: self.request_timeout_ms * 1000,
+            forward: self.forward,
+            segment_bytes: self.segment_bytes,
+            snapshot_log_bytes: self.snapshot_log_bytes,
+            snapshot_growth_percent: 100,
+            max_sessions: 10_000,
+            session_ttl_ms: 3_600_000,
+        }
+    }
+
+    fn gateway(&self) -> gateway::Settings {
+        gateway::Settings {
+            max_value: 8 << 20,
+            max_key: 64 << 10,
+            max_command: 16 << 20,
+            max_pipeline: 1024,
+            output_soft_limit: 1 << 20,
+            output_hard_limit: 64 << 20,
+            redirect: !self.forward,
+        }
+    }
+}
+
+/// Runs the node until it ends.
+fn serve(options: Options) -> Result<(), Failure> {
+    let system = |error: io::Error| Failure::Failed { code: NOT_DONE, text: error.to_string() };
+    let stop = StopSignal::install().map_err(system)?;
+    if options.exit_with_parent {
+        stop.watch_stdin().map_err(system)?;
+    }
+    // Listening comes first: an address that cannot be used leaves nothing behind on the disk.
+    let client_listener = bind("listen-client", options.listen_client)?;
+    let peer_listener = bind("listen-peer", options.listen_peer)?;
+    let disk = Disk::open(&options.data_dir).map_err(|error| Usage::flag("data-dir", error))?;
+    let seed = process::random_u128().map_err(system)? as u64;
+    let fresh_disk = DiskId(process::random_u128().map_err(system)?);
+    let node = options.node(seed, fresh_disk);
+    let (stderr, writer) = Stderr::start(&format!("node {}:", options.id.0)).map_err(system)?;
+    let setup = Setup {
+        peers: PeerLimits::new(node.raft.max_entry_bytes),
+        gateway: options.gateway(),
+        node,
+        max_clients: process::room_for_clients(options.max_clients),
+        disk,
+        client_listener,
+        peer_listener,
+        stderr: stderr.clone(),
+        stop,
+    };
+    let ended = drive(setup, &options, &stderr);
+    stderr.finish(writer);
+    ended
+}
+
+fn drive(setup: Setup, options: &Options, stderr: &Stderr) -> Result<(), Failure> {
+    let failed = |error: StartError| match error {
+        StartError::Config(error) => Failure::Usage(Usage(error.to_string())),
+        system => Failure::Failed { code: NOT_DONE, text: system.to_string() },
+    };
+    let mut server: EventLoop<KvStore> = EventLoop::start(setup).map_err(failed)?;
+    let end = server.run(|| announce(options)).map_err(failed)?;
+    match end {
+        End::Stopped => {
+            stderr.note("stopped");
+            Ok(())
+        }
+        End::Halted(fault) => Err(Failure::Failed { code: fault.exit_code(), text: fault.to_string() }),
+    }
+}
+
+fn announce(options: &Options) {
+    let (id, client, peer) = (options.id.0, options.listen_client, options.listen_peer);
+    let mut stdout = io::stdout().lock();
+    // A parent that has closed our standard output does not wait for this line.
+    let _ = writeln!(stdout, "ready id={id} client={client} peer={peer}").and_then(|()| stdout.flush());
+}
+
+fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, Usage> {
+    TcpListener::bind(address).map_err(|error| {
+        Usage::flag(
+            flag,
+            format_args!("cannot listen on {address}: {error}; choose another port, or stop what uses it"),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLUSTER: &str = "1=127.0.0.1:7201/127.0.0.1:7101,2=127.0.0.1:7202/127.0.0.1:7102";
+
+    fn parsed(line: &str) -> Result<Option<Options>, Usage> {
+        parse(Parser::from_args(line.split(' ').map(|word| word.replace("CLUSTER", CLUSTER))))
+    }
+
+    #[test]
+    fn the_addresses_of_the_cluster_are_listened_on_unless_others_are_given() {
+        let options = parsed("--id 2 --data-dir d --cluster CLUSTER").unwrap().unwrap();
+        assert_eq!(options.listen_client.to_string(), "127.0.0.1:7102");
+        assert_eq!(options.listen_peer.to_string(), "127.0.0.1:7202");
+        let line =
+            "--id 2 --data-dir d --cluster CLUSTER --listen-client 127.0.0.1:9 --snapshot-log-bytes none";
+        let options = parsed(line).unwrap().unwrap();
+        assert_eq!(options.listen_client.to_string(), "127.0.0.1:9");
+        assert_eq!(options.snapshot_log_bytes, None);
+    }
+
+    #[test]
+    fn the_settings_make_a_valid_core() {
+        let options =
+            parsed("--id 1 --data-dir d --cluster CLUSTER --heartbeat-ms 10 --election-timeout-ms 100");
+        let config = options.unwrap().unwrap().node(1, DiskId(2));
+        assert_eq!(config.raft.validate(), Ok(()));
+        assert_eq!(config.raft.election_timeout, 100_000);
+    }
+}

@@ -1,0 +1,417 @@
+//! The event loop: one thread, one poll, one step of the node a turn.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::net::TcpListener;
+use mio::{Events, Poll, Token};
+use quorate::gateway::{Context, Process, Settings};
+use quorate::node::{self, Action, Actions, Event, Fault, Garbage, Job, Node, Phase, Status};
+use quorate::raft::{ConfigError, NodeId};
+use quorate::replica::StateMachine;
+use quorate::storage::DiskError;
+use quorate::time::{Micros, Now};
+
+use crate::bell::Bell;
+use crate::clients::Clients;
+use crate::clock::Clock;
+use crate::disk::Disk;
+use crate::job_lane::JobLane;
+use crate::log_lane::LogLane;
+use crate::peer::{PeerLimits, Peers};
+use crate::process;
+use crate::signals::StopSignal;
+use crate::stderr::Stderr;
+
+const BELL: Token = Token(0);
+const STOP: Token = Token(1);
+const CLIENT_LISTENER: Token = Token(2);
+const PEER_LISTENER: Token = Token(3);
+/// Even tokens from here on are links between peers, odd ones clients.
+const FIRST_LINK: usize = 4;
+const FIRST_CLIENT: usize = 5;
+
+/// Most readiness events of one poll.
+const MAX_EVENTS: usize = 1024;
+
+/// The longest sleep. Lanes are looked after at least this often, whatever happens.
+const MAX_SLEEP: Micros = 1_000_000;
+
+/// How long a clean end may take. Microseconds.
+const STOP_TIMEOUT: Micros = 3_000_000;
+
+/// How old the status that clients see may be while the node is busy. Microseconds.
+const STATUS_AGE: Micros = 1_000;
+
+/// What a server is made of.
+#[derive(Debug)]
+pub struct Setup {
+    /// The node's settings.
+    pub node: node::Config,
+    /// The settings of clients' connections.
+    pub gateway: Settings,
+    /// Bounds of the connections between peers.
+    pub peers: PeerLimits,
+    /// Most clients at once.
+    pub max_clients: usize,
+    /// The data directory, locked.
+    pub disk: Disk,
+    /// Where clients connect; bound.
+    pub client_listener: std::net::TcpListener,
+    /// Where peers connect; bound.
+    pub peer_listener: std::net::TcpListener,
+    /// Where notes go.
+    pub stderr: Stderr,
+    /// What asks the process to stop.
+    pub stop: StopSignal,
+}
+
+/// Why a loop has come to its end.
+#[derive(Debug)]
+pub enum End {
+    /// It was asked to.
+    Stopped,
+    /// The node does nothing any more.
+    Halted(Fault),
+}
+
+/// Why a loop could not start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A setting cannot work.
+    Config(ConfigError),
+    /// The system refused something that every process needs.
+    System(io::Error),
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::System(error) => write!(f, "the system refused a poll, a thread or a socket: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+/// A node with its sockets, its disk lanes and its clock.
+#[derive(Debug)]
+pub struct EventLoop<S: StateMachine> {
+    poll: Poll,
+    bell: Arc<Bell>,
+    clock: Clock,
+    node: Node<S>,
+    id: NodeId,
+    /// What the next step is given.
+    events: Vec<Event<S>>,
+    actions: Actions<S>,
+    log: LogLane,
+    jobs: JobLane<S>,
+    peers: Peers,
+    clients: Clients,
+    /// Listening sockets that wait for the node to have recovered.
+    listeners: Option<(TcpListener, TcpListener)>,
+    stderr: Stderr,
+    stop: StopSignal,
+    wake_at: Option<Micros>,
+    now: Now,
+    seen: Seen,
+    /// When to end, finished or not, once a stop was asked for.
+    stop_by: Option<Micros>,
+    stopped: bool,
+    fault: Option<Fault>,
+}
+
+/// What clients see of the node and the process. Rebuilt only when it is looked at, and not at every look.
+#[derive(Debug)]
+struct Seen {
+    status: Status,
+    process: Process,
+    stale: bool,
+    built: Micros,
+    memory_read: Option<Micros>,
+}
+
+impl<S> EventLoop<S>
+where
+    S: StateMachine,
+    Job<S>: Send,
+    Garbage<S>: Send,
+{
+    /// Starts the lanes and the node, which begins to read its disk.
+    pub fn start(setup: Setup) -> Result<Self, StartError> {
+        let poll = Poll::new()?;
+        let bell = Arc::new(Bell::new(&poll, BELL)?);
+        let clock = Clock::start();
+        let now = clock.now();
+        let mut actions = Actions::new();
+        let id = setup.node.raft.id;
+        let node = Node::new(setup.node, now, &mut actions).map_err(StartError::Config)?;
+        let log = LogLane::start(setup.disk.clone(), Arc::clone(&bell))?;
+        let jobs = JobLane::start(setup.disk, Arc::clone(&bell))?;
+        let registry = || poll.registry().try_clone();
+        let peers = Peers::new(registry()?, setup.peers, FIRST_LINK, Arc::clone(&bell));
+        let clients = Clients::new(registry()?, setup.gateway, setup.max_clients, FIRST_CLIENT);
+        let mut stop = setup.stop;
+        stop.register(poll.registry(), STOP)?;
+        let port = setup.client_listener.local_addr()?.port();
+        setup.client_listener.set_nonblocking(true)?;
+        setup.peer_listener.set_nonblocking(true)?;
+        let listeners =
+            (TcpListener::from_std(setup.client_listener), TcpListener::from_std(setup.peer_listener));
+        let seen = Seen::new(&node, now, port);
+        let mut this = Self {
+            poll,
+            bell,
+            clock,
+            node,
+            id,
+            events: Vec::new(),
+            actions,
+            log,
+            jobs,
+            peers,
+            clients,
+            listeners: Some(listeners),
+            stderr: setup.stderr,
+            stop,
+            wake_at: None,
+            now,
+            seen,
+            stop_by: None,
+            stopped: false,
+            fault: None,
+        };
+        this.perform();
+        Ok(this)
+    }
+
+    /// Runs until the process is asked to stop or the node halts. `ready` is called once, when clients and peers are
+    /// accepted.
+    pub fn run(&mut self, ready: impl FnOnce()) -> Result<End, StartError> {
+        let mut ready = Some(ready);
+        let mut readiness = Events::with_capacity(MAX_EVENTS);
+        loop {
+            self.wait(&mut readiness)?;
+            self.read(&readiness);
+            self.now = self.clock.now();
+            self.step();
+            self.flush();
+            if let Some(fault) = self.fault.take() {
+                return Ok(End::Halted(fault));
+            }
+            if self.has_ended() {
+                return Ok(End::Stopped);
+            }
+            if self.listeners.is_some() && self.node.status().phase != Phase::Recovering {
+                self.listen()?;
+                if let Some(ready) = ready.take() {
+                    ready();
+                }
+            }
+        }
+    }
+
+    /// Sleeps until there is something to do.
+    fn wait(&mut self, readiness: &mut Events) -> io::Result<()> {
+        self.bell.lie_down();
+        self.drain_lanes();
+        self.peers.resolved(self.clock.now().mono, &mut self.events);
+        let busy = !self.events.is_empty() || self.peers.has_work() || self.clients.has_work();
+        let timeout = if busy { Duration::ZERO } else { self.sleep() };
+        let polled = self.poll.poll(readiness, Some(timeout));
+        self.bell.get_up();
+        match polled {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// How long nothing is due.
+    fn sleep(&self) -> Duration {
+        let due = [self.wake_at, self.peers.wake_at(), self.clients.wake_at(), self.stop_by];
+        let now = self.clock.now().mono;
+        let until = due.into_iter().flatten().min().map_or(MAX_SLEEP, |at| at.saturating_sub(now));
+        Duration::from_micros(until.min(MAX_SLEEP))
+    }
+
+    /// Takes in all that sockets, lanes and signals have to say, up to each one's share of a turn.
+    fn read(&mut self, readiness: &Events) {
+        for event in readiness {
+            match event.token() {
+                BELL => {}
+                STOP => self.on_stop_signal(),
+                CLIENT_LISTENER => self.clients.listener_ready(),
+                PEER_LISTENER => self.peers.listener_ready(),
+                Token(t) if t % 2 == FIRST_LINK % 2 => self.peers.on_ready((t - FIRST_LINK) / 2, event),
+                Token(t) => self.clients.on_ready((t - FIRST_CLIENT) / 2, event),
+            }
+        }
+        // For deadlines only: what is stepped gets the clock that is read when all of this is done.
+        let now = self.clock.now();
+        for result in [self.peers.accept(now.mono, &mut self.events), self.clients.accept(now)] {
+            if let Err(error) = result {
+                self.stderr.note(format_args!("cannot take a connection: {error}; trying again"));
+            }
+        }
+        self.peers.read(now.mono, &mut self.events);
+        self.clients.read(&mut self.events);
+        self.drain_lanes();
+        self.peers.resolved(now.mono, &mut self.events);
+    }
+
+    /// Collects what the disk threads have finished.
+    fn drain_lanes(&mut self) {
+        while let Some(done) = self.log.try_next() {
+            self.events.push(Event::DiskDone { batch: done.batch, result: done.result });
+        }
+        while let Some(job) = self.jobs.try_next() {
+            self.events.push(Event::JobDone(job));
+        }
+    }
+
+    /// Steps the connections, then the node with the whole batch, then performs what it asks for.
+    fn step(&mut self) {
+        let now = self.now;
+        self.look();
+        let context = self.seen.context();
+        self.clients.step(now, &context, &mut self.events);
+        self.clients.wake(now, &context, &mut self.events);
+        self.peers.expire(now.mono, &mut self.events);
+        if self.wake_at.is_some_and(|at| at <= now.mono) {
+            self.wake_at = None;
+            self.events.push(Event::Wake);
+            self.check_lanes();
+        }
+        if !self.events.is_empty() {
+            self.seen.stale = true;
+            self.node.step_into(now, self.events.drain(..), &mut self.actions);
+            self.perform();
+        }
+    }
+
+    /// Performs the actions of a step. What follows from them at once goes into the next turn's batch.
+    fn perform(&mut self) {
+        if self.actions.iter().any(|action| matches!(action, Action::Reply { .. })) {
+            self.look();
+        }
+        let (now, events) = (self.now, &mut self.events);
+        for action in self.actions.drain() {
+            match action {
+                Action::Log(batch) => self.log.submit(batch),
+                Action::Job(job) => self.jobs.submit(job),
+                Action::Dial { peer, address } => self.peers.dial(now.mono, peer, address, events),
+                Action::Send { link, frame } => self.peers.send(link, frame, events),
+                Action::CloseLink { link } => self.peers.close(now.mono, link, events),
+                Action::Reply { request, outcome } => {
+                    self.clients.reply(now, request, outcome, &self.seen.context(), events);
+                }
+                Action::WakeAt(at) => self.wake_at = Some(at),
+                Action::Discard(garbage) => self.jobs.discard(garbage),
+                Action::Note(note) => self.stderr.note(note.0),
+                Action::Stopped => self.stopped = true,
+                Action::Halt(fault) => self.fault = Some(fault),
+                // A newer library's action that this driver does not know: going on would break what it promises.
+                _ => {
+                    self.fault =
+                        Some(Fault::Directory("the library asks for what this driver does not know".into()))
+                }
+            }
+        }
+    }
+
+    /// One write for each socket that has something to be written.
+    fn flush(&mut self) {
+        self.peers.flush(&mut self.events);
+        self.clients.flush(&mut self.events);
+    }
+
+    fn listen(&mut self) -> io::Result<()> {
+        if let Some((client, peer)) = self.listeners.take() {
+            self.clients.listen(client, CLIENT_LISTENER)?;
+            self.peers.listen(peer, PEER_LISTENER)?;
+        }
+        Ok(())
+    }
+
+    fn on_stop_signal(&mut self) {
+        for _ in 0..self.stop.take() {
+            if self.stop_by.is_some() {
+                // Asked twice: whoever asks does not want to wait.
+                self.stop_by = Some(0);
+                continue;
+            }
+            self.stop_by = Some(self.clock.now().mono.saturating_add(STOP_TIMEOUT));
+            self.stderr.note("stopping");
+            self.clients.close_listener();
+            self.peers.close_listener();
+            self.listeners = None;
+            self.events.push(Event::Stop);
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        let late = self.stop_by.is_some_and(|by| by <= self.now.mono);
+        late || (self.stopped && !self.clients.has_output())
+    }
+
+    /// A lane whose thread has died can never answer: that is a failed disk as far as the node can tell.
+    fn check_lanes(&mut self) {
+        if !self.log.is_alive() || !self.jobs.is_alive() {
+            self.fault = Some(Fault::Disk(DiskError::Io(None, 0)));
+        }
+    }
+
+    /// Renews what clients see if it is old.
+    fn look(&mut self) {
+        let now = self.now.mono;
+        if self.seen.stale && now.saturating_sub(self.seen.built) >= STATUS_AGE {
+            self.seen.renew(&self.node, now);
+            let (process, times) = (&mut self.seen.process, self.log.times());
+            process.clients = self.clients.count() as u64;
+            process.connections_received = self.clients.received();
+            process.commands = self.clients.requests();
+            process.log_syncs = times.count();
+            process.log_sync_us = times.total_us();
+            process.log_sync_max_us = times.max_us();
+        }
+    }
+
+    /// The node's number.
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+}
+
+impl Seen {
+    fn new<S: StateMachine>(node: &Node<S>, now: Now, port: u16) -> Self {
+        let mut process = Process::default();
+        process.pid = std::process::id();
+        process.started = now.mono;
+        process.port = port;
+        Self { status: node.status(), process, stale: true, built: 0, memory_read: None }
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context { node: &self.status, process: &self.process }
+    }
+
+    fn renew<S: StateMachine>(&mut self, node: &Node<S>, now: Micros) {
+        self.status = node.status();
+        self.stale = false;
+        self.built = now;
+        if self.memory_read.is_none_or(|at| now.saturating_sub(at) >= MAX_SLEEP) {
+            self.memory_read = Some(now);
+            self.process.memory = process::resident_bytes().unwrap_or(0);
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What a node says of itself: the section `quorate` of INFO.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Instant;
+
+use quorate::codec::resp::Value;
+
+use crate::blocking_client::BlockingConnection;
+
+/// Names and values, as the node wrote them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NodeInfo(BTreeMap<String, String>);
+
+impl NodeInfo {
+    /// Asks the node at `address`.
+    pub fn fetch(address: &str, until: Instant) -> io::Result<Self> {
+        Self::ask(&mut BlockingConnection::connect(address, until)?, until)
+    }
+
+    /// Asks the node at the other end of `connection`.
+    pub fn ask(connection: &mut BlockingConnection, until: Instant) -> io::Result<Self> {
+        text(&connection.ask(&["INFO", "quorate"], until)?).map(|text| Self::parse(&text))
+    }
+
+    fn parse(text: &str) -> Self {
+        let pairs = text.lines().filter_map(|line| line.split_once(':'));
+        Self(pairs.map(|(name, value)| (name.to_owned(), value.trim_end().to_owned())).collect())
+    }
+
+    /// A value by its name.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// A value that is a whole number.
+    pub fn number(&self, name: &str) -> Option<u64> {
+        self.text(name)?.parse().ok()
+    }
+
+    /// Whether it leads.
+    pub fn leads(&self) -> bool {
+        self.text("role") == Some("leader")
+    }
+
+    /// The leader that it knows.
+    pub fn leader(&self) -> Option<u64> {
+        self.number("leader_id").filter(|id| *id != 0)
+    }
+
+    /// How far its state is, and what the state is: equal for nodes that have caught up with each other.
+    pub fn state(&self) -> Option<(u64, &str)> {
+        Some((self.number("applied_index")?, self.text("digest")?))
+    }
+
+    /// All pairs, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+/// The client addresses of the members that the node at the other end of `connection` knows.
+pub fn members(connection: &mut BlockingConnection, until: Instant) -> io::Result<Vec<String>> {
+    let lines = text(&connection.ask(&["CLUSTER", "NODES"], until)?)?;
+    // <name> <ip>:<port>@<bus port>[,<host>] <flags> …
+    let address = |line: &str| Some(line.split(' ').nth(1)?.split('@').next()?.to_owned());
+    Ok(lines.lines().filter_map(address).filter(|address| !address.starts_with(':')).collect())
+}
+
+fn text(value: &Value) -> io::Result<String> {
+    let bytes = match value {
+        Value::Error(error) => return Err(io::Error::other(String::from_utf8_lossy(error).into_owned())),
+        other => other.text().ok_or(io::ErrorKind::InvalidData)?,
+    };
+    Ok(String::from_utf8_lossy(bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_of_info_are_names_and_values() {
+        let info =
+            NodeInfo::parse("# Quorate\r\nrole:leader\r\nleader_id:2\r\napplied_index:17\r\ndigest:0a\r\n");
+        assert!(info.leads());
+        assert_eq!(info.leader(), Some(2));
+        assert_eq!(info.state(), Some((17, "0a")));
+        assert_eq!(NodeInfo::parse("role:follower\r\nleader_id:0\r\n").leader(), None);
+    }
+}

@@ -1,0 +1,144 @@
+//! What the command says to those who mistype: exit code 2, one line that names the thing and the cure, nothing on disk.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output};
+
+const CLUSTER: &str = "1=127.0.0.1:27201/127.0.0.1:27101,2=127.0.0.1:27202/127.0.0.1:27102";
+
+fn quorate(directory: &Path, line: &str) -> Output {
+    let words = line.split_whitespace().map(|word| word.replace("CLUSTER", CLUSTER));
+    Command::new(env!("CARGO_BIN_EXE_quorate")).current_dir(directory).args(words).output().unwrap()
+}
+
+fn refused(directory: &Path, line: &str, expected: &[&str]) {
+    let output = quorate(directory, line);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{line}: {said}");
+    assert_eq!(said.lines().count(), 1, "{line}: {said}");
+    assert!(said.starts_with("quorate: "), "{line}: {said}");
+    assert!(output.stdout.is_empty(), "{line}: something on standard output");
+    for text in expected {
+        assert!(said.contains(text), "{line}: '{text}' is not in: {said}");
+    }
+}
+
+#[test]
+fn every_bad_flag_of_serve_is_named_with_its_cure() {
+    let directory = tempfile::tempdir().unwrap();
+    let table: &[(&str, &[&str])] = &[
+        ("serve", &["--id is missing", "serve --help"]),
+        ("serve --id", &["--id", "serve --help"]),
+        ("serve --id x", &["--id", "'x'", "whole number from 1"]),
+        ("serve --id 0 --data-dir d --cluster CLUSTER", &["--id", "'0'", "from 1"]),
+        ("serve --id -1 --data-dir d --cluster CLUSTER", &["--id", "'-1'"]),
+        ("serve --id 1 --cluster CLUSTER", &["--data-dir is missing"]),
+        ("serve --id 1 --data-dir= --cluster CLUSTER", &["--data-dir", "names no directory"]),
+        ("serve --id 1 --data-dir d", &["--cluster is missing"]),
+        ("serve --id 3 --data-dir d --cluster CLUSTER", &["--id: 3", "1, 2", "add it there"]),
+        ("serve --id 1 --data-dir d --cluster 1=127.0.0.1:0/127.0.0.1:27101", &["--cluster", "port 0"]),
+        ("serve --id 1 --data-dir d --cluster 1=127.0.0.1:27201", &["--cluster", "ID=PEER/CLIENT"]),
+        (
+            "serve --id 1 --data-dir d --cluster CLUSTER --listen-client 0.0.0.0:27101",
+            &["--listen-client", "--insecure"],
+        ),
+        (
+            "serve --id 1 --data-dir d --cluster CLUSTER --listen-peer 0.0.0.0:27201",
+            &["--listen-peer", "--insecure"],
+        ),
+        (
+            "serve --id 1 --data-dir d --cluster CLUSTER --listen-peer 127.0.0.1:27101",
+            &["--listen-peer", "clients"],
+        ),
+        (
+            "serve --id 1 --data-dir d --cluster CLUSTER --listen-client nonsense",
+            &["--listen-client", "no port"],
+        ),
+        ("serve --id 1 --data-dir d --cluster CLUSTER --redirect maybe", &["--redirect", "moved or forward"]),
+        ("serve --id 1 --data-dir d --cluster CLUSTER --heartbeat-ms 0", &["--heartbeat-ms", "from 1"]),
+        ("serve --id 1 --data-dir d --cluster CLUSTER --heartbeat-ms 200", &["--heartbeat-ms", "half"]),
+        (
+            "serve --id 1 --data-dir d --cluster CLUSTER --election-timeout-ms soon",
+            &["--election-timeout-ms", "'soon'"],
+        ),
+        ("serve --id 1 --data-dir d --cluster CLUSTER --request-timeout-ms 0", &["--request-timeout-ms"]),
+        (
+            "serve --id 1 --data-dir d --cluster CLUSTER --snapshot-log-bytes few",
+            &["--snapshot-log-bytes", "64MiB"],
+        ),
+        ("serve --id 1 --data-dir d --cluster CLUSTER --segment-bytes 1", &["--segment-bytes", "from 65536"]),
+        ("serve --id 1 --data-dir d --cluster CLUSTER --max-clients 0", &["--max-clients"]),
+        ("serve --id 1 --data-dir d --cluster CLUSTER --insecure=yes", &["--insecure", "serve --help"]),
+        ("serve --id 1 --data-dir d --cluster CLUSTER --frobnicate", &["--frobnicate", "serve --help"]),
+        ("serve --id 1 --data-dir d --cluster CLUSTER d2", &["d2", "serve --help"]),
+    ];
+    for (line, expected) in table {
+        refused(directory.path(), line, expected);
+    }
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "nothing may be created");
+}
+
+#[test]
+fn every_bad_flag_of_the_other_commands_is_named_with_its_cure() {
+    let directory = tempfile::tempdir().unwrap();
+    let table: &[(&str, &[&str])] = &[
+        ("frobnicate", &["'frobnicate'", "quorate help"]),
+        ("dev --nodes 0", &["--nodes", "from 1"]),
+        ("dev --nodes many", &["--nodes", "'many'"]),
+        ("dev --base-port 65530", &["--base-port", "from"]),
+        ("dev --frobnicate", &["--frobnicate", "dev --help"]),
+        ("demo now", &["now", "demo --help"]),
+        ("get", &["KEY", "get --help"]),
+        ("get a b", &["\"b\"", "get --help"]),
+        ("put a", &["VALUE", "put --help"]),
+        ("append a", &["VALUE", "append --help"]),
+        ("del", &["KEY", "del --help"]),
+        ("get a --connect nowhere", &["--connect", "'nowhere'", "host:port"]),
+        ("get a --timeout-ms 0", &["--timeout-ms"]),
+        ("status --connect 127.0.0.1:0", &["--connect", "port 0"]),
+        ("status --frobnicate", &["--frobnicate", "status --help"]),
+    ];
+    for (line, expected) in table {
+        refused(directory.path(), line, expected);
+    }
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "nothing may be created");
+}
+
+#[test]
+fn an_address_in_use_is_refused_before_anything_is_created() {
+    let directory = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let line = format!("serve --id 1 --data-dir d --cluster CLUSTER --listen-client {address}");
+    refused(directory.path(), &line, &["--listen-client", &address, "another port"]);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "nothing may be created");
+}
+
+#[test]
+fn row_17_a_directory_in_use_is_refused_by_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let _held = quorate_driver::disk::Disk::open(&directory.path().join("d")).unwrap();
+    let process = format!("process {}", std::process::id());
+    // Ports of its own, as tests run beside each other.
+    let line = "serve --id 1 --data-dir d --cluster 1=127.0.0.1:27301/127.0.0.1:27302";
+    refused(directory.path(), line, &["data directory d is in use", &process]);
+}
+
+#[test]
+fn every_command_explains_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    for command in ["serve", "dev", "demo", "get", "put", "append", "del", "status"] {
+        let output = quorate(directory.path(), &format!("{command} --help"));
+        assert!(output.status.success(), "{command}");
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(said.starts_with(&format!("usage: quorate {command}")), "{said}");
+        assert!(output.stderr.is_empty());
+        assert!(said.lines().all(|line| line.chars().count() <= 120), "{command}: a line is too long");
+    }
+    let output = quorate(directory.path(), "help");
+    assert!(output.status.success());
+    let output = quorate(directory.path(), "version");
+    assert!(String::from_utf8(output.stdout).unwrap().starts_with("quorate 0."));
+    assert_eq!(quorate(directory.path(), "").status.code(), Some(2));
+}

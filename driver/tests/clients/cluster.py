@@ -1,0 +1,111 @@
+"""A cluster of real `quorate serve` processes for the scripts beside this file. Ends only what it started."""
+import os, shutil, signal, socket, subprocess, tempfile, time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
+BINARY = os.environ.get("QUORATE", os.path.join(TARGET, "release", "quorate"))
+
+
+def free_ports(n):
+    sockets = [socket.socket() for _ in range(n)]
+    for s in sockets:
+        s.bind(("127.0.0.1", 0))
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+class Cluster:
+    def __init__(self, nodes=3, *flags):
+        self.flags, self.ids = list(flags), list(range(1, nodes + 1))
+        self.dir = tempfile.mkdtemp(prefix="quorate-test-")
+        ports = free_ports(2 * nodes)
+        self.client = dict(zip(self.ids, ports[:nodes]))
+        self.peer = dict(zip(self.ids, ports[nodes:]))
+        self.processes = {}
+
+    def __enter__(self):
+        for i in self.ids:
+            self.start(i, wait=False)
+        for i in self.ids:
+            self.await_ready(i)
+        self.leader()
+        return self
+
+    def __exit__(self, *_):
+        for p in self.processes.values():
+            if p.poll() is None:
+                p.send_signal(signal.SIGTERM)
+        for p in self.processes.values():
+            try:
+                p.wait(10)
+            except subprocess.TimeoutExpired:
+                p.kill()
+                p.wait()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def data_dir(self, i):
+        return os.path.join(self.dir, f"n{i}")
+
+    def start(self, i, wait=True):
+        spec = ",".join(f"{j}=127.0.0.1:{self.peer[j]}/127.0.0.1:{self.client[j]}" for j in self.ids)
+        log = open(os.path.join(self.dir, f"n{i}.log"), "ab")
+        self.processes[i] = subprocess.Popen(
+            [BINARY, "serve", "--id", str(i), "--data-dir", self.data_dir(i), "--listen-client", f"127.0.0.1:{self.client[i]}",
+             "--listen-peer", f"127.0.0.1:{self.peer[i]}", "--cluster", spec, *self.flags], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        if wait:
+            self.await_ready(i)
+
+    def await_ready(self, i, seconds=20):
+        until = time.time() + seconds
+        while time.time() < until:
+            if self.processes[i].poll() is not None:
+                raise SystemExit(f"node {i} ended with {self.processes[i].returncode}: {self.log(i)}")
+            try:
+                socket.create_connection(("127.0.0.1", self.client[i]), 0.2).close()
+                return
+            except OSError:
+                time.sleep(0.02)
+        raise SystemExit(f"node {i} is not ready after {seconds} s")
+
+    def log(self, i):
+        return open(os.path.join(self.dir, f"n{i}.log"), errors="replace").read()[-2000:]
+
+    def kill(self, i):
+        self.processes[i].kill()
+        self.processes[i].wait()
+
+    def alive(self):
+        return [i for i in self.ids if i in self.processes and self.processes[i].poll() is None]
+
+    def info(self, i):
+        reply = command(self.client[i], "INFO")
+        return dict(line.split(":", 1) for line in reply.decode().split("\r\n") if ":" in line)
+
+    def leader(self, seconds=20):
+        """The id of a node that says it leads and that a majority follows."""
+        until = time.time() + seconds
+        while time.time() < until:
+            for i in self.alive():
+                try:
+                    if self.info(i).get("role") == "master":
+                        return i
+                except OSError:
+                    pass
+            time.sleep(0.02)
+        raise SystemExit(f"no leader after {seconds} s")
+
+
+def command(port, *args, timeout=10):
+    """One command over a connection of its own; returns the reply's text (bulk or simple), raises on an error reply."""
+    with socket.create_connection(("127.0.0.1", port), timeout) as s:
+        s.sendall(b"*%d\r\n" % len(args) + b"".join(b"$%d\r\n%s\r\n" % (len(a), a) for a in (x.encode() if isinstance(x, str) else x for x in args)))
+        f = s.makefile("rb")
+        line = f.readline()
+        if line[:1] == b"-":
+            raise RuntimeError(line.decode().strip())
+        if line[:1] == b"$":
+            n = int(line[1:])
+            return None if n < 0 else f.read(n + 2)[:-2]
+        return line[1:].strip()

@@ -1,0 +1,156 @@
+//! RESP3 replies for a connection that speaks RESP2.
+
+use alloc::vec::Vec;
+
+use super::element::{Element, Read, read};
+use super::reply::ReplyError;
+use super::write;
+
+/// Appends the one RESP3 reply in `reply` to `out` as RESP2: `_` becomes `$-1`, a map of n pairs an array of 2n, a set or
+/// push an array, a boolean an integer, a double, big number or verbatim string a bulk string, a blob error an error, and
+/// an attribute is left out. It needs no recursion: what is nested follows its header in both versions.
+///
+/// On an error `out` is as it was.
+pub fn downgrade(reply: &[u8], out: &mut Vec<u8>) -> Result<(), ReplyError> {
+    match reply.first() {
+        Some(b'+' | b'-' | b':' | b'$') => {
+            out.extend_from_slice(reply);
+            return Ok(());
+        }
+        Some(_) => {}
+        None => return Err(ReplyError::Malformed),
+    }
+    let start = out.len();
+    let result = convert(reply, out);
+    if result.is_err() {
+        out.truncate(start);
+    }
+    result
+}
+
+fn convert(reply: &[u8], out: &mut Vec<u8>) -> Result<(), ReplyError> {
+    let mut rest = reply;
+    let mut wanted: usize = 1;
+    while wanted > 0 {
+        let Read::Whole(element, length) = read(rest, usize::MAX)? else { return Err(ReplyError::Malformed) };
+        let raw;
+        (raw, rest) = rest.split_at_checked(length).ok_or(ReplyError::Malformed)?;
+        wanted -= 1;
+        match element {
+            Element::Line(b'+' | b'-' | b':', _) | Element::Blob(b'$', _) => out.extend_from_slice(raw),
+            Element::Line(b'#', value) => write::integer(out, i64::from(value == b"t")),
+            Element::Line(_, number) => write::bulk(out, number),
+            Element::Blob(b'!', text) => write::error_bytes(out, &[text]),
+            Element::Blob(_, text) => write::bulk(out, text.get(4..).unwrap_or_default()),
+            Element::Null => {
+                out.extend_from_slice(if raw.first() == Some(&b'*') { b"*-1\r\n" } else { b"$-1\r\n" })
+            }
+            Element::Aggregate(b'|', count) => rest = skip(rest, count)?,
+            Element::Aggregate(_, count) => {
+                write::array(out, count);
+                wanted = wanted.checked_add(count).ok_or(ReplyError::TooLong)?;
+            }
+        }
+        if matches!(element, Element::Aggregate(b'|', _)) {
+            wanted += 1;
+        }
+    }
+    if rest.is_empty() { Ok(()) } else { Err(ReplyError::Malformed) }
+}
+
+/// What follows the next `count` elements, with all that is inside them.
+fn skip(bytes: &[u8], count: usize) -> Result<&[u8], ReplyError> {
+    let (mut rest, mut wanted) = (bytes, count);
+    while wanted > 0 {
+        let Read::Whole(element, length) = read(rest, usize::MAX)? else { return Err(ReplyError::Malformed) };
+        rest = rest.get(length..).ok_or(ReplyError::Malformed)?;
+        wanted -= 1;
+        if let Element::Aggregate(kind, inner) = element {
+            let inner = inner.checked_add(usize::from(kind == b'|')).ok_or(ReplyError::TooLong)?;
+            wanted = wanted.checked_add(inner).ok_or(ReplyError::TooLong)?;
+        }
+    }
+    Ok(rest)
+}
+
+/// Whether `reply` is exactly one whole reply of either version.
+pub fn is_whole_reply(reply: &[u8]) -> bool {
+    skip(reply, 1).is_ok_and(<[u8]>::is_empty)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::rng::Rng;
+
+    #[test]
+    fn every_type_has_its_older_form() {
+        let cases: [(&str, &str); 19] = [
+            ("+OK\r\n", "+OK\r\n"),
+            ("-ERR x\r\n", "-ERR x\r\n"),
+            (":1\r\n", ":1\r\n"),
+            ("$3\r\na\rb\r\n", "$3\r\na\rb\r\n"),
+            ("_\r\n", "$-1\r\n"),
+            ("$-1\r\n", "$-1\r\n"),
+            ("*-1\r\n", "*-1\r\n"),
+            ("#t\r\n", ":1\r\n"),
+            ("#f\r\n", ":0\r\n"),
+            (",1.5\r\n", "$3\r\n1.5\r\n"),
+            (",-inf\r\n", "$4\r\n-inf\r\n"),
+            ("(12345678901234567890\r\n", "$20\r\n12345678901234567890\r\n"),
+            ("=7\r\ntxt:a\nb\r\n", "$3\r\na\nb\r\n"),
+            ("!8\r\nERR a\r\nb\r\n", "-ERR a  b\r\n"),
+            ("*3\r\n_\r\n:1\r\n*1\r\n_\r\n", "*3\r\n$-1\r\n:1\r\n*1\r\n$-1\r\n"),
+            ("%2\r\n+a\r\n:1\r\n+b\r\n*0\r\n", "*4\r\n+a\r\n:1\r\n+b\r\n*0\r\n"),
+            ("~1\r\n+a\r\n", "*1\r\n+a\r\n"),
+            (">2\r\n+message\r\n%1\r\n#t\r\n_\r\n", "*2\r\n+message\r\n*2\r\n:1\r\n$-1\r\n"),
+            ("*2\r\n|1\r\n+ttl\r\n*1\r\n:3\r\n:7\r\n:8\r\n", "*2\r\n:7\r\n:8\r\n"),
+        ];
+        for (resp3, resp2) in cases {
+            let mut out = b"before".to_vec();
+            assert_eq!(downgrade(resp3.as_bytes(), &mut out), Ok(()), "{resp3:?}");
+            assert_eq!(Bytes::copy_from_slice(&out[6..]), resp2, "{resp3:?}");
+            assert!(is_whole_reply(resp3.as_bytes()) && is_whole_reply(&out[6..]));
+        }
+    }
+
+    #[test]
+    fn what_is_not_one_reply_is_refused_and_leaves_nothing() {
+        for bad in [
+            "",
+            "*1\r\n",
+            "*1\r\n:1\r\n:2\r\n",
+            "%1\r\n:1\r\n",
+            "_",
+            "_x\r\n",
+            "?\r\n",
+            "*x\r\n",
+            "=2\r\nab\r\n",
+            "*2\r\n:1\r\n",
+        ] {
+            let mut out = b"before".to_vec();
+            assert!(downgrade(bad.as_bytes(), &mut out).is_err(), "{bad:?}");
+            assert_eq!(out, b"before");
+            assert!(!is_whole_reply(bad.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn arbitrary_bytes_do_not_panic_and_depth_needs_no_stack() {
+        const ALPHABET: &[u8] = b"+-:$*%~>|_#,(=!0123t\r\n\r\n\r\n";
+        for seed in 0..2000 {
+            let mut rng = Rng::new(seed);
+            let bytes: Vec<u8> =
+                (0..rng.below(60)).map(|_| ALPHABET[rng.below(ALPHABET.len() as u64) as usize]).collect();
+            let mut out = Vec::new();
+            if downgrade(&bytes, &mut out).is_ok() && !b"+-:$".contains(&bytes[0]) {
+                assert!(is_whole_reply(&out), "{:?}", Bytes::from(bytes));
+            }
+        }
+        let mut deep = b"*1\r\n".repeat(200_000);
+        deep.extend_from_slice(b"_\r\n");
+        assert_eq!(downgrade(&deep, &mut Vec::new()), Ok(()));
+    }
+}

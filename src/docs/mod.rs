@@ -1,0 +1,10 @@
+//! The prose: architecture, the contract with a driver, invariants.
+
+#[doc = include_str!("architecture.md")]
+pub mod architecture {}
+
+#[doc = include_str!("io_contract.md")]
+pub mod io_contract {}
+
+#[doc = include_str!("invariants.md")]
+pub mod invariants {}

@@ -1,0 +1,101 @@
+//! What a command is: a request for the node, a control command, or an error.
+
+use bytes::Bytes;
+
+use super::control::Control;
+use super::reply::Reply;
+use super::{Kind, Settings, session, slot};
+use crate::kv;
+use crate::replica::Request;
+
+/// A request for the node.
+#[derive(Debug)]
+pub(super) struct Data {
+    pub(super) kind: Kind,
+    pub(super) request: Request,
+    /// The slot of its first key, if it is needed.
+    pub(super) slot: u16,
+    /// Bytes that it keeps while it is under way.
+    pub(super) bytes: usize,
+}
+
+/// A command that waits for those before it.
+#[derive(Debug)]
+pub(super) enum Held {
+    /// For the node.
+    Data(Data),
+    /// WAIT.
+    Wait,
+}
+
+/// What a client's command is.
+#[derive(Debug)]
+pub(super) enum Command {
+    Data(Data),
+    Control(&'static Control),
+    Error(Reply),
+}
+
+/// Decides what `arguments` are. `reads_local` is set by READONLY.
+pub(super) fn classify(arguments: &[Bytes], settings: &Settings, reads_local: bool) -> Command {
+    let Some(name) = arguments.first() else { return Command::Error(of_error(&kv::CommandError::Empty)) };
+    if let Some(control) = Control::find(name) {
+        return if control.takes(arguments.len()) {
+            Command::Control(control)
+        } else {
+            Command::Error(of_error(&kv::CommandError::Arity(control.name)))
+        };
+    }
+    let data = match session::Verb::find(name) {
+        Some(verb) => session::request(verb, arguments, settings),
+        None => plain(arguments, settings, reads_local),
+    };
+    data.map_or_else(Command::Error, Command::Data)
+}
+
+/// A command of the state machine, outside any session.
+fn plain(arguments: &[Bytes], settings: &Settings, reads_local: bool) -> Result<Data, Reply> {
+    let slot = check_limits(arguments, settings)?;
+    let (kind, request, bytes) = match kv::parse(arguments).map_err(|error| of_error(&error))? {
+        kv::Call::Write(command) => (Kind::Write, Request::Write(command.clone()), command.len()),
+        kv::Call::Read(query) if reads_local => (Kind::Read, Request::ReadLocal(query.clone()), query.len()),
+        kv::Call::Read(query) => (Kind::Read, Request::Read(query.clone()), query.len()),
+    };
+    Ok(Data { kind, request, slot, bytes })
+}
+
+/// Checks keys and values against the connection's own limits; the slot of the first key if redirects need it.
+pub(super) fn check_limits(arguments: &[Bytes], settings: &Settings) -> Result<u16, Reply> {
+    if arguments.iter().any(|argument| argument.len() > settings.max_value) {
+        return Err(of_error(&kv::CommandError::ValueTooLong));
+    }
+    let long_key = |key: &Bytes| key.len() > settings.max_key;
+    if !settings.redirect && !arguments.iter().any(long_key) {
+        return Ok(0);
+    }
+    let Some(info) = arguments.first().and_then(|name| kv::CommandInfo::find(name)) else { return Ok(0) };
+    if keys(info, arguments).any(long_key) {
+        return Err(of_error(&kv::CommandError::KeyTooLong));
+    }
+    Ok(keys(info, arguments).next().map_or(0, |key| slot::of_key(key)))
+}
+
+/// The keys among the arguments of a command of the state machine.
+pub(super) fn keys<'a>(
+    info: &kv::CommandInfo,
+    arguments: &'a [Bytes],
+) -> impl Iterator<Item = &'a Bytes> + use<'a> {
+    let first = usize::try_from(info.first_key).unwrap_or_default();
+    let last = match usize::try_from(info.last_key) {
+        Ok(last) => last,
+        Err(_) => arguments.len().saturating_sub(info.last_key.unsigned_abs() as usize),
+    };
+    let step = usize::try_from(info.key_step).unwrap_or_default().max(1);
+    let count = if first == 0 || last < first { 0 } else { (last - first) / step + 1 };
+    arguments.iter().skip(first).step_by(step).take(count)
+}
+
+/// Redis's text of what the state machine's parser refuses.
+pub(super) fn of_error(error: &kv::CommandError) -> Reply {
+    Reply::of(|out| error.reply(out))
+}

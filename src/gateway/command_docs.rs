@@ -1,0 +1,239 @@
+//! COMMAND: the table of commands, for clients that route by it and for redis-cli's hints.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::command::{keys, of_error};
+use super::control::{CONTROLS, Control, unknown_subcommand};
+use super::glob;
+use super::reply::Reply;
+use crate::codec::resp::write;
+use crate::kv::{COMMANDS, CommandError, CommandInfo};
+
+/// One command of either table.
+#[derive(Clone, Copy)]
+enum Known {
+    Data(&'static CommandInfo),
+    Control(&'static Control),
+}
+
+fn all() -> impl Iterator<Item = Known> {
+    COMMANDS.iter().map(Known::Data).chain(CONTROLS.iter().map(Known::Control))
+}
+
+fn find(name: &[u8]) -> Option<Known> {
+    all().find(|known| name.eq_ignore_ascii_case(known.name().as_bytes()))
+}
+
+/// COMMAND's reply.
+pub(super) fn reply(arguments: &[Bytes]) -> Reply {
+    let Some((subcommand, rest)) = arguments.split_first().and_then(|(_, rest)| rest.split_first()) else {
+        return Reply::of(|out| infos(all().map(Some), out));
+    };
+    match (&subcommand.to_ascii_lowercase()[..], rest) {
+        (b"count", []) => {
+            Reply::of(|out| write::integer(out, i64::try_from(all().count()).unwrap_or(i64::MAX)))
+        }
+        (b"count", _) => of_error(&CommandError::Arity("command|count")),
+        (b"info", []) => Reply::of(|out| infos(all().map(Some), out)),
+        (b"info", names) => Reply::of(|out| infos(names.iter().map(|name| find(name)), out)),
+        (b"docs", []) => Reply::of(|out| docs(all().collect(), out)),
+        (b"docs", names) => Reply::of(|out| docs(names.iter().filter_map(|name| find(name)).collect(), out)),
+        (b"list", filter) => list(filter),
+        (b"getkeys", [_, _, ..]) => getkeys(rest),
+        (b"getkeys", _) => of_error(&CommandError::Arity("command|getkeys")),
+        _ => unknown_subcommand("COMMAND", subcommand),
+    }
+}
+
+fn infos(commands: impl Iterator<Item = Option<Known>>, out: &mut Vec<u8>) {
+    let commands: Vec<_> = commands.collect();
+    write::array(out, commands.len());
+    for command in commands {
+        match command {
+            Some(known) => known.info(out),
+            None => write::null(out),
+        }
+    }
+}
+
+fn docs(commands: Vec<Known>, out: &mut Vec<u8>) {
+    write::map(out, commands.len());
+    commands.iter().for_each(|known| known.docs(out));
+}
+
+fn list(filter: &[Bytes]) -> Reply {
+    let names = |keep: &dyn Fn(&Known) -> bool| {
+        let names: Vec<_> = all().filter(|known| keep(known)).map(Known::name).collect();
+        Reply::of(|out| {
+            write::array(out, names.len());
+            names.iter().for_each(|name| write::bulk(out, name.as_bytes()));
+        })
+    };
+    match filter {
+        [] => names(&|_| true),
+        [by, kind, argument] if by.eq_ignore_ascii_case(b"filterby") => {
+            match &kind.to_ascii_lowercase()[..] {
+                b"pattern" => names(&|known| glob::fits(argument, known.name().as_bytes())),
+                b"aclcat" => names(&|known| {
+                    known.categories().any(|category| category.as_bytes().get(1..) == Some(&**argument))
+                }),
+                b"module" => names(&|_| false),
+                _ => of_error(&CommandError::Syntax),
+            }
+        }
+        _ => of_error(&CommandError::Syntax),
+    }
+}
+
+fn getkeys(command: &[Bytes]) -> Reply {
+    let known = command.first().and_then(|name| find(name));
+    let Some(known) = known else { return Reply::error("ERR Invalid command specified") };
+    if !known.takes(command.len()) {
+        return Reply::error("ERR Invalid number of arguments specified for command");
+    }
+    let found: Vec<_> = match known {
+        Known::Data(info) => keys(info, command).collect(),
+        Known::Control(control) if control.name == "once" => match command.get(4..) {
+            Some(inner) => inner
+                .first()
+                .and_then(|name| CommandInfo::find(name))
+                .map_or_else(Vec::new, |i| keys(i, inner).collect()),
+            None => Vec::new(),
+        },
+        Known::Control(_) => Vec::new(),
+    };
+    if found.is_empty() {
+        return Reply::error("ERR The command has no key arguments");
+    }
+    Reply::of(|out| {
+        write::array(out, found.len());
+        found.iter().for_each(|key| write::bulk(out, key));
+    })
+}
+
+impl Known {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Data(info) => info.name,
+            Self::Control(control) => control.name,
+        }
+    }
+
+    fn takes(self, arguments: usize) -> bool {
+        match self {
+            Self::Data(info) => info.takes(arguments),
+            Self::Control(control) => control.takes(arguments),
+        }
+    }
+
+    fn flags(self) -> &'static [&'static str] {
+        match self {
+            Self::Data(info) => info.flags,
+            // The key of ONCE is that of the command inside it: clients have to ask COMMAND GETKEYS.
+            Self::Control(control) if control.name == "once" => &["write", "denyoom", "movablekeys"],
+            Self::Control(control) if control.name == "session" => &["write"],
+            Self::Control(_) => &["noscript", "loading", "stale", "fast"],
+        }
+    }
+
+    fn has(self, flag: &str) -> bool {
+        self.flags().contains(&flag)
+    }
+
+    fn group(self) -> &'static str {
+        match self {
+            Self::Data(info) => info.group.name(),
+            Self::Control(control) => control.group,
+        }
+    }
+
+    fn categories(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let group = match self.group() {
+            "string" => Some("@string"),
+            "generic" => Some("@keyspace"),
+            "connection" => Some("@connection"),
+            _ => None,
+        };
+        let kind = if self.has("write") {
+            Some("@write")
+        } else if self.has("readonly") {
+            Some("@read")
+        } else {
+            None
+        };
+        let speed = if self.has("fast") { "@fast" } else { "@slow" };
+        [kind, group, Some(speed)].into_iter().flatten()
+    }
+
+    /// The ten elements of COMMAND INFO.
+    fn info(&self, out: &mut Vec<u8>) {
+        let (arity, first, last, step) = match self {
+            Self::Data(info) => (info.arity, info.first_key, info.last_key, info.key_step),
+            Self::Control(control) => (control.arity, 0, 0, 0),
+        };
+        write::array(out, 10);
+        write::bulk(out, self.name().as_bytes());
+        write::integer(out, i64::from(arity));
+        write::set(out, self.flags().len());
+        self.flags().iter().for_each(|flag| write::simple(out, flag));
+        for position in [first, last, step] {
+            write::integer(out, i64::from(position));
+        }
+        write::set(out, self.categories().count());
+        self.categories().for_each(|category| write::simple(out, category));
+        write::set(out, 0);
+        if first == 0 {
+            write::set(out, 0);
+        } else {
+            write::set(out, 1);
+            self.key_specification((first, last, step), out);
+        }
+        write::set(out, 0);
+    }
+
+    fn key_specification(&self, (first, last, step): (i32, i32, i32), out: &mut Vec<u8>) {
+        let name = |out: &mut Vec<u8>, text: &str| write::bulk(out, text.as_bytes());
+        write::map(out, 3);
+        name(out, "flags");
+        let access = if self.has("write") { ["RW", "update"] } else { ["RO", "access"] };
+        write::set(out, access.len());
+        access.iter().for_each(|flag| write::simple(out, flag));
+        name(out, "begin_search");
+        write::map(out, 2);
+        name(out, "type");
+        name(out, "index");
+        name(out, "spec");
+        write::map(out, 1);
+        name(out, "index");
+        write::integer(out, i64::from(first));
+        name(out, "find_keys");
+        write::map(out, 2);
+        name(out, "type");
+        name(out, "range");
+        name(out, "spec");
+        write::map(out, 3);
+        // Relative to the first key, unless it counts from the end.
+        let last = if last < 0 { last } else { last - first };
+        for (key, value) in [("lastkey", last), ("keystep", step), ("limit", 0)] {
+            name(out, key);
+            write::integer(out, i64::from(value));
+        }
+    }
+
+    fn docs(&self, out: &mut Vec<u8>) {
+        let (summary, since, complexity) = match self {
+            Self::Data(info) => (info.summary, info.since, info.complexity),
+            Self::Control(control) => (control.summary, control.since, "O(1)"),
+        };
+        write::bulk(out, self.name().as_bytes());
+        write::map(out, 4);
+        for (key, value) in
+            [("summary", summary), ("since", since), ("group", self.group()), ("complexity", complexity)]
+        {
+            write::bulk(out, key.as_bytes());
+            write::bulk(out, value.as_bytes());
+        }
+    }
+}

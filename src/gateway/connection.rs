@@ -1,0 +1,304 @@
+//! The course of a connection: parse, classify, dispatch or hold, answer in order, close.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::mem;
+
+use super::command::{Command, Data, Held, classify};
+use super::queue::Queue;
+use super::reply::{self, Reply};
+use super::{
+    Action, Connection, Context, Deadlines, Event, Kind, Output, Protocol, Settings, client, cluster,
+};
+use crate::codec::input::Input;
+use crate::codec::resp::{RequestLimits, RequestParser, write};
+use crate::node::RequestId;
+use crate::replica::Outcome;
+use crate::time::{Micros, Now};
+
+/// Bytes that are read at a time.
+const CHUNK: usize = 16 * 1024;
+
+/// Where a connection is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Commands are taken.
+    Open,
+    /// No more commands are taken (QUIT, malformed bytes, the client's end); what is under way is answered.
+    Closing,
+    /// `Action::Close` was given.
+    Closed,
+}
+
+impl Connection {
+    pub(super) fn open(id: u64, peer: &str, now: Now, settings: &Settings) -> Self {
+        let limits = RequestLimits { bytes: settings.max_command, ..RequestLimits::default() };
+        Self {
+            id,
+            about: client::About::new(peer, now),
+            settings: settings.clone(),
+            deadlines: Deadlines::default(),
+            protocol: Protocol::Resp2,
+            reads_local: false,
+            input: Input::new(CHUNK),
+            parser: RequestParser::new(limits),
+            arguments: Vec::new(),
+            held: None,
+            queue: Queue::default(),
+            output: Output::default(),
+            epoch: 0,
+            consumed: 0,
+            command_start: 0,
+            refused_up_to: None,
+            phase: Phase::Open,
+            input_ended: false,
+            has_spoken: false,
+            stopped_by_output: false,
+            lists: VecDeque::new(),
+            answered: 0,
+        }
+    }
+
+    pub(super) fn on_event(&mut self, now: Now, event: Event, context: &Context<'_>, out: &mut Vec<Action>) {
+        match event {
+            Event::Input => self.about.heard(now),
+            Event::InputEnded => self.end_input(),
+            Event::Reply { number, outcome } => self.on_reply(number, outcome, context),
+            Event::Clients(lines) => self.on_clients(&lines),
+            Event::Wake => self.on_wake(now),
+        }
+        self.pump(now, context, out);
+        if self.phase == Phase::Closed {
+            return;
+        }
+        if self.output.len().saturating_add(self.queue.reply_bytes()) > self.settings.output_hard_limit {
+            // Nobody reads: what waits would never be written.
+            self.output.clear();
+            self.close(out);
+        } else if self.phase == Phase::Closing && self.queue.is_empty() && self.held.is_none() {
+            self.close(out);
+        }
+    }
+
+    fn close(&mut self, out: &mut Vec<Action>) {
+        self.phase = Phase::Closed;
+        self.held = None;
+        self.queue = Queue::default();
+        out.push(Action::Close);
+    }
+
+    /// Takes no more commands than those that were received whole.
+    fn end_input(&mut self) {
+        if self.phase == Phase::Open {
+            self.input_ended = true;
+        }
+    }
+
+    /// Answers, dispatches and parses until nothing more can be done.
+    fn pump(&mut self, now: Now, context: &Context<'_>, out: &mut Vec<Action>) {
+        self.stopped_by_output = false;
+        loop {
+            self.flush();
+            self.lift_refusal();
+            if self.phase == Phase::Closed {
+                return;
+            }
+            if let Some(held) = self.held.take() {
+                if let Some(held) = self.try_held(held, context, out) {
+                    self.held = Some(held);
+                    return;
+                }
+                continue;
+            }
+            if self.phase != Phase::Open {
+                return;
+            }
+            if self.is_full() {
+                self.stopped_by_output = self.has_much_output() && !self.input.filled().is_empty();
+                return;
+            }
+            match self.parse() {
+                Ok(true) => self.on_command(now, context, out),
+                Ok(false) => {
+                    if self.input_ended {
+                        self.phase = Phase::Closing;
+                    }
+                    return;
+                }
+                Err(error) => {
+                    let text = alloc::format!("ERR {error}");
+                    self.answer_now(Reply::error(&text));
+                    self.phase = Phase::Closing;
+                }
+            }
+        }
+    }
+
+    fn parse(&mut self) -> Result<bool, crate::codec::resp::ProtocolError> {
+        if !self.parser.is_in_array() {
+            self.command_start = self.consumed;
+        }
+        let before = self.input.filled().len();
+        let result = self.parser.parse(&mut self.input, &mut self.arguments);
+        let taken = before.saturating_sub(self.input.filled().len());
+        self.consumed = self.consumed.wrapping_add(taken as u64);
+        result
+    }
+
+    fn on_command(&mut self, now: Now, context: &Context<'_>, out: &mut Vec<Action>) {
+        let mut arguments = mem::take(&mut self.arguments);
+        self.has_spoken = true;
+        self.about.runs(&arguments);
+        match classify(&arguments, &self.settings, self.reads_local) {
+            Command::Data(data) => {
+                self.held = self.try_held(Held::Data(data), context, out);
+            }
+            Command::Control(control) => {
+                self.on_control(control, &arguments, now, context, out);
+            }
+            Command::Error(reply) => self.answer_now(reply),
+        }
+        arguments.clear();
+        self.arguments = arguments;
+    }
+
+    /// Does what `held` asks for if that may be done now, or gives it back.
+    fn try_held(&mut self, held: Held, context: &Context<'_>, out: &mut Vec<Action>) -> Option<Held> {
+        let under_way = self.queue.under_way();
+        match held {
+            Held::Data(_) if self.refused_up_to.is_some() => self.answer_now(reply::after_refusal()),
+            Held::Data(data) => {
+                let blocked = match data.kind {
+                    Kind::Write => under_way.reads > 0,
+                    Kind::Read | Kind::List => under_way.writes > 0,
+                };
+                if blocked {
+                    return Some(Held::Data(data));
+                }
+                self.dispatch(data, out);
+            }
+            Held::Wait if under_way.is_empty() => self.answer_now(cluster::wait(context.node)),
+            Held::Wait => return Some(Held::Wait),
+        }
+        None
+    }
+
+    fn dispatch(&mut self, data: Data, out: &mut Vec<Action>) {
+        let number = self.queue.wait(data.kind, self.protocol, data.bytes, data.slot);
+        let id = RequestId { connection: self.id, number };
+        out.push(Action::Request { id, epoch: self.epoch, request: data.request });
+    }
+
+    /// Gives the reply of a command that needs nobody.
+    pub(super) fn answer_now(&mut self, reply: Reply) {
+        self.queue.answered(self.protocol, reply);
+    }
+
+    pub(super) fn list_clients(&mut self, filter: client::Filter, out: &mut Vec<Action>) {
+        self.queue.wait(Kind::List, self.protocol, 0, 0);
+        self.lists.push_back(filter);
+        out.push(Action::ListClients);
+    }
+
+    pub(super) fn hold_wait(&mut self) {
+        self.held = Some(Held::Wait);
+    }
+
+    pub(super) fn quit(&mut self) {
+        self.phase = Phase::Closing;
+    }
+
+    fn on_reply(&mut self, number: u64, outcome: Outcome, context: &Context<'_>) {
+        let Some(waiting) = self.queue.waiting(number) else { return };
+        if matches!(outcome, Outcome::Refused(_))
+            && waiting.kind == Kind::Write
+            && self.refused_up_to.is_none()
+        {
+            let received = self.consumed.wrapping_add(self.input.filled().len() as u64);
+            self.refused_up_to = Some(received);
+        }
+        let reply = reply::of_outcome(outcome, waiting.slot, self.settings.redirect, context.node);
+        self.queue.answer(number, reply);
+    }
+
+    fn on_clients(&mut self, lines: &[u8]) {
+        let Some(number) = self.queue.first_list() else { return };
+        let filter = self.lists.pop_front().unwrap_or_default();
+        let reply = Reply::of(|out| write::verbatim(out, &filter.apply(lines)));
+        self.queue.answer(number, reply);
+    }
+
+    /// Ends a refusal when everything it covers is answered, and begins a new epoch.
+    fn lift_refusal(&mut self) {
+        let Some(mark) = self.refused_up_to else { return };
+        let next = if self.parser.is_in_array() { self.command_start } else { self.consumed };
+        if next >= mark && self.held.is_none() && self.queue.under_way().is_empty() {
+            self.refused_up_to = None;
+            self.epoch = self.epoch.wrapping_add(1);
+        }
+    }
+
+    /// Moves the replies whose turn has come to the output.
+    fn flush(&mut self) {
+        while let Some((protocol, reply)) = self.queue.pop() {
+            reply.render(protocol, self.output.end());
+            self.answered = self.answered.wrapping_add(1);
+        }
+    }
+
+    /// Whether too much waits for another command to be taken.
+    fn is_full(&self) -> bool {
+        self.queue.len() >= self.settings.max_pipeline.max(1)
+            || self.queue.under_way().bytes >= self.settings.max_command
+            || self.has_much_output()
+    }
+
+    fn has_much_output(&self) -> bool {
+        self.output.len().saturating_add(self.queue.reply_bytes()) >= self.settings.output_soft_limit.max(1)
+    }
+
+    pub(super) fn takes_input(&self) -> bool {
+        if self.phase != Phase::Open || self.input_ended || self.has_much_output() {
+            return false;
+        }
+        let waits = self.held.is_some() || self.is_full();
+        !waits || self.input.filled().len() < CHUNK
+    }
+
+    pub(super) fn deadline(&self) -> Option<Micros> {
+        match self.phase {
+            Phase::Closed => return None,
+            Phase::Closing => {}
+            // What was left because of the output is taken up again without waiting for anything else.
+            Phase::Open if self.is_runnable() => return Some(0),
+            Phase::Open => {}
+        }
+        if !self.queue.under_way().is_empty() {
+            return None;
+        }
+        self.patience().map(|patience| self.about.last_heard.saturating_add(patience))
+    }
+
+    /// Whether input waits that could be parsed now and was not, because too much output waited when it was stepped.
+    fn is_runnable(&self) -> bool {
+        self.stopped_by_output && !self.has_much_output()
+    }
+
+    fn patience(&self) -> Option<Micros> {
+        if !self.has_spoken {
+            self.deadlines.first_command
+        } else if self.parser.is_midway(&self.input) {
+            self.deadlines.stalled_command
+        } else {
+            self.deadlines.idle
+        }
+    }
+
+    fn on_wake(&mut self, now: Now) {
+        let late = self.deadline().is_some_and(|at| at > 0 && at <= now.mono);
+        if late && self.phase == Phase::Open {
+            self.phase = Phase::Closing;
+        }
+        self.input.release();
+    }
+}

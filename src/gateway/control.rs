@@ -1,0 +1,317 @@
+//! Commands about the connection and the server, answered without the node.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::command::of_error;
+use super::reply::Reply;
+use super::{Action, Connection, Context, Protocol, client, cluster, command_docs, config, info};
+use crate::codec::resp::{parse_integer, write};
+use crate::kv::CommandError;
+use crate::time::Now;
+
+/// A control command, with the facts that COMMAND tells.
+#[derive(Debug)]
+pub(super) struct Control {
+    pub(super) name: &'static str,
+    /// As [`CommandInfo::arity`](crate::kv::CommandInfo::arity).
+    pub(super) arity: i32,
+    pub(super) group: &'static str,
+    pub(super) since: &'static str,
+    pub(super) summary: &'static str,
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    Asking,
+    Auth,
+    Client,
+    Cluster,
+    Command,
+    Config,
+    Echo,
+    Hello,
+    Info,
+    Ping,
+    Quit,
+    Readonly,
+    Readwrite,
+    Reset,
+    Select,
+    Wait,
+}
+
+const fn control(
+    (name, arity, verb): (&'static str, i32, Option<Verb>),
+    (group, since): (&'static str, &'static str),
+    summary: &'static str,
+) -> Control {
+    Control { name, arity, group, since, summary, verb }
+}
+
+const CONNECTION: &str = "connection";
+const CLUSTER: &str = "cluster";
+const SERVER: &str = "server";
+
+/// All control commands, by name; SESSION and ONCE among them for COMMAND's sake, although the node answers those.
+pub(super) const CONTROLS: &[Control] = &[
+    control(
+        ("asking", 1, Some(Verb::Asking)),
+        (CLUSTER, "3.0.0"),
+        "Signals that a cluster client is following an -ASK redirect.",
+    ),
+    control(("auth", -2, Some(Verb::Auth)), (CONNECTION, "1.0.0"), "Authenticates the connection."),
+    control(
+        ("client", -2, Some(Verb::Client)),
+        (CONNECTION, "2.4.0"),
+        "A container for client connection commands.",
+    ),
+    control(
+        ("cluster", -2, Some(Verb::Cluster)),
+        (CLUSTER, "3.0.0"),
+        "A container for Redis Cluster commands.",
+    ),
+    control(
+        ("command", -1, Some(Verb::Command)),
+        (SERVER, "2.8.13"),
+        "Returns detailed information about all commands.",
+    ),
+    control(
+        ("config", -2, Some(Verb::Config)),
+        (SERVER, "2.0.0"),
+        "A container for server configuration commands.",
+    ),
+    control(("echo", 2, Some(Verb::Echo)), (CONNECTION, "1.0.0"), "Returns the given string."),
+    control(("hello", -1, Some(Verb::Hello)), (CONNECTION, "6.0.0"), "Handshakes with the server."),
+    control(
+        ("info", -1, Some(Verb::Info)),
+        (SERVER, "1.0.0"),
+        "Returns information and statistics about the server.",
+    ),
+    control(
+        ("once", -5, None),
+        (SERVER, "0.1.0"),
+        "Runs a command of a session exactly once, however often it is sent.",
+    ),
+    control(
+        ("ping", -1, Some(Verb::Ping)),
+        (CONNECTION, "1.0.0"),
+        "Returns the server's liveliness response.",
+    ),
+    control(("quit", -1, Some(Verb::Quit)), (CONNECTION, "1.0.0"), "Closes the connection."),
+    control(
+        ("readonly", 1, Some(Verb::Readonly)),
+        (CLUSTER, "3.0.0"),
+        "Allows reads of this node's own, possibly older state.",
+    ),
+    control(("readwrite", 1, Some(Verb::Readwrite)), (CLUSTER, "3.0.0"), "Makes reads linearizable again."),
+    control(("reset", 1, Some(Verb::Reset)), (CONNECTION, "6.2.0"), "Resets the connection."),
+    control(("select", 2, Some(Verb::Select)), (CONNECTION, "1.0.0"), "Changes the selected database."),
+    control(("session", -2, None), (SERVER, "0.1.0"), "Opens or closes a session for ONCE."),
+    control(
+        ("wait", 3, Some(Verb::Wait)),
+        ("generic", "3.0.0"),
+        "Returns how many replicas surely have the earlier writes of this connection.",
+    ),
+];
+
+impl Control {
+    /// The control command of this name, in any case, if it is answered here.
+    pub(super) fn find(name: &[u8]) -> Option<&'static Self> {
+        let lower = |byte: &u8| byte.to_ascii_lowercase();
+        let at = CONTROLS.binary_search_by(|c| c.name.bytes().cmp(name.iter().map(lower))).ok()?;
+        CONTROLS.get(at).filter(|control| control.verb.is_some())
+    }
+
+    /// Whether `arguments`, the name among them, are a number that it takes.
+    pub(super) fn takes(&self, arguments: usize) -> bool {
+        let arity = self.arity.unsigned_abs() as usize;
+        if self.arity < 0 { arguments >= arity } else { arguments == arity }
+    }
+}
+
+impl Connection {
+    pub(super) fn on_control(
+        &mut self,
+        control: &Control,
+        arguments: &[Bytes],
+        now: Now,
+        context: &Context<'_>,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(verb) = control.verb else { return };
+        let reply = match verb {
+            Verb::Asking => Reply::ok(),
+            Verb::Auth => auth(arguments),
+            Verb::Client => match self.client(arguments, now, out) {
+                Some(reply) => reply,
+                None => return,
+            },
+            Verb::Cluster => cluster::reply(arguments, context),
+            Verb::Command => command_docs::reply(arguments),
+            Verb::Config => config::reply(arguments, &self.settings, context),
+            Verb::Echo => Reply::of(|out| write::bulk(out, arguments.get(1).map_or(&[], |text| text))),
+            Verb::Hello => self.hello(arguments, context),
+            Verb::Info => info::reply(arguments, now, context),
+            Verb::Ping => ping(arguments),
+            Verb::Quit => {
+                self.answer_now(Reply::ok());
+                return self.quit();
+            }
+            Verb::Readonly | Verb::Readwrite => {
+                self.reads_local = verb == Verb::Readonly;
+                Reply::ok()
+            }
+            Verb::Reset => self.reset(),
+            Verb::Select => select(arguments),
+            Verb::Wait => match wait_error(arguments) {
+                Some(error) => error,
+                None => return self.hold_wait(),
+            },
+        };
+        self.answer_now(reply);
+    }
+
+    /// RESET answers in RESP2, and closes no session: sessions are not the connection's.
+    fn reset(&mut self) -> Reply {
+        self.protocol = Protocol::Resp2;
+        self.reads_local = false;
+        self.about.forget_names();
+        Reply::of(|out| write::simple(out, "RESET"))
+    }
+
+    /// HELLO [protover [AUTH user password] [SETNAME name]]. Changes nothing unless all of it is right.
+    fn hello(&mut self, arguments: &[Bytes], context: &Context<'_>) -> Reply {
+        let mut protocol = self.protocol;
+        if let Some(version) = arguments.get(1) {
+            protocol = match parse_integer(version) {
+                Some(2) => Protocol::Resp2,
+                Some(3) => Protocol::Resp3,
+                Some(_) => return Reply::error("NOPROTO unsupported protocol version"),
+                None => return Reply::error("ERR Protocol version is not an integer or out of range"),
+            };
+        }
+        let mut name = None;
+        let mut options = arguments.iter().skip(2);
+        while let Some(option) = options.next() {
+            let is = |text: &[u8]| option.eq_ignore_ascii_case(text);
+            if is(b"auth") && options.len() >= 2 {
+                let (user, _password) = (options.next(), options.next());
+                if !user.is_some_and(|user| is_default_user(user)) {
+                    return wrong_password();
+                }
+            } else if is(b"setname") && options.len() >= 1 {
+                name = options.next();
+                if !name.is_some_and(|name| client::is_name(name)) {
+                    return Reply::error(client::BAD_NAME);
+                }
+            } else {
+                return Reply::of(|out| {
+                    write::error_bytes(out, &[b"ERR Syntax error in HELLO option '", option, b"'"]);
+                });
+            }
+        }
+        if let Some(name) = name {
+            self.about.set_name(name);
+        }
+        self.protocol = protocol;
+        Reply::of(|out| self.greet(context, out))
+    }
+
+    fn greet(&self, context: &Context<'_>, out: &mut Vec<u8>) {
+        write::map(out, 7);
+        for (key, value) in [("server", "redis"), ("version", info::REDIS_VERSION)] {
+            write::bulk(out, key.as_bytes());
+            write::bulk(out, value.as_bytes());
+        }
+        write::bulk(out, b"proto");
+        write::integer(out, i64::from(self.protocol.number()));
+        write::bulk(out, b"id");
+        write::integer(out, i64::try_from(self.id).unwrap_or(i64::MAX));
+        let role = if cluster::leads(context.node) { "master" } else { "replica" };
+        for (key, value) in [("mode", "cluster"), ("role", role)] {
+            write::bulk(out, key.as_bytes());
+            write::bulk(out, value.as_bytes());
+        }
+        write::bulk(out, b"modules");
+        write::array(out, 0);
+    }
+}
+
+fn is_default_user(user: &[u8]) -> bool {
+    user == b"default"
+}
+
+fn wrong_password() -> Reply {
+    Reply::error("WRONGPASS invalid username-password pair or user is disabled.")
+}
+
+/// AUTH as a Redis without a password answers it.
+fn auth(arguments: &[Bytes]) -> Reply {
+    match arguments {
+        [_, _] => Reply::error(
+            "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
+             configuration is correct?",
+        ),
+        [_, user, _] if is_default_user(user) => Reply::ok(),
+        [_, _, _] => wrong_password(),
+        _ => of_error(&CommandError::Syntax),
+    }
+}
+
+fn ping(arguments: &[Bytes]) -> Reply {
+    match arguments {
+        [_] => Reply::of(|out| write::simple(out, "PONG")),
+        [_, text] => Reply::of(|out| write::bulk(out, text)),
+        _ => of_error(&CommandError::Arity("ping")),
+    }
+}
+
+fn select(arguments: &[Bytes]) -> Reply {
+    match arguments.get(1).and_then(|database| parse_integer(database)) {
+        Some(0) => Reply::ok(),
+        Some(_) => Reply::error("ERR DB index is out of range"),
+        None => of_error(&CommandError::NotInteger),
+    }
+}
+
+/// What is wrong with WAIT's arguments.
+fn wait_error(arguments: &[Bytes]) -> Option<Reply> {
+    let number = |at: usize| arguments.get(at).and_then(|argument| parse_integer(argument));
+    if number(1).is_none() {
+        return Some(of_error(&CommandError::NotInteger));
+    }
+    match number(2) {
+        None => Some(Reply::error("ERR timeout is not an integer or out of range")),
+        Some(timeout) if timeout < 0 => Some(Reply::error("ERR timeout is negative")),
+        Some(_) => None,
+    }
+}
+
+/// Redis's text for a subcommand that `container` (in capitals) does not have.
+pub(super) fn unknown_subcommand(container: &str, subcommand: &[u8]) -> Reply {
+    let shown = subcommand.get(..128).unwrap_or(subcommand);
+    Reply::of(|out| {
+        let end = [b"'. Try ", container.as_bytes(), b" HELP."];
+        write::error_bytes(out, &[b"ERR unknown subcommand '", shown, end[0], end[1], end[2]]);
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_shares_no_name_with_the_state_machine() {
+        assert!(CONTROLS.windows(2).all(|w| w[0].name < w[1].name));
+        for control in CONTROLS {
+            assert!(crate::kv::CommandInfo::find(control.name.as_bytes()).is_none(), "{}", control.name);
+            assert_eq!(
+                Control::find(control.name.to_uppercase().as_bytes()).is_some(),
+                control.verb.is_some()
+            );
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The table of commands: what COMMAND tells clients, and where the parser looks up a name.
+
+use bytes::Bytes;
+
+use super::error::CommandError;
+use super::parse::{self, Call};
+
+/// One command, with the facts that Redis's COMMAND and COMMAND DOCS give.
+#[derive(Debug, Clone, Copy)]
+pub struct CommandInfo {
+    /// Its name, in lower case.
+    pub name: &'static str,
+    /// How many arguments it takes, the name among them; negative for "at least so many".
+    pub arity: i32,
+    /// Redis's flags: `write` or `readonly`, `denyoom`, `fast`.
+    pub flags: &'static [&'static str],
+    /// The position of its first key; 0 when it has none.
+    pub first_key: i32,
+    /// The position of its last key; -1 for the last argument.
+    pub last_key: i32,
+    /// From one key to the next.
+    pub key_step: i32,
+    /// Where its documentation stands.
+    pub group: Group,
+    /// One line.
+    pub summary: &'static str,
+    /// Redis's version that had it first.
+    pub since: &'static str,
+    /// What it costs.
+    pub complexity: &'static str,
+    pub(super) parse: fn(&[Bytes]) -> Result<Call, CommandError>,
+}
+
+/// Redis's groups of commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Group {
+    /// Keys of any type.
+    Generic,
+    /// The server.
+    Server,
+    /// Strings.
+    String,
+}
+
+impl Group {
+    /// Redis's name of it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Generic => "generic",
+            Self::Server => "server",
+            Self::String => "string",
+        }
+    }
+}
+
+impl CommandInfo {
+    /// The command of this name, in any case.
+    pub fn find(name: &[u8]) -> Option<&'static Self> {
+        let lower = |byte: &u8| byte.to_ascii_lowercase();
+        let at = COMMANDS.binary_search_by(|info| info.name.bytes().cmp(name.iter().map(lower))).ok()?;
+        COMMANDS.get(at)
+    }
+
+    /// Whether `args` arguments, the name among them, are a number that it takes.
+    pub fn takes(&self, args: usize) -> bool {
+        let arity = self.arity.unsigned_abs() as usize;
+        if self.arity < 0 { args >= arity } else { args == arity }
+    }
+
+    const fn new(name: &'static str, arity: i32, parse: fn(&[Bytes]) -> Result<Call, CommandError>) -> Self {
+        Self {
+            name,
+            arity,
+            flags: &[],
+            first_key: 1,
+            last_key: 1,
+            key_step: 1,
+            group: Group::String,
+            summary: "",
+            since: "1.0.0",
+            complexity: "O(1)",
+            parse,
+        }
+    }
+
+    const fn flags(self, flags: &'static [&'static str]) -> Self {
+        Self { flags, ..self }
+    }
+
+    const fn keys(self, first_key: i32, last_key: i32, key_step: i32) -> Self {
+        Self { first_key, last_key, key_step, ..self }
+    }
+
+    const fn docs(self, group: Group, since: &'static str, summary: &'static str) -> Self {
+        Self { group, since, summary, ..self }
+    }
+
+    const fn complexity(self, complexity: &'static str) -> Self {
+        Self { complexity, ..self }
+    }
+}
+
+const READ: &[&str] = &["readonly"];
+const READ_FAST: &[&str] = &["readonly", "fast"];
+const WRITE: &[&str] = &["write"];
+const WRITE_FAST: &[&str] = &["write", "fast"];
+const GROW: &[&str] = &["write", "denyoom"];
+const GROW_FAST: &[&str] = &["write", "denyoom", "fast"];
+
+/// All commands of the state machine, by name.
+pub const COMMANDS: &[CommandInfo] = &[
+    CommandInfo::new("append", 3, parse::append)
+        .flags(GROW_FAST)
+        .docs(Group::String, "2.0.0", "Append a value to a key")
+        .complexity("O(N) where N is the length of the appended value, amortized."),
+    CommandInfo::new("dbsize", 1, parse::dbsize).flags(READ_FAST).keys(0, 0, 0).docs(
+        Group::Server,
+        "1.0.0",
+        "Return the number of keys in the selected database",
+    ),
+    CommandInfo::new("decr", 2, parse::decr).flags(GROW_FAST).docs(
+        Group::String,
+        "1.0.0",
+        "Decrement the integer value of a key by one",
+    ),
+    CommandInfo::new("decrby", 3, parse::decrby).flags(GROW_FAST).docs(
+        Group::String,
+        "1.0.0",
+        "Decrement the integer value of a key by the given number",
+    ),
+    CommandInfo::new("del", -2, parse::del)
+        .flags(WRITE)
+        .keys(1, -1, 1)
+        .docs(Group::Generic, "1.0.0", "Delete a key")
+        .complexity("O(N) where N is the number of keys that will be removed."),
+    CommandInfo::new("exists", -2, parse::exists)
+        .flags(READ_FAST)
+        .keys(1, -1, 1)
+        .docs(Group::Generic, "1.0.0", "Determine if a key exists")
+        .complexity("O(N) where N is the number of keys to check."),
+    CommandInfo::new("get", 2, parse::get).flags(READ_FAST).docs(
+        Group::String,
+        "1.0.0",
+        "Get the value of a key",
+    ),
+    CommandInfo::new("getdel", 2, parse::getdel).flags(WRITE_FAST).docs(
+        Group::String,
+        "6.2.0",
+        "Get the value of a key and delete the key",
+    ),
+    CommandInfo::new("getrange", 4, parse::getrange)
+        .flags(READ)
+        .docs(Group::String, "2.4.0", "Get a substring of the string stored at a key")
+        .complexity("O(N) where N is the length of the returned string."),
+    CommandInfo::new("getset", 3, parse::getset).flags(GROW_FAST).docs(
+        Group::String,
+        "1.0.0",
+        "Set the string value of a key and return its old value",
+    ),
+    CommandInfo::new("incr", 2, parse::incr).flags(GROW_FAST).docs(
+        Group::String,
+        "1.0.0",
+        "Increment the integer value of a key by one",
+    ),
+    CommandInfo::new("incrby", 3, parse::incrby).flags(GROW_FAST).docs(
+        Group::String,
+        "1.0.0",
+        "Increment the integer value of a key by the given amount",
+    ),
+    CommandInfo::new("mget", -2, parse::mget)
+        .flags(READ_FAST)
+        .keys(1, -1, 1)
+        .docs(Group::String, "1.0.0", "Get the values of all the given keys")
+        .complexity("O(N) where N is the number of keys to retrieve."),
+    CommandInfo::new("mset", -3, parse::mset)
+        .flags(GROW)
+        .keys(1, -1, 2)
+        .docs(Group::String, "1.0.1", "Set multiple keys to multiple values")
+        .complexity("O(N) where N is the number of keys to set."),
+    CommandInfo::new("scan", -2, parse::scan)
+        .flags(READ)
+        .keys(0, 0, 0)
+        .docs(Group::Generic, "2.8.0", "Incrementally iterate the keys space")
+        .complexity("O(COUNT) for every call. O(N) for a complete iteration."),
+    CommandInfo::new("set", -3, parse::set).flags(GROW).docs(
+        Group::String,
+        "1.0.0",
+        "Set the string value of a key",
+    ),
+    CommandInfo::new("setnx", 3, parse::setnx).flags(GROW_FAST).docs(
+        Group::String,
+        "1.0.0",
+        "Set the value of a key, only if the key does not exist",
+    ),
+    CommandInfo::new("strlen", 2, parse::strlen).flags(READ_FAST).docs(
+        Group::String,
+        "2.2.0",
+        "Get the length of the value stored in a key",
+    ),
+    CommandInfo::new("substr", 4, parse::getrange)
+        .flags(READ)
+        .docs(Group::String, "1.0.0", "Get a substring of the string stored at a key")
+        .complexity("O(N) where N is the length of the returned string."),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn the_table_is_sorted_and_every_name_is_found_in_any_case() {
+        let names: Vec<_> = COMMANDS.iter().map(|c| c.name).collect();
+        assert!(names.is_sorted_by(|a, b| a < b), "{names:?}");
+        for name in names {
+            assert_eq!(CommandInfo::find(name.as_bytes()).map(|c| c.name), Some(name));
+            assert_eq!(CommandInfo::find(name.to_ascii_uppercase().as_bytes()).map(|c| c.name), Some(name));
+        }
+        for name in ["", "ge", "gets", "zzz", "get ", "\u{e9}"] {
+            assert!(CommandInfo::find(name.as_bytes()).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn arities_count_the_name() {
+        let get = CommandInfo::find(b"get").unwrap();
+        assert!(get.takes(2) && !get.takes(1) && !get.takes(3));
+        let del = CommandInfo::find(b"del").unwrap();
+        assert!(!del.takes(1) && del.takes(2) && del.takes(100));
+    }
+}

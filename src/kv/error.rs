@@ -1,0 +1,93 @@
+//! Why a command is refused before it costs anything.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use bytes::Bytes;
+
+use super::{MAX_KEY, reply};
+
+/// Why a command cannot run; it displays Redis's own text, with the `ERR` that begins it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// No such command: its name and the beginning of its arguments, as Redis words them.
+    Unknown(Vec<u8>),
+    /// The command of this name takes another number of arguments.
+    Arity(&'static str),
+    /// An option is unknown, is missing its value, or contradicts another.
+    Syntax,
+    /// An argument is not a 64-bit integer in canonical decimal form.
+    NotInteger,
+    /// The amount of DECRBY has no negative.
+    DecrementOverflow,
+    /// A SCAN cursor is not a decimal number of 64 bits.
+    Cursor,
+    /// A key passes [`MAX_KEY`].
+    KeyTooLong,
+    /// A value passes [`MAX_VALUE`](super::MAX_VALUE).
+    ValueTooLong,
+    /// There was no command at all.
+    Empty,
+}
+
+/// Redis shows at most so many bytes of an unknown command's name, and about as many of its arguments.
+const SHOWN: usize = 128;
+
+impl CommandError {
+    /// The error of a command whose name is not in the table.
+    pub fn unknown(args: &[Bytes]) -> Self {
+        let Some((name, rest)) = args.split_first() else { return Self::Empty };
+        let cut = |bytes: &Bytes, most: usize| bytes.iter().copied().take(most).collect::<Vec<u8>>();
+        let mut text = b"ERR unknown command '".to_vec();
+        text.extend(cut(name, SHOWN));
+        text.extend_from_slice(b"', with args beginning with: ");
+        let mut shown = 0;
+        for arg in rest {
+            if shown >= SHOWN {
+                break;
+            }
+            let part = cut(arg, SHOWN - shown);
+            shown += part.len() + 3;
+            text.push(b'\'');
+            text.extend(part);
+            text.extend_from_slice(b"' ");
+        }
+        for byte in &mut text {
+            // An error is one line: Redis writes a space for whatever would end it.
+            if matches!(byte, b'\r' | b'\n') {
+                *byte = b' ';
+            }
+        }
+        Self::Unknown(text)
+    }
+
+    /// Appends the error as a RESP reply, byte for byte what Redis sends (its text need not be UTF-8).
+    pub fn reply(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Unknown(text) => reply::error(out, text),
+            other => {
+                let text = alloc::format!("{other}");
+                reply::error(out, text.as_bytes());
+            }
+        }
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(text) => f.write_str(&alloc::string::String::from_utf8_lossy(text)),
+            Self::Arity(name) => write!(f, "ERR wrong number of arguments for '{name}' command"),
+            Self::Syntax => f.write_str("ERR syntax error"),
+            Self::NotInteger => f.write_str("ERR value is not an integer or out of range"),
+            Self::DecrementOverflow => f.write_str("ERR decrement would overflow"),
+            Self::Cursor => f.write_str("ERR invalid cursor"),
+            Self::KeyTooLong => write!(f, "ERR key exceeds maximum allowed size ({MAX_KEY} bytes)"),
+            Self::ValueTooLong => f.write_str("ERR string exceeds maximum allowed size (proto-max-bulk-len)"),
+            Self::Empty => f.write_str("ERR empty command"),
+        }
+    }
+}
+
+impl core::error::Error for CommandError {}

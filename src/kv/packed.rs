@@ -1,0 +1,379 @@
+//! Commands as bytes: what the log keeps of a write, and what a query carries.
+//!
+//! ```text
+//! command  = opcode (1 byte) arguments
+//! argument = a byte of flags | a varint | a zigzag varint | a varint length and that many bytes
+//! ```
+//!
+//! An opcode names one command with one layout of its arguments, for ever: a command whose arguments change gets a new
+//! opcode, so that an old log means what it meant. Opcodes below 0x80 are writes, the others are reads. 0 is none,
+//! 0x40–0x4f are kept for commands that carry commands (transactions), and 0x7f and 0xff for opcodes of two bytes.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::{MAX_KEY, MAX_VALUE};
+
+/// The opcodes.
+pub(super) mod opcode {
+    pub(in crate::kv) const SET: u8 = 0x01;
+    pub(in crate::kv) const SETNX: u8 = 0x02;
+    pub(in crate::kv) const GETDEL: u8 = 0x03;
+    pub(in crate::kv) const APPEND: u8 = 0x04;
+    pub(in crate::kv) const DEL: u8 = 0x05;
+    pub(in crate::kv) const MSET: u8 = 0x06;
+    pub(in crate::kv) const INCRBY: u8 = 0x07;
+    pub(in crate::kv) const GET: u8 = 0x81;
+    pub(in crate::kv) const STRLEN: u8 = 0x82;
+    pub(in crate::kv) const GETRANGE: u8 = 0x83;
+    pub(in crate::kv) const EXISTS: u8 = 0x84;
+    pub(in crate::kv) const MGET: u8 = 0x85;
+    pub(in crate::kv) const DBSIZE: u8 = 0x86;
+    pub(in crate::kv) const SCAN: u8 = 0x87;
+    /// Set in the opcodes of reads.
+    pub(in crate::kv) const READ: u8 = 0x80;
+}
+
+/// The options of SET.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct SetFlags(u8);
+
+impl SetFlags {
+    /// Only a key that does not exist.
+    pub(super) const NX: Self = Self(1);
+    /// Only a key that exists.
+    pub(super) const XX: Self = Self(1 << 1);
+    /// Answer the old value.
+    pub(super) const GET: Self = Self(1 << 2);
+    /// Leave the deadline.
+    pub(super) const KEEPTTL: Self = Self(1 << 3);
+    const ALL: u8 = (1 << 4) - 1;
+
+    /// Whether all of `other` are set.
+    pub(super) const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Both together.
+    pub(super) const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// As a byte.
+    pub(super) const fn byte(self) -> u8 {
+        self.0
+    }
+
+    fn from_byte(byte: u8) -> Option<Self> {
+        let flags = Self(byte);
+        (byte & !Self::ALL == 0 && !flags.has(Self::NX.with(Self::XX))).then_some(flags)
+    }
+}
+
+/// A write, borrowed from its packed bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Write<'a> {
+    Set { flags: SetFlags, key: &'a [u8], value: &'a [u8] },
+    SetNx { key: &'a [u8], value: &'a [u8] },
+    GetDel { key: &'a [u8] },
+    Append { key: &'a [u8], tail: &'a [u8] },
+    Del { keys: Fields<'a> },
+    MSet { pairs: Fields<'a> },
+    IncrBy { key: &'a [u8], by: i64 },
+}
+
+/// A read, borrowed from its packed bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Read<'a> {
+    Get { key: &'a [u8] },
+    StrLen { key: &'a [u8] },
+    GetRange { key: &'a [u8], start: i64, end: i64 },
+    Exists { keys: Fields<'a> },
+    MGet { keys: Fields<'a> },
+    DbSize,
+    Scan(Scan<'a>),
+}
+
+/// The arguments of SCAN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Scan<'a> {
+    pub(super) cursor: u64,
+    pub(super) count: u64,
+    pub(super) pattern: Option<&'a [u8]>,
+    pub(super) only_type: Option<&'a [u8]>,
+}
+
+/// Why packed bytes are not a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Malformed {
+    /// No command of this build has the opcode.
+    Opcode(u8),
+    /// The arguments are cut off, too long, or not the opcode's.
+    Arguments(u8),
+    /// There are no bytes.
+    Empty,
+}
+
+impl<'a> Write<'a> {
+    /// Reads a whole command; nothing of it runs unless all of it can be read.
+    pub(super) fn decode(packed: &'a [u8]) -> Result<Self, Malformed> {
+        let (&op, rest) = packed.split_first().ok_or(Malformed::Empty)?;
+        let mut from = Unpacker(rest);
+        let write = match op {
+            opcode::SET => from.set(),
+            opcode::SETNX => from.key().zip(from.value()).map(|(key, value)| Self::SetNx { key, value }),
+            opcode::GETDEL => from.key().map(|key| Self::GetDel { key }),
+            opcode::APPEND => from.key().zip(from.value()).map(|(key, tail)| Self::Append { key, tail }),
+            opcode::DEL => from.keys().map(|keys| Self::Del { keys }),
+            opcode::MSET => from.pairs().map(|pairs| Self::MSet { pairs }),
+            opcode::INCRBY => from.key().zip(from.signed()).map(|(key, by)| Self::IncrBy { key, by }),
+            _ => return Err(Malformed::Opcode(op)),
+        };
+        write.filter(|_| from.0.is_empty()).ok_or(Malformed::Arguments(op))
+    }
+}
+
+impl<'a> Read<'a> {
+    /// Reads a whole query.
+    pub(super) fn decode(packed: &'a [u8]) -> Result<Self, Malformed> {
+        let (&op, rest) = packed.split_first().ok_or(Malformed::Empty)?;
+        let mut from = Unpacker(rest);
+        let read = match op {
+            opcode::GET => from.key().map(|key| Self::Get { key }),
+            opcode::STRLEN => from.key().map(|key| Self::StrLen { key }),
+            opcode::GETRANGE => from.range(),
+            opcode::EXISTS => from.keys().map(|keys| Self::Exists { keys }),
+            opcode::MGET => from.keys().map(|keys| Self::MGet { keys }),
+            opcode::DBSIZE => Some(Self::DbSize),
+            opcode::SCAN => from.scan().map(Self::Scan),
+            _ => return Err(Malformed::Opcode(op)),
+        };
+        read.filter(|_| from.0.is_empty()).ok_or(Malformed::Arguments(op))
+    }
+}
+
+/// Several byte strings, each known to be whole and within its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fields<'a> {
+    rest: &'a [u8],
+    len: usize,
+}
+
+impl Fields<'_> {
+    /// How many are left.
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        self.len = self.len.checked_sub(1)?;
+        let mut from = Unpacker(self.rest);
+        let field = from.bytes(MAX_KEY.max(MAX_VALUE))?;
+        self.rest = from.0;
+        Some(field)
+    }
+}
+
+/// Takes arguments from the front of what is left.
+struct Unpacker<'a>(&'a [u8]);
+
+impl<'a> Unpacker<'a> {
+    fn byte(&mut self) -> Option<u8> {
+        let (&byte, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(byte)
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            let part = u64::from(byte & 0x7f);
+            if shift == 63 && part > 1 {
+                return None;
+            }
+            value |= part << shift;
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    fn signed(&mut self) -> Option<i64> {
+        let coded = self.varint()?;
+        Some((coded >> 1) as i64 ^ -((coded & 1) as i64))
+    }
+
+    fn bytes(&mut self, most: usize) -> Option<&'a [u8]> {
+        let len = usize::try_from(self.varint()?).ok().filter(|&len| len <= most)?;
+        let (bytes, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+
+    fn key(&mut self) -> Option<&'a [u8]> {
+        self.bytes(MAX_KEY)
+    }
+
+    fn value(&mut self) -> Option<&'a [u8]> {
+        self.bytes(MAX_VALUE)
+    }
+
+    fn keys(&mut self) -> Option<Fields<'a>> {
+        let all = self.0;
+        let mut len = 0;
+        while !self.0.is_empty() {
+            self.key()?;
+            len += 1;
+        }
+        (len > 0).then_some(Fields { rest: all, len })
+    }
+
+    fn pairs(&mut self) -> Option<Fields<'a>> {
+        let all = self.0;
+        let mut len = 0;
+        while !self.0.is_empty() {
+            self.key()?;
+            self.value()?;
+            len += 2;
+        }
+        (len > 0).then_some(Fields { rest: all, len })
+    }
+
+    fn set(&mut self) -> Option<Write<'a>> {
+        let flags = SetFlags::from_byte(self.byte()?)?;
+        Some(Write::Set { flags, key: self.key()?, value: self.value()? })
+    }
+
+    fn range(&mut self) -> Option<Read<'a>> {
+        Some(Read::GetRange { key: self.key()?, start: self.signed()?, end: self.signed()? })
+    }
+
+    fn scan(&mut self) -> Option<Scan<'a>> {
+        let (cursor, count) = (self.varint()?, self.varint()?);
+        let options = self.byte().filter(|&options| options <= 3)?;
+        let pattern = if options & 1 != 0 { Some(self.bytes(MAX_VALUE)?) } else { None };
+        let only_type = if options & 2 != 0 { Some(self.bytes(MAX_VALUE)?) } else { None };
+        Some(Scan { cursor, count, pattern, only_type })
+    }
+}
+
+/// Writes a command.
+pub(super) struct Packer(Vec<u8>);
+
+impl Packer {
+    /// Room that any argument's length, or number, needs at most.
+    pub(super) const VARINT: usize = 10;
+
+    /// The command `op`, whose arguments need about `room` bytes.
+    pub(super) fn new(op: u8, room: usize) -> Self {
+        let mut out = Vec::with_capacity(1 + room);
+        out.push(op);
+        Self(out)
+    }
+
+    pub(super) fn byte(mut self, byte: u8) -> Self {
+        self.0.push(byte);
+        self
+    }
+
+    pub(super) fn varint(mut self, mut value: u64) -> Self {
+        while value >= 0x80 {
+            self.0.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.0.push(value as u8);
+        self
+    }
+
+    pub(super) fn signed(self, value: i64) -> Self {
+        self.varint((value << 1 ^ value >> 63) as u64)
+    }
+
+    pub(super) fn bytes(self, bytes: &[u8]) -> Self {
+        let mut to = self.varint(bytes.len() as u64);
+        to.0.extend_from_slice(bytes);
+        to
+    }
+
+    /// Room for one byte string.
+    pub(super) fn room(bytes: &[u8]) -> usize {
+        let bits = (usize::BITS - bytes.len().leading_zeros()).max(1) as usize;
+        bits.div_ceil(7) + bytes.len()
+    }
+
+    pub(super) fn finish(self) -> Bytes {
+        Bytes::from(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    #[test]
+    fn numbers_come_back() {
+        let mut rng = Rng::new(3);
+        let edges = [0, 1, -1, 63, 64, -64, -65, i64::MAX, i64::MIN];
+        let drawn = (0..1000).map(|i| rng.next_u64() as i64 >> (i % 64));
+        for value in edges.into_iter().chain(drawn.collect::<Vec<_>>()) {
+            let packed = Packer::new(1, 20).signed(value).varint(value as u64).finish();
+            let mut from = Unpacker(&packed[1..]);
+            assert_eq!((from.signed(), from.varint()), (Some(value), Some(value as u64)));
+            assert!(from.0.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_varint_of_more_than_64_bits_is_refused() {
+        let mut long = alloc::vec![0xff; 9];
+        long.push(2);
+        assert_eq!(Unpacker(&long).varint(), None);
+        assert_eq!(Unpacker(&[0xff; 11]).varint(), None);
+        assert_eq!(Unpacker(&[0x80]).varint(), None);
+    }
+
+    #[test]
+    fn room_is_exact() {
+        for len in [0, 1, 127, 128, 16_383, 16_384] {
+            let bytes = alloc::vec![7; len];
+            assert_eq!(Packer::new(1, 0).bytes(&bytes).finish().len(), 1 + Packer::room(&bytes));
+        }
+    }
+
+    #[test]
+    fn bytes_cut_off_or_left_over_are_malformed() {
+        let set = Packer::new(opcode::SET, 0).byte(0).bytes(b"key").bytes(b"value").finish();
+        assert!(Write::decode(&set).is_ok());
+        for cut in 1..set.len() {
+            assert_eq!(Write::decode(&set[..cut]), Err(Malformed::Arguments(opcode::SET)));
+        }
+        let mut more = set.to_vec();
+        more.push(0);
+        assert_eq!(Write::decode(&more), Err(Malformed::Arguments(opcode::SET)));
+        assert_eq!(Write::decode(b""), Err(Malformed::Empty));
+        assert_eq!(Write::decode(&[opcode::GET, 0]), Err(Malformed::Opcode(opcode::GET)));
+        assert_eq!(Read::decode(&set), Err(Malformed::Opcode(opcode::SET)));
+    }
+
+    #[test]
+    fn what_the_parser_would_refuse_is_malformed_too() {
+        let both = Packer::new(opcode::SET, 0).byte(3).bytes(b"k").bytes(b"v").finish();
+        let unknown = Packer::new(opcode::SET, 0).byte(16).bytes(b"k").bytes(b"v").finish();
+        let key = alloc::vec![0; MAX_KEY + 1];
+        let long = Packer::new(opcode::SET, 0).byte(0).bytes(&key).bytes(b"v").finish();
+        for packed in [both, unknown, long] {
+            assert_eq!(Write::decode(&packed), Err(Malformed::Arguments(opcode::SET)));
+        }
+        let half = Packer::new(opcode::MSET, 0).bytes(b"k").bytes(b"v").bytes(b"k").finish();
+        assert_eq!(Write::decode(&half), Err(Malformed::Arguments(opcode::MSET)));
+        assert_eq!(Write::decode(&[opcode::DEL]), Err(Malformed::Arguments(opcode::DEL)));
+    }
+}

@@ -1,0 +1,213 @@
+//! From a command's arguments to its packed bytes, with Redis's own checks in Redis's own order.
+
+use bytes::Bytes;
+
+use super::command::CommandInfo;
+use super::error::CommandError;
+use super::number::{parse_cursor, parse_i64};
+use super::packed::{Packer, SetFlags, opcode};
+use super::{MAX_KEY, MAX_VALUE};
+
+/// A command, checked and packed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Call {
+    /// For the log: it may change something.
+    Write(Bytes),
+    /// For a query: it changes nothing.
+    Read(Bytes),
+}
+
+type Parsed = Result<Call, CommandError>;
+
+/// Checks a command's arguments, its name first, and packs it.
+///
+/// ```
+/// use bytes::Bytes;
+/// use quorate::kv::{Call, parse};
+///
+/// let args = [Bytes::from_static(b"GET"), Bytes::from_static(b"answer")];
+/// assert!(matches!(parse(&args), Ok(Call::Read(_))));
+/// assert_eq!(parse(&args[..1]).unwrap_err().to_string(), "ERR wrong number of arguments for 'get' command");
+/// ```
+pub fn parse(args: &[Bytes]) -> Result<Call, CommandError> {
+    let name = args.first().ok_or(CommandError::Empty)?;
+    let info = CommandInfo::find(name).ok_or_else(|| CommandError::unknown(args))?;
+    if !info.takes(args.len()) {
+        return Err(CommandError::Arity(info.name));
+    }
+    (info.parse)(args)
+}
+
+pub(super) fn get(args: &[Bytes]) -> Parsed {
+    read_key(opcode::GET, args)
+}
+
+pub(super) fn strlen(args: &[Bytes]) -> Parsed {
+    read_key(opcode::STRLEN, args)
+}
+
+pub(super) fn getdel(args: &[Bytes]) -> Parsed {
+    let key = key(args, 1)?;
+    Ok(Call::Write(Packer::new(opcode::GETDEL, Packer::room(key)).bytes(key).finish()))
+}
+
+pub(super) fn getrange(args: &[Bytes]) -> Parsed {
+    let (start, end) = (integer(args, 2)?, integer(args, 3)?);
+    let key = key(args, 1)?;
+    let to = Packer::new(opcode::GETRANGE, Packer::room(key) + 2 * Packer::VARINT);
+    Ok(Call::Read(to.bytes(key).signed(start).signed(end).finish()))
+}
+
+pub(super) fn set(args: &[Bytes]) -> Parsed {
+    let mut flags = SetFlags::default();
+    for option in args.iter().skip(3) {
+        let (flag, excluded) = match_option(option)?;
+        if excluded.is_some_and(|excluded| flags.has(excluded)) {
+            return Err(CommandError::Syntax);
+        }
+        flags = flags.with(flag);
+    }
+    pack_set(flags, args)
+}
+
+fn match_option(option: &[u8]) -> Result<(SetFlags, Option<SetFlags>), CommandError> {
+    let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
+    if is("nx") {
+        Ok((SetFlags::NX, Some(SetFlags::XX)))
+    } else if is("xx") {
+        Ok((SetFlags::XX, Some(SetFlags::NX)))
+    } else if is("get") {
+        Ok((SetFlags::GET, None))
+    } else if is("keepttl") {
+        Ok((SetFlags::KEEPTTL, None))
+    } else {
+        Err(CommandError::Syntax)
+    }
+}
+
+pub(super) fn getset(args: &[Bytes]) -> Parsed {
+    pack_set(SetFlags::GET, args)
+}
+
+fn pack_set(flags: SetFlags, args: &[Bytes]) -> Parsed {
+    let (key, value) = (key(args, 1)?, value(args, 2)?);
+    let to = Packer::new(opcode::SET, 1 + Packer::room(key) + Packer::room(value));
+    Ok(Call::Write(to.byte(flags.byte()).bytes(key).bytes(value).finish()))
+}
+
+pub(super) fn setnx(args: &[Bytes]) -> Parsed {
+    write_pair(opcode::SETNX, args)
+}
+
+pub(super) fn append(args: &[Bytes]) -> Parsed {
+    write_pair(opcode::APPEND, args)
+}
+
+pub(super) fn del(args: &[Bytes]) -> Parsed {
+    Ok(Call::Write(pack_keys(opcode::DEL, args)?))
+}
+
+pub(super) fn exists(args: &[Bytes]) -> Parsed {
+    Ok(Call::Read(pack_keys(opcode::EXISTS, args)?))
+}
+
+pub(super) fn mget(args: &[Bytes]) -> Parsed {
+    Ok(Call::Read(pack_keys(opcode::MGET, args)?))
+}
+
+pub(super) fn mset(args: &[Bytes]) -> Parsed {
+    if args.len().is_multiple_of(2) {
+        return Err(CommandError::Arity("mset"));
+    }
+    let mut room = 0;
+    for at in (1..args.len()).step_by(2) {
+        room += Packer::room(key(args, at)?) + Packer::room(value(args, at + 1)?);
+    }
+    let to = args.iter().skip(1).fold(Packer::new(opcode::MSET, room), |to, field| to.bytes(field));
+    Ok(Call::Write(to.finish()))
+}
+
+pub(super) fn incr(args: &[Bytes]) -> Parsed {
+    pack_incr(args, 1)
+}
+
+pub(super) fn decr(args: &[Bytes]) -> Parsed {
+    pack_incr(args, -1)
+}
+
+pub(super) fn incrby(args: &[Bytes]) -> Parsed {
+    pack_incr(args, integer(args, 2)?)
+}
+
+pub(super) fn decrby(args: &[Bytes]) -> Parsed {
+    let by = integer(args, 2)?.checked_neg().ok_or(CommandError::DecrementOverflow)?;
+    pack_incr(args, by)
+}
+
+fn pack_incr(args: &[Bytes], by: i64) -> Parsed {
+    let key = key(args, 1)?;
+    let to = Packer::new(opcode::INCRBY, Packer::room(key) + Packer::VARINT);
+    Ok(Call::Write(to.bytes(key).signed(by).finish()))
+}
+
+pub(super) fn dbsize(_: &[Bytes]) -> Parsed {
+    Ok(Call::Read(Packer::new(opcode::DBSIZE, 0).finish()))
+}
+
+pub(super) fn scan(args: &[Bytes]) -> Parsed {
+    let cursor = args.get(1).and_then(|arg| parse_cursor(arg)).ok_or(CommandError::Cursor)?;
+    let (mut count, mut pattern, mut only_type) = (10, None, None);
+    for option in args.get(2..).unwrap_or_default().chunks(2) {
+        let [name, value] = option else { return Err(CommandError::Syntax) };
+        if name.eq_ignore_ascii_case(b"count") {
+            let given = parse_i64(value).ok_or(CommandError::NotInteger)?;
+            count = u64::try_from(given).ok().filter(|&n| n > 0).ok_or(CommandError::Syntax)?;
+        } else if name.eq_ignore_ascii_case(b"match") {
+            pattern = Some(bounded_value(value)?);
+        } else if name.eq_ignore_ascii_case(b"type") {
+            only_type = Some(bounded_value(value)?);
+        } else {
+            return Err(CommandError::Syntax);
+        }
+    }
+    let room = 2 * Packer::VARINT + 1 + pattern.map_or(0, Packer::room) + only_type.map_or(0, Packer::room);
+    let options = u8::from(pattern.is_some()) | u8::from(only_type.is_some()) << 1;
+    let to = Packer::new(opcode::SCAN, room).varint(cursor).varint(count).byte(options);
+    Ok(Call::Read([pattern, only_type].into_iter().flatten().fold(to, Packer::bytes).finish()))
+}
+
+fn read_key(op: u8, args: &[Bytes]) -> Parsed {
+    let key = key(args, 1)?;
+    Ok(Call::Read(Packer::new(op, Packer::room(key)).bytes(key).finish()))
+}
+
+fn write_pair(op: u8, args: &[Bytes]) -> Parsed {
+    let (key, value) = (key(args, 1)?, value(args, 2)?);
+    let to = Packer::new(op, Packer::room(key) + Packer::room(value));
+    Ok(Call::Write(to.bytes(key).bytes(value).finish()))
+}
+
+fn pack_keys(op: u8, args: &[Bytes]) -> Result<Bytes, CommandError> {
+    let mut room = 0;
+    for at in 1..args.len() {
+        room += Packer::room(key(args, at)?);
+    }
+    Ok(args.iter().skip(1).fold(Packer::new(op, room), |to, key| to.bytes(key)).finish())
+}
+
+fn key(args: &[Bytes], at: usize) -> Result<&[u8], CommandError> {
+    let key: &[u8] = args.get(at).ok_or(CommandError::Syntax)?;
+    if key.len() > MAX_KEY { Err(CommandError::KeyTooLong) } else { Ok(key) }
+}
+
+fn value(args: &[Bytes], at: usize) -> Result<&[u8], CommandError> {
+    bounded_value(args.get(at).ok_or(CommandError::Syntax)?)
+}
+
+fn bounded_value(value: &[u8]) -> Result<&[u8], CommandError> {
+    if value.len() > MAX_VALUE { Err(CommandError::ValueTooLong) } else { Ok(value) }
+}
+
+fn integer(args: &[Bytes], at: usize) -> Result<i64, CommandError> {
+    args.get(at).and_then(|arg| parse_i64(arg)).ok_or(CommandError::NotInteger)
+}

@@ -1,0 +1,121 @@
+//! What a client sees: every reply and error to the byte.
+
+use super::*;
+use crate::kv::{COMMANDS, CommandError};
+
+#[test]
+fn replies_are_redis_own_to_the_byte() {
+    let mut client = Client::new();
+    let mut checked = 0;
+    for (number, line) in include_str!("commands.txt").lines().enumerate() {
+        if line.is_empty() {
+            client = Client::new();
+        }
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (command, expected) = line.split_once("=>").unwrap();
+        let expected = expected.strip_prefix(' ').unwrap();
+        assert_one_value(&client.run(&words("dbsize")));
+        assert_eq!(client.say(command), expected, "line {}: {command}", number + 1);
+        checked += 1;
+    }
+    assert!(checked > 150);
+}
+
+#[test]
+fn every_command_of_the_table_is_in_the_table_of_replies() {
+    for command in COMMANDS {
+        let begins =
+            |line: &str| line.split(' ').next().is_some_and(|word| word.eq_ignore_ascii_case(command.name));
+        assert!(include_str!("commands.txt").lines().any(begins), "{}", command.name);
+        assert!(!command.summary.is_empty() && !command.flags.is_empty(), "{}", command.name);
+    }
+}
+
+#[test]
+fn flags_say_whether_a_command_goes_to_the_log() {
+    for command in COMMANDS {
+        let mut args = alloc::vec![Bytes::from_static(command.name.as_bytes())];
+        args.resize(command.arity.unsigned_abs() as usize, Bytes::from_static(b"1"));
+        let write = matches!(parse(&args), Ok(Call::Write(_)));
+        assert!(parse(&args).is_ok(), "{}", command.name);
+        assert_eq!(write, command.flags.contains(&"write"), "{}", command.name);
+        assert_eq!(!write, command.flags.contains(&"readonly"), "{}", command.name);
+    }
+}
+
+#[test]
+fn trap_incr_takes_no_spaces_and_no_noise_around_a_number() {
+    let mut client = Client::new();
+    let error = b"-ERR value is not an integer or out of range\r\n";
+    for bad in [" 1", "1 ", "+1", "01", "-0", "0x1", "1\n", "1\0", "-", "\u{661}"] {
+        let set = [Bytes::from("set"), Bytes::from("k"), Bytes::from(bad)];
+        client.run(&set);
+        assert_eq!(client.run(&words("incr k")), error, "{bad:?}");
+        assert_eq!(
+            client.run(&[Bytes::from("incrby"), Bytes::from("n"), Bytes::from(bad)]),
+            error,
+            "{bad:?}"
+        );
+        assert_eq!(client.run(&words("get k"))[4..], [bad.as_bytes(), b"\r\n"].concat());
+    }
+    assert_eq!(client.say("exists n"), ":0|");
+}
+
+#[test]
+fn values_and_keys_are_any_bytes() {
+    let mut client = Client::new();
+    let all: Bytes = (0..=255_u8).collect();
+    assert_eq!(client.run(&[Bytes::from("SET"), all.clone(), all.clone()]), b"+OK\r\n");
+    let reply = client.run(&[Bytes::from("GET"), all.clone()]);
+    assert_eq!(reply, [b"$256\r\n", &all[..], b"\r\n"].concat());
+}
+
+#[test]
+fn an_unknown_command_shows_the_beginning_of_its_arguments_on_one_line() {
+    let mut client = Client::new();
+    let unknown = [Bytes::from("a\r\nb"), Bytes::from("x\ny"), Bytes::from_static(b"\xff")];
+    assert_eq!(
+        client.run(&unknown),
+        b"-ERR unknown command 'a  b', with args beginning with: 'x y' '\xff' \r\n"
+    );
+    let long = [
+        Bytes::from("n".repeat(200)),
+        Bytes::from("a".repeat(120)),
+        Bytes::from("b".repeat(50)),
+        Bytes::from("c"),
+    ];
+    let expected = alloc::format!(
+        "-ERR unknown command '{}', with args beginning with: '{}' '{}' \r\n",
+        "n".repeat(128),
+        "a".repeat(120),
+        "b".repeat(5),
+    );
+    assert_eq!(client.run(&long), expected.as_bytes());
+    assert_eq!(parse(&[]), Err(CommandError::Empty));
+    assert_eq!(alloc::format!("{}", parse(&unknown).unwrap_err()).lines().count(), 1);
+}
+
+#[test]
+fn packed_commands_stay_as_the_log_has_them() {
+    // A log is read by later builds: these bytes may never mean anything else.
+    let packed = |line: &str| match parse(&words(line)) {
+        Ok(Call::Write(packed) | Call::Read(packed)) => packed,
+        Err(error) => panic!("{error}"),
+    };
+    assert_eq!(&packed("set k val")[..], b"\x01\x00\x01k\x03val");
+    assert_eq!(&packed("set k val nx get keepttl")[..], b"\x01\x0d\x01k\x03val");
+    assert_eq!(&packed("set k val xx")[..], b"\x01\x02\x01k\x03val");
+    assert_eq!(&packed("getset k val")[..], b"\x01\x04\x01k\x03val");
+    assert_eq!(&packed("setnx k v")[..], b"\x02\x01k\x01v");
+    assert_eq!(&packed("getdel k")[..], b"\x03\x01k");
+    assert_eq!(&packed("append k v")[..], b"\x04\x01k\x01v");
+    assert_eq!(&packed("del a bc")[..], b"\x05\x01a\x02bc");
+    assert_eq!(&packed("mset a 1 b ''")[..], b"\x06\x01a\x011\x01b\x00");
+    assert_eq!(&packed("incr k")[..], b"\x07\x01k\x02");
+    assert_eq!(&packed("decrby k 64")[..], b"\x07\x01k\x7f");
+    assert_eq!(&packed("get k")[..], b"\x81\x01k");
+    assert_eq!(&packed("getrange k 0 -1")[..], b"\x83\x01k\x00\x01");
+    assert_eq!(&packed("scan 300 match a* type string")[..], b"\x87\xac\x02\x0a\x03\x02a*\x06string");
+}

@@ -1,0 +1,95 @@
+//! The commands that change something. Each appends exactly one reply.
+
+use alloc::vec::Vec;
+
+use super::number::{Decimal, parse_i64};
+use super::packed::{Fields, SetFlags, Write};
+use super::record::{Meta, Record};
+use super::store::KvStore;
+use super::{CommandError, MAX_VALUE, reply};
+use crate::replica::Context;
+
+impl KvStore {
+    pub(super) fn write(&mut self, context: Context, write: Write<'_>, out: &mut Vec<u8>) {
+        let version = context.index;
+        match write {
+            Write::Set { flags, key, value } => self.set(version, flags, key, value, out),
+            Write::SetNx { key, value } => self.setnx(version, key, value, out),
+            Write::GetDel { key } => match self.take(key) {
+                Some(record) => reply::bulk(out, record.value()),
+                None => reply::null(out),
+            },
+            Write::Append { key, tail } => self.append(version, key, tail, out),
+            Write::Del { keys } => {
+                let removed = keys.filter(|key| self.take(key).is_some()).count();
+                reply::count(out, removed);
+            }
+            Write::MSet { pairs } => self.mset(version, pairs, out),
+            Write::IncrBy { key, by } => self.incrby(version, key, by, out),
+        }
+    }
+
+    fn set(&mut self, version: u64, flags: SetFlags, key: &[u8], value: &[u8], out: &mut Vec<u8>) {
+        let mut meta = Meta { version, deadline: 0 };
+        if flags != SetFlags::default() {
+            let old = self.record(key);
+            if let Some(old) = old.filter(|_| flags.has(SetFlags::KEEPTTL)) {
+                meta.deadline = old.meta().deadline;
+            }
+            let refused = if old.is_some() { flags.has(SetFlags::NX) } else { flags.has(SetFlags::XX) };
+            match old {
+                Some(old) if flags.has(SetFlags::GET) => reply::bulk(out, old.value()),
+                None if flags.has(SetFlags::GET) => reply::null(out),
+                _ if refused => reply::null(out),
+                _ => reply::ok(out),
+            }
+            if refused {
+                return;
+            }
+        } else {
+            reply::ok(out);
+        }
+        self.put(meta, key, value);
+    }
+
+    fn setnx(&mut self, version: u64, key: &[u8], value: &[u8], out: &mut Vec<u8>) {
+        let new = self.record(key).is_none();
+        if new {
+            self.put(Meta { version, deadline: 0 }, key, value);
+        }
+        reply::count(out, usize::from(new));
+    }
+
+    fn append(&mut self, version: u64, key: &[u8], tail: &[u8], out: &mut Vec<u8>) {
+        let Some(old) = self.record(key).map(|record| record.value().len()) else {
+            self.put(Meta { version, deadline: 0 }, key, tail);
+            return reply::count(out, tail.len());
+        };
+        if old + tail.len() > MAX_VALUE {
+            return CommandError::ValueTooLong.reply(out);
+        }
+        self.extend(version, key, tail);
+        reply::count(out, old + tail.len());
+    }
+
+    fn mset(&mut self, version: u64, mut pairs: Fields<'_>, out: &mut Vec<u8>) {
+        let meta = Meta { version, deadline: 0 };
+        while let (Some(key), Some(value)) = (pairs.next(), pairs.next()) {
+            self.put(meta, key, value);
+        }
+        reply::ok(out);
+    }
+
+    fn incrby(&mut self, version: u64, key: &[u8], by: i64, out: &mut Vec<u8>) {
+        let old = self.record(key);
+        let Some(number) = old.map_or(Some(0), |record| parse_i64(record.value())) else {
+            return CommandError::NotInteger.reply(out);
+        };
+        let Some(sum) = number.checked_add(by) else {
+            return reply::error(out, b"ERR increment or decrement would overflow");
+        };
+        let deadline = old.map_or(0, |record: &Record| record.meta().deadline);
+        self.put(Meta { version, deadline }, key, Decimal::signed(sum).as_bytes());
+        reply::integer(out, sum);
+    }
+}

@@ -1,0 +1,127 @@
+//! One machine of a cluster: its disk and clocks, which outlive a crash, and its process, which does not.
+
+use std::string::String;
+use std::vec::Vec;
+
+use super::lanes::{JobLane, LogLane};
+use crate::node::{self, Event, Fault, Node};
+use crate::raft::NodeId;
+use crate::replica::StateMachine;
+use crate::rng::Rng;
+use crate::sim::clock::Clock;
+use crate::sim::disk::Disk;
+use crate::time::Micros;
+
+/// Notes of a machine that are kept.
+const NOTES: usize = 200;
+
+/// How a process ends before its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crash {
+    /// The process is killed: what it wrote stays written, synced or not.
+    Process,
+    /// The power fails: what was not synced survives or not.
+    Power,
+}
+
+/// One machine.
+#[derive(Debug)]
+pub struct Machine<S: StateMachine> {
+    pub(super) id: NodeId,
+    /// The disk. Its faults are set here.
+    pub disk: Disk,
+    /// The clocks. A change holds from the next step on; the monotonic one may not go backwards while a process lives.
+    pub clock: Clock,
+    /// The settings of the next process.
+    pub config: node::Config,
+    /// Why its last process halted, if it did.
+    pub fault: Option<Fault>,
+    /// The last lines it logged.
+    pub notes: Vec<String>,
+    pub(super) process: Option<Process<S>>,
+    /// Processes started.
+    pub(super) lives: u64,
+    pub(super) rng: Rng,
+}
+
+/// A running node with what its driver keeps for it.
+#[derive(Debug)]
+pub(super) struct Process<S: StateMachine> {
+    pub(super) node: Node<S>,
+    pub(super) inbox: Vec<Event<S>>,
+    pub(super) log: LogLane,
+    pub(super) log_busy: bool,
+    pub(super) jobs: JobLane<S>,
+    pub(super) jobs_busy: bool,
+    /// By its own clock.
+    pub(super) wake: Option<Micros>,
+    /// The earliest planned look at `wake`, by the simulation's.
+    pub(super) wake_planned: Option<Micros>,
+    pub(super) turn_planned: bool,
+}
+
+impl<S: StateMachine> Process<S> {
+    pub(super) fn new(node: Node<S>) -> Self {
+        Self {
+            node,
+            inbox: Vec::new(),
+            log: LogLane::default(),
+            log_busy: false,
+            jobs: JobLane::default(),
+            jobs_busy: false,
+            wake: None,
+            wake_planned: None,
+            turn_planned: false,
+        }
+    }
+}
+
+impl<S: StateMachine> Machine<S> {
+    pub(super) fn new(config: node::Config, clock: Clock, seed: u64) -> Self {
+        let id = config.raft.id;
+        Self {
+            id,
+            disk: Disk::new(),
+            clock,
+            config,
+            fault: None,
+            notes: Vec::new(),
+            process: None,
+            lives: 0,
+            rng: Rng::stream(seed, 100 + id.0),
+        }
+    }
+
+    /// Whether its process runs.
+    pub fn is_up(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// The running node.
+    pub fn node(&self) -> Option<&Node<S>> {
+        self.process.as_ref().map(|process| &process.node)
+    }
+
+    /// Whether the process of this life still runs.
+    pub(super) fn alive(&mut self, life: u64) -> Option<&mut Process<S>> {
+        if self.lives == life { self.process.as_mut() } else { None }
+    }
+
+    /// Ends the process. The operations under way have happened in part.
+    pub(super) fn crash(&mut self, crash: Crash) {
+        let Some(process) = self.process.take() else { return };
+        for op in [process.log.op(), process.jobs.op()].into_iter().flatten() {
+            self.disk.interrupt(op, &mut self.rng);
+        }
+        if crash == Crash::Power {
+            self.disk.crash(&mut self.rng);
+        }
+    }
+
+    pub(super) fn note(&mut self, text: String) {
+        if self.notes.len() == NOTES {
+            self.notes.remove(0);
+        }
+        self.notes.push(text);
+    }
+}

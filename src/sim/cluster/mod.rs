@@ -1,0 +1,351 @@
+//! A cluster of real nodes: every event, disk operation, frame and tick of the clock in one queue, decided by one seed.
+//!
+//! The cluster does for each node what a driver does: it hands it batches of events, performs its actions, and wakes it
+//! at the time it asked for. It decides nothing for a node; it decides everything for the world: how long an operation
+//! takes, which frames arrive, what a power failure leaves on a disk.
+
+mod invariants;
+mod lanes;
+mod machine;
+mod perform;
+mod settings;
+
+pub use machine::{Crash, Machine};
+pub use settings::Settings;
+
+use std::collections::BTreeMap;
+use std::string::String;
+use std::vec::Vec;
+
+use bytes::Bytes;
+
+use self::invariants::Invariants;
+use super::network::{Network, Opened};
+use super::queue::Queue;
+use super::trace::Trace;
+use crate::node::{Event, Fault, LinkId, Node, RequestId, Status};
+use crate::raft::{NodeId, Role};
+use crate::replica::{Outcome, Request, StateMachine};
+use crate::rng::Rng;
+use crate::time::Micros;
+
+/// Something that is going to happen.
+#[derive(Debug)]
+enum Happening<S: StateMachine> {
+    /// A node looks at its inbox.
+    Turn { node: NodeId, life: u64 },
+    /// The time of a node's wake may have come.
+    Wake { node: NodeId, life: u64 },
+    /// The operation under way in the log lane ends.
+    LogOp { node: NodeId, life: u64 },
+    /// The operation under way in the job lane ends.
+    JobOp { node: NodeId, life: u64 },
+    /// A connection is open at this end.
+    Opened { link: LinkId, dialled: Option<NodeId> },
+    /// A frame's payload reaches this end.
+    Frame { link: LinkId, payload: Bytes },
+    /// This end hears that its connection is closed.
+    Closed { link: LinkId },
+    /// Something reaches a node from outside the network of nodes.
+    Outside { node: NodeId, life: u64, event: Event<S> },
+}
+
+/// How a request ended, as its client sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The node answered.
+    Outcome(Outcome),
+    /// The node went down: the client knows nothing.
+    ConnectionLost,
+}
+
+/// A promise that was broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The run.
+    pub seed: u64,
+    /// When, in microseconds of the run.
+    pub at: Micros,
+    /// By which node.
+    pub node: NodeId,
+    /// What was promised, and what happened.
+    pub what: String,
+}
+
+impl core::fmt::Display for Violation {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "seed {}, at {} us, {:?}: {}", self.seed, self.at, self.node, self.what)
+    }
+}
+
+impl core::error::Error for Violation {}
+
+/// What a step of the simulation may end in.
+pub type Checked<T> = Result<T, Violation>;
+
+/// Nodes, their machines, and the world between them.
+#[derive(Debug)]
+pub struct Cluster<S: StateMachine> {
+    settings: Settings,
+    now: Micros,
+    queue: Queue<Happening<S>>,
+    /// The weather and the cuts are set here.
+    pub network: Network,
+    machines: BTreeMap<NodeId, Machine<S>>,
+    invariants: Invariants,
+    /// Everything that happened.
+    pub trace: Trace,
+    pending: BTreeMap<RequestId, NodeId>,
+    answers: BTreeMap<RequestId, Answer>,
+    last_request: u64,
+    /// For what the world decides; nodes and disks have their own.
+    rng: Rng,
+}
+
+impl<S: StateMachine> Cluster<S> {
+    /// A cluster of empty machines; [`start`](Self::start) them.
+    pub fn new(settings: Settings) -> Self {
+        let seed = settings.seed;
+        let mut rng = Rng::stream(seed, 1);
+        let machines = settings.configs().map(|config| {
+            let clock = settings.clock(&mut rng);
+            (config.raft.id, Machine::new(config, clock, seed))
+        });
+        let machines = machines.collect();
+        Self {
+            settings,
+            now: 0,
+            queue: Queue::default(),
+            network: Network::new(Rng::stream(seed, 2).next_u64()),
+            machines,
+            invariants: Invariants::default(),
+            trace: Trace::default(),
+            pending: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            last_request: 0,
+            rng,
+        }
+    }
+
+    /// The time, in microseconds since the beginning.
+    pub fn now(&self) -> Micros {
+        self.now
+    }
+
+    /// All nodes, ascending.
+    pub fn nodes(&self) -> Vec<NodeId> {
+        self.machines.keys().copied().collect()
+    }
+
+    /// One machine, for faults of its disk and clocks.
+    ///
+    /// # Panics
+    /// When there is no such machine: the scenario is wrong.
+    pub fn machine(&mut self, node: NodeId) -> &mut Machine<S> {
+        self.machines.get_mut(&node).expect("a machine of this cluster")
+    }
+
+    /// What a running node says of itself.
+    pub fn status(&self, node: NodeId) -> Option<Status> {
+        Some(self.machines.get(&node)?.node()?.status())
+    }
+
+    /// The leader of the greatest term, if a running node leads.
+    pub fn leader(&self) -> Option<NodeId> {
+        let terms = self.machines.keys().filter_map(|&node| {
+            let raft = self.status(node)?.raft?;
+            (raft.role == Role::Leader).then_some((raft.term, node))
+        });
+        terms.max().map(|(_, node)| node)
+    }
+
+    /// Why a node's last process halted, if it did.
+    pub fn fault(&self, node: NodeId) -> Option<&Fault> {
+        self.machines.get(&node)?.fault.as_ref()
+    }
+
+    /// Starts the process of a machine that is down, with what its disk holds.
+    pub fn start(&mut self, node: NodeId) -> Checked<()> {
+        let (now, machine) = (self.now, self.machine(node));
+        if machine.is_up() {
+            return Ok(());
+        }
+        machine.lives += 1;
+        machine.fault = None;
+        let mut actions = crate::node::Actions::new();
+        let started = Node::new(machine.config.clone(), machine.clock.read(now), &mut actions);
+        let started = started.map_err(|error| self.violation(node, std::format!("settings: {error}")))?;
+        self.machine(node).process = Some(machine::Process::new(started));
+        self.trace.record(now, node, "start", &[], String::new);
+        self.perform(node, actions)
+    }
+
+    /// Starts every machine that is down.
+    pub fn start_all(&mut self) -> Checked<()> {
+        self.nodes().into_iter().try_for_each(|node| self.start(node))
+    }
+
+    /// Ends a process at this very moment, wherever its operations are. Its connections break, and so do those of its
+    /// clients.
+    pub fn crash(&mut self, node: NodeId, crash: Crash) {
+        if !self.machine(node).is_up() {
+            return;
+        }
+        self.trace.record(self.now, node, "crash", &[], || std::format!("{crash:?}"));
+        self.machine(node).crash(crash);
+        self.process_ended(node);
+    }
+
+    /// Replaces the disk of a machine by an empty one; its process, if it runs, is killed before.
+    pub fn wipe(&mut self, node: NodeId) {
+        self.crash(node, Crash::Process);
+        let name =
+            crate::raft::DiskId(u128::from(self.rng.next_u64()) << 64 | u128::from(self.rng.next_u64()));
+        let machine = self.machine(node);
+        machine.disk = super::disk::Disk::new();
+        machine.config.fresh_disk = name;
+        self.invariants.disk_changed(node);
+    }
+
+    /// Replaces the disk of a machine by an older image of it; its process, if it runs, is killed before.
+    pub fn roll_back(&mut self, node: NodeId, image: super::disk::Disk) {
+        self.crash(node, Crash::Process);
+        self.machine(node).disk = image;
+        self.invariants.disk_changed(node);
+    }
+
+    /// Sends a request of a connection of its own to a node.
+    pub fn request(&mut self, node: NodeId, request: Request) -> RequestId {
+        let connection = self.last_request + 1;
+        self.request_on(node, connection, 0, request)
+    }
+
+    /// Sends a request of this connection, which must always lead to the same process of the same node.
+    pub fn request_on(&mut self, node: NodeId, connection: u64, epoch: u32, request: Request) -> RequestId {
+        self.last_request += 1;
+        let id = RequestId { connection, number: self.last_request };
+        let machine = self.machine(node);
+        if !machine.is_up() {
+            self.answers.insert(id, Answer::ConnectionLost);
+            return id;
+        }
+        let life = machine.lives;
+        self.pending.insert(id, node);
+        let at = self.now + 20 + self.rng.below(100);
+        let event = Event::Request { id, epoch, deadline: None, request };
+        self.queue.push(at, Happening::Outside { node, life, event });
+        id
+    }
+
+    /// Hands an event to a running node, such as [`Event::Stop`] or [`Event::ConnectionClosed`].
+    pub fn tell(&mut self, node: NodeId, event: Event<S>) {
+        let life = self.machine(node).lives;
+        self.queue.push(self.now, Happening::Outside { node, life, event });
+    }
+
+    /// The answer to a request, once it is there.
+    pub fn take_answer(&mut self, request: RequestId) -> Option<Answer> {
+        self.answers.remove(&request)
+    }
+
+    /// Lets the next thing happen; `false` when nothing will.
+    pub fn step(&mut self) -> Checked<bool> {
+        let Some((at, happening)) = self.queue.pop() else { return Ok(false) };
+        self.now = at;
+        self.happen(happening)?;
+        Ok(true)
+    }
+
+    /// Lets things happen until `predicate` holds (`true`) or `bound` microseconds have passed (`false`).
+    pub fn run_until(
+        &mut self,
+        bound: Micros,
+        mut predicate: impl FnMut(&mut Self) -> bool,
+    ) -> Checked<bool> {
+        let end = self.now.saturating_add(bound);
+        loop {
+            if predicate(self) {
+                return Ok(true);
+            }
+            if self.queue.next_at().is_none_or(|next| next > end) {
+                self.now = end;
+                return Ok(false);
+            }
+            self.step()?;
+        }
+    }
+
+    /// Lets things happen for so many microseconds.
+    pub fn run_for(&mut self, micros: Micros) -> Checked<()> {
+        self.run_until(micros, |_| false).map(|_| ())
+    }
+
+    /// Runs until the request is answered. A request without an answer within a minute is a broken promise.
+    pub fn answer(&mut self, request: RequestId) -> Checked<Answer> {
+        let node = self.pending.get(&request).copied();
+        if !self.run_until(60_000_000, |cluster| cluster.answers.contains_key(&request))? {
+            let node = node.unwrap_or(NodeId(0));
+            return Err(self.violation(node, std::format!("{request:?} waits for ever")));
+        }
+        Ok(self.take_answer(request).unwrap_or(Answer::ConnectionLost))
+    }
+
+    /// Runs until some node leads and all running nodes follow it.
+    pub fn settle(&mut self, bound: Micros) -> Checked<Option<NodeId>> {
+        let agreed = |cluster: &Self| {
+            let leader = cluster.leader()?;
+            let follows = |machine: &Machine<S>| {
+                machine
+                    .node()
+                    .is_none_or(|node| node.status().raft.and_then(|raft| raft.leader) == Some(leader))
+            };
+            cluster.machines.values().all(follows).then_some(leader)
+        };
+        // Asking every node after every event would cost more than the events.
+        let end = self.now + bound;
+        while self.now < end {
+            if let Some(leader) = agreed(self) {
+                return Ok(Some(leader));
+            }
+            self.run_for(5_000)?;
+        }
+        Ok(agreed(self))
+    }
+
+    fn violation(&self, node: NodeId, what: String) -> Violation {
+        Violation { seed: self.settings.seed, at: self.now, node, what }
+    }
+
+    /// Whatever led to the process of `node` breaks.
+    fn process_ended(&mut self, node: NodeId) {
+        self.invariants.process_ended(node);
+        let links: Vec<LinkId> = self.network.links_of(node).collect();
+        for link in links {
+            if let Some((other, at)) = self.network.close(self.now, link) {
+                self.queue.push(at, Happening::Closed { link: other });
+            }
+        }
+        let lost: Vec<RequestId> =
+            self.pending.iter().filter(|(_, at)| **at == node).map(|(&id, _)| id).collect();
+        for id in lost {
+            self.pending.remove(&id);
+            self.answers.insert(id, Answer::ConnectionLost);
+        }
+    }
+
+    fn dial(&mut self, from: NodeId, to: NodeId) {
+        let life = self.machine(from).lives;
+        let up = self.machines.get(&to).is_some_and(Machine::is_up);
+        match up.then(|| self.network.open(self.now, from, to)).flatten() {
+            Some(Opened { dialler, dialler_at, dialled, dialled_at }) => {
+                self.queue.push(dialled_at, Happening::Opened { link: dialled, dialled: None });
+                self.queue.push(dialler_at, Happening::Opened { link: dialler, dialled: Some(to) });
+            }
+            None => {
+                let at = self.now + self.network.delay(from, to);
+                let event = Event::DialFailed { peer: to };
+                self.queue.push(at, Happening::Outside { node: from, life, event });
+            }
+        }
+    }
+}

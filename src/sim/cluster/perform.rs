@@ -1,0 +1,273 @@
+//! What a driver does: batches of events in, actions out, disk operations and frames on their way.
+
+use std::string::String;
+use std::vec::Vec;
+
+use super::{Answer, Checked, Cluster, Happening};
+use crate::codec::frame::{Decoder, FRAME_HEADER, Frame};
+use crate::node::{Action, Actions, Event, LinkId};
+use crate::raft::NodeId;
+use crate::replica::StateMachine;
+use crate::sim::network::Delivery;
+use crate::storage::{DiskOp, DiskReply};
+use crate::time::Micros;
+
+/// Longest frame that nodes exchange; they never make longer ones themselves.
+const MAX_FRAME: usize = 64 << 20;
+
+impl<S: StateMachine> Cluster<S> {
+    pub(super) fn happen(&mut self, happening: Happening<S>) -> Checked<()> {
+        match happening {
+            Happening::Turn { node, life } => return self.turn(node, life),
+            Happening::Wake { node, life } => self.wake(node, life),
+            Happening::LogOp { node, life } => self.log_op(node, life),
+            Happening::JobOp { node, life } => self.job_op(node, life),
+            Happening::Outside { node, life, event } => self.deliver(node, life, event),
+            Happening::Opened { link, dialled } => self.deliver_on(link, Event::LinkOpened { link, dialled }),
+            Happening::Frame { link, payload } => {
+                self.deliver_on(link, Event::LinkFrame { link, frame: payload });
+            }
+            Happening::Closed { link } => {
+                self.deliver_on(link, Event::LinkClosed { link, error: None });
+                self.network.forget(link);
+            }
+        }
+        Ok(())
+    }
+
+    /// A node takes all that waits, its wake last, and what it asks for is done.
+    fn turn(&mut self, node: NodeId, life: u64) -> Checked<()> {
+        let now = self.now;
+        let machine = self.machine(node);
+        let local = machine.clock.read(now);
+        let Some(process) = machine.alive(life) else { return Ok(()) };
+        process.turn_planned = false;
+        let mut events = core::mem::take(&mut process.inbox);
+        if process.wake.is_some_and(|wake| wake <= local.mono) {
+            process.wake = None;
+            events.push(Event::Wake);
+        }
+        let mut actions = Actions::new();
+        process.node.step_into(local, events, &mut actions);
+        let status = process.node.status();
+        let voters = self.machines.len();
+        self.invariants.check(node, &status, voters).map_err(|what| self.violation(node, what))?;
+        self.perform(node, actions)
+    }
+
+    pub(super) fn perform(&mut self, node: NodeId, mut actions: Actions<S>) -> Checked<()> {
+        for action in actions.drain() {
+            self.perform_one(node, action)?;
+        }
+        self.start_lanes(node);
+        Ok(())
+    }
+
+    fn perform_one(&mut self, node: NodeId, action: Action<S>) -> Checked<()> {
+        let Some(process) = &mut self.machine(node).process else { return Ok(()) };
+        match action {
+            Action::Log(batch) => process.log.push(batch),
+            Action::Job(job) => process.jobs.push(job),
+            Action::WakeAt(at) => {
+                process.wake = Some(at);
+                self.plan_wake(node);
+            }
+            Action::Dial { peer, .. } => self.dial(node, peer),
+            Action::Send { link, frame } => return self.send(node, link, frame),
+            Action::CloseLink { link } => {
+                if let Some((other, at)) = self.network.close(self.now, link) {
+                    self.queue.push(at, Happening::Closed { link: other });
+                }
+                let life = self.machine(node).lives;
+                self.deliver(node, life, Event::LinkClosed { link, error: None });
+            }
+            Action::Reply { request, outcome } => {
+                self.trace.record(self.now, node, "reply", &[&request.number.to_le_bytes()], || {
+                    std::format!("{request:?} {outcome:?}")
+                });
+                if self.pending.remove(&request).is_none() {
+                    return Err(self.violation(node, std::format!("{request:?} is answered twice")));
+                }
+                self.answers.insert(request, Answer::Outcome(outcome));
+            }
+            Action::Note(note) => {
+                self.trace.record(self.now, node, "note", &[note.0.as_bytes()], || note.0.clone());
+                self.machine(node).note(note.0);
+            }
+            Action::Discard(garbage) => drop(garbage),
+            Action::Stopped => self.crash(node, super::Crash::Process),
+            Action::Halt(fault) => {
+                let words = std::format!("halted: {fault}");
+                self.trace.record(self.now, node, "halt", &[words.as_bytes()], || words.clone());
+                self.crash(node, super::Crash::Process);
+                let tolerated = (self.settings.tolerated)(&fault);
+                self.machine(node).fault = Some(fault);
+                if !tolerated {
+                    return Err(self.violation(node, words));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, node: NodeId, link: LinkId, frame: Frame) -> Checked<()> {
+        let wire = frame.0.concat();
+        self.trace.record(self.now, node, "send", &[&link.to_le_bytes(), &wire], || {
+            std::format!("link {link}, {} bytes", wire.len())
+        });
+        let mut decoder = Decoder::new(MAX_FRAME);
+        decoder.space(wire.len())[..wire.len()].copy_from_slice(&wire);
+        decoder.advance(wire.len());
+        let payload = match decoder.next_frame() {
+            Ok(Some(payload)) if decoder.unfinished() == 0 => payload,
+            other => return Err(self.violation(node, std::format!("sends no frame: {other:?}"))),
+        };
+        let care = (self.settings.care)(&wire[FRAME_HEADER..]);
+        match self.network.send(self.now, link, care) {
+            Delivery::Arrives { to, at } => {
+                for at in at {
+                    self.queue.push(at, Happening::Frame { link: to, payload: payload.clone() });
+                }
+            }
+            Delivery::Breaks { to, at } => {
+                self.queue.push(at, Happening::Closed { link });
+                self.queue.push(at, Happening::Closed { link: to });
+            }
+            Delivery::Closed => {}
+        }
+        Ok(())
+    }
+
+    /// An event for the process at this end of a connection, if the end is still there.
+    fn deliver_on(&mut self, link: LinkId, event: Event<S>) {
+        if let Some((node, _)) = self.network.ends_of(link) {
+            let life = self.machine(node).lives;
+            self.deliver(node, life, event);
+        }
+    }
+
+    fn deliver(&mut self, node: NodeId, life: u64, event: Event<S>) {
+        if let Some(process) = self.machine(node).alive(life) {
+            process.inbox.push(event);
+            self.plan_turn(node);
+        }
+    }
+
+    /// The process looks at its inbox soon; what arrives until then is in the same batch.
+    fn plan_turn(&mut self, node: NodeId) {
+        let at = self.now + 1 + self.rng.below(30);
+        let machine = self.machine(node);
+        let life = machine.lives;
+        if let Some(process) = machine.alive(life).filter(|process| !process.turn_planned) {
+            process.turn_planned = true;
+            self.queue.push(at, Happening::Turn { node, life });
+        }
+    }
+
+    fn plan_wake(&mut self, node: NodeId) {
+        let now = self.now;
+        let machine = self.machine(node);
+        let (clock, life) = (machine.clock, machine.lives);
+        let Some(process) = machine.alive(life) else { return };
+        let Some(at) = process.wake.map(|wake| clock.when(wake).max(now)) else { return };
+        if process.wake_planned.is_none_or(|planned| at < planned) {
+            process.wake_planned = Some(at);
+            self.queue.push(at, Happening::Wake { node, life });
+        }
+    }
+
+    fn wake(&mut self, node: NodeId, life: u64) {
+        let now = self.now;
+        let machine = self.machine(node);
+        let clock = machine.clock;
+        let Some(process) = machine.alive(life) else { return };
+        if process.wake_planned.is_some_and(|planned| planned <= now) {
+            process.wake_planned = None;
+        }
+        match process.wake {
+            Some(wake) if wake <= clock.read(now).mono => self.plan_turn(node),
+            Some(_) => self.plan_wake(node),
+            None => {}
+        }
+    }
+
+    /// Lets idle lanes begin on what waits for them.
+    fn start_lanes(&mut self, node: NodeId) {
+        let machine = self.machine(node);
+        let life = machine.lives;
+        let Some(process) = &mut machine.process else { return };
+        if !process.log_busy && process.log.start(&mut machine.rng) {
+            process.log_busy = true;
+            let takes = self.duration(node, |process| process.log.op());
+            self.queue.push(self.now + takes, Happening::LogOp { node, life });
+        }
+        let Some(process) = &mut self.machine(node).process else { return };
+        if !process.jobs_busy {
+            self.advance_jobs(node, life, None);
+        }
+    }
+
+    fn log_op(&mut self, node: NodeId, life: u64) {
+        let now = self.now;
+        let machine = self.machines.get_mut(&node);
+        let Some(machine) = machine.filter(|machine| machine.lives == life) else { return };
+        let Some(process) = &mut machine.process else { return };
+        let result = match process.log.op() {
+            Some(op) => {
+                let result = machine.disk.perform(op, &mut machine.rng);
+                self.trace.record_disk(now, node, op, &result);
+                result
+            }
+            None => Ok(DiskReply::Done),
+        };
+        let reports = process.log.ended(result);
+        process.log_busy = process.log.op().is_some();
+        if process.log_busy {
+            let takes = self.duration(node, |process| process.log.op());
+            self.queue.push(now + takes, Happening::LogOp { node, life });
+        }
+        for (batch, result) in reports {
+            self.deliver(node, life, Event::DiskDone { batch, result });
+        }
+        self.start_lanes(node);
+    }
+
+    fn job_op(&mut self, node: NodeId, life: u64) {
+        let now = self.now;
+        let machine = self.machines.get_mut(&node);
+        let Some(machine) = machine.filter(|machine| machine.lives == life) else { return };
+        let Some(op) = machine.process.as_ref().and_then(|process| process.jobs.op()) else { return };
+        let result = machine.disk.perform(op, &mut machine.rng);
+        self.trace.record_disk(now, node, op, &result);
+        self.advance_jobs(node, life, Some(result));
+    }
+
+    fn advance_jobs(&mut self, node: NodeId, life: u64, last: Option<crate::storage::DiskResult>) {
+        let Some(process) = self.machine(node).alive(life) else { return };
+        let mut done = Vec::new();
+        process.jobs_busy = process.jobs.advance(last, &mut done);
+        if process.jobs_busy {
+            let takes = self.duration(node, |process| process.jobs.op());
+            self.queue.push(self.now + takes, Happening::JobOp { node, life });
+        }
+        for job in done {
+            self.trace.record(self.now, node, "job", &[], String::new);
+            self.deliver(node, life, Event::JobDone(job));
+        }
+    }
+
+    /// How long the operation takes: a sync a tenth of a millisecond or three, and sometimes the disk stalls.
+    fn duration(
+        &mut self,
+        node: NodeId,
+        op: impl Fn(&super::machine::Process<S>) -> Option<&DiskOp>,
+    ) -> Micros {
+        let sync = self.machines.get(&node).and_then(|machine| machine.process.as_ref()).and_then(op);
+        let (least, spread) = match sync {
+            Some(DiskOp::Sync { .. } | DiskOp::SyncDirectory) => (100, 200),
+            _ => (2, 10),
+        };
+        let stall = if self.rng.chance(self.settings.stalls, 1000) { self.rng.below(30_000) } else { 0 };
+        least + self.rng.below(spread) + stall
+    }
+}

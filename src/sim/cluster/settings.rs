@@ -1,0 +1,124 @@
+//! What a cluster is made of.
+
+use std::collections::BTreeMap;
+use std::format;
+
+use crate::node::{self, Addresses, Fault};
+use crate::raft::{self, DiskId, NodeId};
+use crate::rng::Rng;
+use crate::sim::clock::Clock;
+use crate::sim::network::Care;
+
+/// Settings of a cluster. The same settings give the same run.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Decides everything.
+    pub seed: u64,
+    /// How many nodes, with ids from 1.
+    pub nodes: u64,
+    /// What all nodes have in common; identity, seed and founders are filled in for each.
+    pub node: node::Config,
+    /// Of a thousand disk operations, how many stall for up to 30 milliseconds.
+    pub stalls: u64,
+    /// Whether clocks differ in rate (by up to 200 millionths) and in Unix time (by up to 2 seconds).
+    pub clocks_differ: bool,
+    /// Which frames between nodes may be lost, doubled and reordered.
+    pub care: fn(payload: &[u8]) -> Care,
+    /// Halts that the scenario provokes; any other is a violation.
+    pub tolerated: fn(&Fault) -> bool,
+}
+
+/// Messages between cores may be lost, doubled and reordered on the way (raft's doors say so); everything else that nodes
+/// say to each other relies on its connection.
+pub fn core_messages_are_loose(payload: &[u8]) -> Care {
+    // The header begins with an array of three, the version and the kind; kinds from 16 on are messages between cores.
+    match payload {
+        [0x83, 0x01, 0x10..=0x18, ..] => Care::Loose,
+        _ => Care::Ordered,
+    }
+}
+
+impl Settings {
+    /// Settings under which a small cluster soon meets every edge: segments of 64 KiB, a snapshot every 32 KiB of log.
+    pub fn new(seed: u64, nodes: u64) -> Self {
+        let raft = raft::Config { trailing_bytes: 4 << 10, ..raft::Config::new(NodeId(1), 0) };
+        let node = node::Config {
+            raft,
+            founders: BTreeMap::new(),
+            fresh_disk: DiskId(0),
+            request_timeout: 5_000_000,
+            forward: true,
+            segment_bytes: 64 << 10,
+            snapshot_log_bytes: Some(32 << 10),
+            snapshot_growth_percent: 50,
+            max_sessions: 1000,
+            session_ttl_ms: 3_600_000,
+        };
+        Self {
+            seed,
+            nodes,
+            node,
+            stalls: 2,
+            clocks_differ: true,
+            care: core_messages_are_loose,
+            tolerated: |_| false,
+        }
+    }
+
+    /// The configuration of each node.
+    pub(super) fn configs(&self) -> impl Iterator<Item = node::Config> + '_ {
+        let addresses = |id: u64| Addresses { peer: format!("n{id}:7200"), client: format!("n{id}:7100") };
+        let founders: BTreeMap<_, _> = (1..=self.nodes).map(|id| (NodeId(id), addresses(id))).collect();
+        (1..=self.nodes).map(move |id| {
+            let mut rng = Rng::stream(self.seed, 200 + id);
+            let fresh_disk = DiskId(u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64()));
+            let raft = raft::Config { id: NodeId(id), seed: self.seed, ..self.node.raft.clone() };
+            node::Config { raft, founders: founders.clone(), fresh_disk, ..self.node.clone() }
+        })
+    }
+
+    pub(super) fn clock(&self, rng: &mut Rng) -> Clock {
+        if !self.clocks_differ {
+            return Clock::default();
+        }
+        Clock {
+            origin: rng.below(1 << 40),
+            drift_ppm: rng.below(401) as i32 - 200,
+            wall_ahead_ms: rng.below(4001) as i64 - 2000,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::frame::FRAME_HEADER;
+    use crate::codec::peer::PeerMessage;
+    use crate::raft::{LogId, Message, SnapshotId, SnapshotProgress};
+    use bytes::Bytes;
+
+    #[test]
+    fn only_messages_between_cores_may_be_lost() {
+        let care = |message: PeerMessage| {
+            let wire = message.seal(|_| Bytes::new()).0.concat();
+            core_messages_are_loose(&wire[FRAME_HEADER..])
+        };
+        let snapshot = SnapshotId { last: LogId::ZERO, checksum: 0 };
+        let progress = SnapshotProgress::Corrupt;
+        for message in [
+            Message::PreVote { term: 1, last: LogId::ZERO },
+            Message::AppendAccepted { term: 1, matched: 1 },
+            Message::SnapshotReply { term: 1, snapshot, progress },
+        ] {
+            assert_eq!(care(PeerMessage::Raft(message)), Care::Loose);
+        }
+        for message in [
+            PeerMessage::Formed { cluster: 1 },
+            PeerMessage::Forward { term: 1, requests: std::vec![] },
+            PeerMessage::ForwardReply(std::vec![]),
+            PeerMessage::Digest { index: 1, digest: 1 },
+        ] {
+            assert_eq!(care(message), Care::Ordered);
+        }
+    }
+}
