@@ -273,6 +273,13 @@ impl Cluster {
         Some(Event::Snapshotted { snapshot })
     }
 
+    /// What `id` has received of a snapshot is not what was sent.
+    pub(super) fn spoil(&mut self, id: NodeId) {
+        for file in self.members.get_mut(&id).unwrap().temporary.values_mut() {
+            file.iter_mut().for_each(|byte| *byte ^= 1);
+        }
+    }
+
     /// Steps a batch and carries out what comes of it.
     pub(super) fn step(&mut self, id: NodeId, events: Vec<Event>) {
         let now = self.clock();

@@ -202,6 +202,7 @@ fn the_properties_of_figure_3_hold_under_faults_and_the_cluster_goes_on_after_th
             }
         }
     }
+    std::eprintln!("{committed} committed, {snapshots} snapshots");
     assert!(committed > 0 && snapshots > 0, "the runs do nothing");
 }
 
