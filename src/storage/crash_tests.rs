@@ -120,8 +120,8 @@ impl Life {
     }
 
     /// Performs what the lane holds as a driver may: one batch after the other, or all writes before all syncs; perhaps
-    /// not to its end, and perhaps without a report.
-    fn perform(&mut self, disk: &mut TestDisk, rng: &mut Rng) -> bool {
+    /// not to its end (if `torn`), and perhaps without a report.
+    fn perform(&mut self, disk: &mut TestDisk, rng: &mut Rng, torn: bool) -> bool {
         let batches = core::mem::take(&mut self.lane);
         let last = batches.last().map_or(0, |b| b.id);
         let mut ops: Vec<DiskOp> = batches.into_iter().flat_map(|b| b.ops).collect();
@@ -132,7 +132,8 @@ impl Life {
                 ops.dedup();
             }
         }
-        let stop = if rng.chance(1, 8) { rng.below(ops.len() as u64 + 1) as usize } else { usize::MAX };
+        let stop =
+            if torn && rng.chance(1, 8) { rng.below(ops.len() as u64 + 1) as usize } else { usize::MAX };
         for (at, op) in ops.into_iter().enumerate() {
             if at == stop {
                 return false;
@@ -190,7 +191,7 @@ fn live(seed: u64) {
             for _ in 0..=rng.below(3) {
                 life.plan(&mut disk, rng);
             }
-            if !life.perform(&mut disk, rng) {
+            if !life.perform(&mut disk, rng, true) {
                 break;
             }
         }
@@ -198,6 +199,18 @@ fn live(seed: u64) {
             // The process dies and the memory stays.
         } else {
             disk.crash(rng);
+        }
+        if std::env::var("TRACE").is_ok() {
+            std::eprintln!(
+                "done {} of {}, snapshots {:?}",
+                life.done,
+                life.states.len() - 1,
+                life.states
+                    .iter()
+                    .map(|s| s.snapshot.as_ref().map(|s| (s.id.last, s.len)))
+                    .collect::<Vec<_>>()
+            );
+            std::eprintln!("disk {:?}", disk.names().collect::<Vec<_>>());
         }
         let found = recover_through_crashes(&mut disk, rng);
         if let Err(why) = life.check(&found) {
@@ -227,7 +240,7 @@ fn row_12_a_crash_at_any_operation_of_recovery_or_upkeep_is_harmless() {
         let mut life = Life::begin(&mut disk);
         for _ in 0..30 {
             life.plan(&mut disk, rng);
-            life.perform(&mut disk, rng);
+            life.perform(&mut disk, rng, false);
         }
         let batches = [0; 3].map(|_| {
             life.plan(&mut disk, rng);
@@ -275,8 +288,8 @@ fn row_02_rot_of_marked_bytes_is_never_taken_for_a_shorter_log() {
         let mut life = Life::begin(&mut disk);
         for _ in 0..25 {
             life.plan(&mut disk, rng);
-            life.perform(&mut disk, rng);
-            life.log.done(life.states.len() as u64);
+            life.perform(&mut disk, rng, false);
+            life.log.done(life.states.len() as u64 - 1);
         }
         if let Some(mark) = life.log.idle_mark() {
             perform(&mut disk, &mark);

@@ -248,7 +248,7 @@ impl LogWriter {
         ops: &mut SmallVec<[DiskOp; 4]>,
     ) {
         let switch = if switch.is_empty() { self.repeated_switch() } else { switch };
-        let number = self.segments.current().map_or(1, |s| s.number.saturating_add(1));
+        let number = self.segments.current().map_or(1, |s| next_number(s.number, self.life));
         let file = FileName::Segment(number);
         let spare = self.spares.pop_front();
         ops.push(match spare {
@@ -459,6 +459,12 @@ impl LogWriter {
     pub fn segments(&self) -> (usize, usize) {
         (self.segments.count(), self.spares.len())
     }
+}
+
+/// The number of the segment after `number`: never one that an earlier life may have used. A spare may hold a whole
+/// segment whose renaming was lost in a crash; under another number nothing of it verifies.
+fn next_number(number: u64, life: u64) -> u64 {
+    number.saturating_add(1).max(life << 32)
 }
 
 /// Whether a record of `len` bytes fits, and an idle mark behind it.
