@@ -26,6 +26,8 @@ impl<S: StateMachine> Replica<S> {
             return;
         }
         if woken {
+            // Used up: the core asks again if it has another timer.
+            self.core_wake = self.core_wake.filter(|&at| at > self.mono);
             self.inbox.push(raft::Event::Wake);
         }
         let fault = self.step_core(now, out);
@@ -332,7 +334,7 @@ impl<S: StateMachine> Replica<S> {
             // Who leads and yet refuses is no one to be sent to.
             Refusal::NotLeader(Some(leader)) if leader != self.config.raft.id => Refused::NotLeader(leader),
             Refusal::NotLeader(_) => Refused::NoLeader,
-            Refusal::UncommittedFull => Refused::Busy,
+            Refusal::UncommittedFull | Refusal::ReadsFull => Refused::Busy,
             Refusal::TooLarge => Refused::TooLarge,
             Refusal::Halted => Refused::Stopping,
         }
