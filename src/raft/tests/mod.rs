@@ -1,1 +1,5 @@
 //! Tests of the whole core.
+
+mod cluster;
+mod random;
+mod text;

@@ -1,0 +1,213 @@
+//! Short runs under a network that loses, doubles and reorders, disks that take their time, and crashes: the properties
+//! of figure 3 hold after every step, and when the faults end, the cluster goes on.
+
+use std::format;
+use std::vec::Vec;
+
+use super::super::*;
+use super::cluster::{Cluster, configuration};
+use crate::rng::Rng;
+
+struct Run {
+    rng: Rng,
+    cluster: Cluster,
+    ids: Vec<NodeId>,
+}
+
+impl Run {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let (voters, learners): (&[u64], &[u64]) =
+            [(&[1, 2, 3][..], &[][..]), (&[1, 2, 3, 4, 5], &[]), (&[1, 2, 3], &[4]), (&[1], &[]), (&[1, 2], &[])]
+                [rng.below(5) as usize];
+        let (pre_vote, check_quorum) = (!rng.chance(1, 5), !rng.chance(1, 5));
+        let trailing_bytes = rng.below(300) as usize;
+        let tight = rng.chance(1, 3);
+        let configuration = configuration(voters, learners);
+        let mut cluster = Cluster::new(&configuration, |id| Config {
+            pre_vote,
+            check_quorum,
+            trailing_bytes,
+            max_append_bytes: 150,
+            max_inflight_appends: 3,
+            max_inflight_bytes: if tight { 100 } else { 1000 },
+            max_uncommitted_bytes: if tight { 300 } else { 100_000 },
+            max_pending_reads: 5,
+            snapshot_chunk_bytes: 16,
+            ..Config::new(id, seed)
+        });
+        cluster.shadows = true;
+        let ids: Vec<NodeId> = configuration.members.keys().copied().collect();
+        ids.iter().for_each(|&id| cluster.start(id));
+        Self { rng, cluster, ids }
+    }
+
+    fn any(&mut self) -> NodeId {
+        self.ids[self.rng.below(self.ids.len() as u64) as usize]
+    }
+
+    /// A few things happen to one member, in one batch.
+    fn turn(&mut self) {
+        let id = self.any();
+        let mut batch = Vec::new();
+        self.take_messages(id, &mut batch);
+        if self.rng.chance(1, 3) {
+            let count = 1 + self.rng.below(3) as usize;
+            batch.extend(self.cluster.sync(id, count));
+        }
+        if self.cluster.members[&id].raft.is_none() {
+            if self.rng.chance(1, 10) {
+                self.cluster.start(id);
+            }
+            return;
+        }
+        if self.rng.chance(1, 2) {
+            batch.extend(self.cluster.members.get_mut(&id).unwrap().jobs.pop_front());
+        }
+        if self.rng.chance(1, 8) {
+            for _ in 0..=self.rng.below(3) {
+                let data = format!("{}", self.cluster.next_proposal).into();
+                batch.push(self.cluster.propose(id, data));
+            }
+        }
+        if self.rng.chance(1, 10) {
+            batch.push(self.cluster.read(id));
+        }
+        if self.rng.chance(1, 30) {
+            let applied = self.cluster.raft(id).status().applied;
+            let back = self.rng.below(3);
+            batch.extend(self.cluster.save(id, applied.saturating_sub(back)));
+        }
+        if self.rng.chance(1, 60) {
+            let peer = self.any();
+            batch.push(if self.rng.chance(1, 2) { Event::Unreachable { peer } } else { Event::Contact { peer } });
+        }
+        let due = self.cluster.members[&id].wake.is_some_and(|at| at <= self.cluster.now);
+        if due || self.rng.chance(1, 20) {
+            batch.push(Event::Wake);
+        }
+        self.cluster.step(id, batch);
+    }
+
+    fn take_messages(&mut self, id: NodeId, batch: &mut Vec<Event>) {
+        for _ in 0..self.rng.below(4) {
+            let bound: Vec<usize> =
+                (0..self.cluster.flights.len()).filter(|&i| self.cluster.flights[i].to == id).collect();
+            if bound.is_empty() {
+                return;
+            }
+            // Mostly in order, sometimes any.
+            let pick = if self.rng.chance(1, 4) { self.rng.below(bound.len() as u64) as usize } else { 0 };
+            let doubled = self.rng.chance(1, 15);
+            let flight = match doubled {
+                true => self.cluster.flights[bound[pick]].clone(),
+                false => self.cluster.flights.remove(bound[pick]),
+            };
+            if self.rng.chance(1, 12) || self.cluster.is_cut(flight.from, flight.to) {
+                continue;
+            }
+            batch.push(Event::Receive { from: flight.from, message: flight.message });
+        }
+    }
+
+    fn disturb(&mut self) {
+        if self.rng.chance(1, 150) {
+            let id = self.any();
+            let surviving = self.rng.below(3) as usize;
+            self.cluster.crash(id, surviving);
+        }
+        if self.rng.chance(1, 100) {
+            let (a, b) = (self.any(), self.any());
+            self.cluster.cut.push((a, b));
+            if self.rng.chance(1, 2) {
+                self.cluster.cut.push((b, a));
+            }
+        }
+        if self.rng.chance(1, 150) {
+            self.cluster.cut.clear();
+        }
+        // Old messages may come late, but not all of them.
+        if self.cluster.flights.len() > 200 {
+            self.cluster.flights.drain(..100);
+        }
+    }
+
+    /// No more faults: everybody is up, everything arrives.
+    fn recover(&mut self, context: &str) {
+        self.cluster.cut.clear();
+        for id in self.ids.clone() {
+            if self.cluster.members[&id].raft.is_none() {
+                self.cluster.start(id);
+            }
+        }
+        self.cluster.run_for(10_000_000, &[]);
+        let leader = self.cluster.leader().unwrap_or_else(|| panic!("{context}: no leader"));
+        let proposal = self.cluster.propose(leader, "last".into());
+        self.cluster.step(leader, [proposal].into());
+        self.cluster.run_for(2_000_000, &[]);
+        let last = self.cluster.history.last().unwrap().0.clone();
+        assert_eq!(last.data, "last", "{context}: the cluster does not go on");
+        for &id in &self.ids {
+            let status = self.cluster.raft(id).status();
+            assert_eq!(status.applied, last.id.index, "{context}: {id:?} stays behind");
+            assert_eq!(status.persisted, last.id.index, "{context}: {id:?} has it not on disk");
+        }
+    }
+}
+
+fn run(seed: u64, turns: usize) -> Run {
+    let mut run = Run::new(seed);
+    for turn in 0..turns {
+        run.cluster.now += run.rng.below(4_000);
+        run.turn();
+        run.disturb();
+        if turn % 50 == 0 {
+            run.cluster.check_log_matching();
+        }
+    }
+    let halted = run.cluster.members.values().find_map(|m| m.halted.clone());
+    assert_eq!(halted, None, "seed {seed}");
+    run.recover(&format!("seed {seed}"));
+    run
+}
+
+#[test]
+fn the_properties_of_figure_3_hold_under_faults_and_the_cluster_goes_on_after_them() {
+    // One seed by `SEED=n`, more of them by `RUNS=n`.
+    let number = |name| std::env::var(name).ok().and_then(|n| n.parse::<u64>().ok());
+    let seeds = match number("SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("RUNS").unwrap_or(150),
+    };
+    let (mut committed, mut snapshots) = (0, 0);
+    for seed in seeds {
+        let result = std::panic::catch_unwind(|| {
+            let run = run(seed, 3000);
+            let bases = run.cluster.members.values().filter(|m| m.disk.snapshot.is_some()).count();
+            (run.cluster.history.len(), bases)
+        });
+        match result {
+            Ok((entries, bases)) => (committed, snapshots) = (committed + entries, snapshots + bases),
+            Err(panic) => {
+                std::eprintln!("seed {seed}: try again with SEED={seed}");
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+    assert!(committed > 0 && snapshots > 0, "the runs do nothing");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let trace = |seed| {
+        let mut run = Run::new(seed);
+        run.cluster.tracing = true;
+        (0..1000).for_each(|_| {
+            run.cluster.now += run.rng.below(4_000);
+            run.turn();
+        });
+        run.cluster.trace
+    };
+    assert_eq!(trace(3), trace(3));
+    assert_ne!(trace(3), trace(4));
+}
