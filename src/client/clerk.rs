@@ -383,7 +383,7 @@ impl Clerk {
     fn next_wake(&self, now: Micros) -> Option<Micros> {
         let calls = self.calls.deadline()?;
         let pause = (self.paused_until > now).then_some(self.paused_until);
-        [pause, self.link_deadline()].into_iter().flatten().fold(Some(calls), |wake, at| wake.min(Some(at)))
+        Some([pause, self.link_deadline()].into_iter().flatten().fold(calls, Micros::min))
     }
 }
 
