@@ -324,6 +324,32 @@ fn a_scan_is_bounded_in_keys_bytes_and_steps() {
 }
 
 #[test]
+fn keys_of_one_cursor_come_together_or_not_at_all() {
+    let mut client = Client::new();
+    client.store.keyed.mask = 1 << 63;
+    let half = |client: &Client, key: &[u8]| client.store.keyed.place(key) >> 63;
+    // A key that fits and one that is too expensive, in this order and with one hash; and others before them.
+    let expensive = alloc::vec![b'c'; MAX_KEY];
+    let hard = half(&client, &expensive);
+    let fits: Vec<u8> = (b'A'..=b'Z')
+        .map(|first| [&[first][..], &[b'c'; 200], b"d"].concat())
+        .find(|key| half(&client, key) == hard)
+        .unwrap();
+    let others =
+        (0..100).map(|n| alloc::format!("k{n}").into_bytes()).filter(|key| half(&client, key) < hard);
+    let others: Vec<_> = others.collect();
+    assert_eq!((hard, others.is_empty()), (1, false), "another seed is needed");
+    for key in others.into_iter().chain([fits, expensive]) {
+        client.run(&[Bytes::from("set"), Bytes::from(key), Bytes::new()]);
+    }
+    let pattern = alloc::format!("*{}d", "c".repeat(200));
+    let reply = client.say(&alloc::format!("scan 0 count 1000 match {pattern}"));
+    assert_eq!(reply, alloc::format!("*2|$16|{}|*0|", 1_u64 << 52));
+    let reply = client.say(&alloc::format!("scan {} count 1000 match {pattern}", 1_u64 << 52));
+    assert_eq!(reply, "-ERR MATCH pattern is too expensive for a key|");
+}
+
+#[test]
 fn every_record_has_its_entry_as_version() {
     let mut client = Client::new();
     let mut last = 0;
