@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::kv::packed::{Packer, opcode};
+use crate::kv::record::Meta;
 use crate::kv::store::Keyed;
 use crate::kv::{MAX_KEY, MAX_VALUE};
 use crate::rng::Rng;
@@ -347,6 +348,30 @@ fn keys_of_one_cursor_come_together_or_not_at_all() {
     assert_eq!(reply, alloc::format!("*2|$16|{}|*0|", 1_u64 << 52));
     let reply = client.say(&alloc::format!("scan {} count 1000 match {pattern}", 1_u64 << 52));
     assert_eq!(reply, "-ERR MATCH pattern is too expensive for a key|");
+}
+
+#[test]
+fn a_deadline_stays_and_goes_as_in_redis() {
+    let cases = [
+        ("set k 2 keepttl", 99),
+        ("set k 2 keepttl get", 99),
+        ("incr k", 99),
+        ("append k 0", 99),
+        ("append k ''", 99),
+        ("set k 2 nx", 99),
+        ("setnx k 2", 99),
+        ("set k 2", 0),
+        ("set k 2 xx", 0),
+        ("getset k 2", 0),
+        ("mset a 1 k 2", 0),
+    ];
+    for (line, deadline) in cases {
+        let mut client = Client::new();
+        client.store.put(Meta { version: 0, deadline: 99 }, b"k", b"1");
+        client.say(line);
+        assert_eq!(client.store.record(b"k").unwrap().meta().deadline, deadline, "{line}");
+        assert_eq!(client.store.digest(), digest_from_scratch(&client.store));
+    }
 }
 
 #[test]
