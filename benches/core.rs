@@ -106,7 +106,7 @@ impl Core {
         let point = self.raft.snapshot_point(self.applied).expect("applied and in the log");
         let snapshot = SnapshotMeta {
             id: SnapshotId { last: point.last, checksum: 0 },
-            len: 0,
+            len: 1,
             stamp: point.stamp,
             configuration: point.configuration,
         };
