@@ -149,7 +149,7 @@ impl RequestParser {
         if count > self.limits.arguments {
             return Err(ProtocolError::MultibulkLength);
         }
-        drop(input.take(end + 2));
+        input.skip(end + 2);
         self.arguments_left = count;
         Ok(true)
     }
