@@ -1,6 +1,6 @@
 //! The bytes of one connection that were read and not yet taken: filled by a socket, taken without copying.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 /// A buffer between a socket and a parser.
 ///
@@ -67,13 +67,26 @@ impl Input {
         let n = n.min(self.filled);
         let taken = self.buffer.split_to(n).freeze();
         self.filled -= n;
+        self.shrink();
+        taken
+    }
+
+    /// Forgets the first `n` waiting bytes (all of them, if fewer wait).
+    pub fn skip(&mut self, n: usize) {
+        let n = n.min(self.filled);
+        self.buffer.advance(n);
+        self.filled -= n;
+        self.shrink();
+    }
+
+    /// Lets a large allocation go once little waits in it.
+    fn shrink(&mut self) {
         if self.large && self.filled <= self.chunk {
             let mut fresh = BytesMut::with_capacity(if self.filled == 0 { 0 } else { self.chunk });
             fresh.extend_from_slice(self.filled());
             self.buffer = fresh;
             self.large = false;
         }
-        taken
     }
 
     /// Lets the allocation go if no byte waits in it.
@@ -110,7 +123,8 @@ mod tests {
         let mut input = Input::new(8);
         fill(&mut input, b"hello, ");
         fill(&mut input, b"world");
-        assert_eq!(input.take(5), b"hello"[..]);
+        assert_eq!(input.take(2), b"he"[..]);
+        input.skip(3);
         assert_eq!(input.filled(), b", world");
         fill(&mut input, b"!");
         assert_eq!(input.take(100), b", world!"[..]);

@@ -19,6 +19,9 @@ use crate::time::{Micros, Now};
 /// Bytes that are read at a time.
 const CHUNK: usize = 16 * 1024;
 
+/// Room for so many arguments is kept between commands.
+const ARGUMENTS_KEPT: usize = 64;
+
 /// Where a connection is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -159,6 +162,7 @@ impl Connection {
             Command::Error(reply) => self.answer_now(reply),
         }
         arguments.clear();
+        arguments.shrink_to(ARGUMENTS_KEPT);
         self.arguments = arguments;
     }
 

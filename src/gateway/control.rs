@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::command::of_error;
 use super::reply::Reply;
-use super::{Action, Connection, Context, Protocol, client, cluster, command_docs, config, info};
+use super::{Action, Connection, Context, Protocol, client, cluster, command_docs, config, help, info};
 use crate::codec::resp::{parse_integer, write};
 use crate::kv::CommandError;
 use crate::time::Now;
@@ -290,8 +290,11 @@ fn wait_error(arguments: &[Bytes]) -> Option<Reply> {
     }
 }
 
-/// Redis's text for a subcommand that `container` (in capitals) does not have.
-pub(super) fn unknown_subcommand(container: &str, subcommand: &[u8]) -> Reply {
+/// The reply to a subcommand that `container` (in capitals) has no other answer to: HELP, or Redis's error.
+pub(super) fn other_subcommand(container: &str, subcommand: &[u8]) -> Reply {
+    if subcommand.eq_ignore_ascii_case(b"help") {
+        return help::reply(container);
+    }
     let shown = subcommand.get(..128).unwrap_or(subcommand);
     Reply::of(|out| {
         let end = [b"'. Try ", container.as_bytes(), b" HELP."];

@@ -36,6 +36,7 @@ mod config;
 mod connection;
 mod control;
 mod glob;
+mod help;
 mod info;
 mod output;
 mod queue;

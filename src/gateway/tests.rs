@@ -1,5 +1,6 @@
 //! A connection between a scripted client and a node that is a bare key-value store.
 
+mod clerk;
 mod control;
 mod course;
 mod fuzz;
