@@ -93,6 +93,8 @@ pub enum Action {
     },
     /// Gather the lines of all connections and step `Event::Clients`.
     ListClients,
+    /// Step `node::Event::TakeSnapshot`.
+    TakeSnapshot,
     /// Close the connection as soon as its output is written.
     Close,
 }
