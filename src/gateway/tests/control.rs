@@ -285,3 +285,12 @@ fn sessions_are_opened_used_and_closed() {
     let long = alloc::format!("SESSION OPEN {}\r\n", "n".repeat(65));
     assert_eq!(h.say(long), "-ERR a session's nonce has at most 64 bytes\r\n");
 }
+
+#[test]
+fn bgsave_asks_for_a_snapshot() {
+    let mut harness = Harness::new();
+    assert_eq!(harness.say("BGSAVE\r\n"), "+Background saving started\r\n");
+    assert_eq!(harness.say("BGSAVE schedule\r\n"), "+Background saving started\r\n");
+    assert_eq!(harness.say("BGSAVE now\r\n"), "-ERR syntax error\r\n");
+    assert_eq!(harness.snapshots, 2);
+}
