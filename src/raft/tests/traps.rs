@@ -153,6 +153,27 @@ fn trap_01_a_candidate_asks_and_counts_itself_only_when_its_vote_is_on_disk() {
 }
 
 #[test]
+fn trap_01_an_earlier_write_says_nothing_of_the_vote() {
+    let mut one = One::of(&[1, 2, 3], &[], 1, &[]);
+    one.hear(N2, append(1, at(0, 1), &[1], 1));
+    one.pass(2 * ET);
+    one.hear(N2, Message::PreVoteReply { term: 2, granted: true });
+    assert_eq!(sent(&one.step(Event::Persisted { id: 1 })), []);
+    let request = Message::Vote { term: 2, last: at(1, 2) };
+    assert_eq!(sent(&one.step(Event::Persisted { id: 2 })), [(N2, request.clone()), (N3, request)]);
+}
+
+#[test]
+fn a_vote_is_given_only_to_a_log_that_is_not_behind() {
+    for (last, expected) in [(at(1, 9), None), (at(2, 2), None), (at(2, 3), Some(N2)), (at(3, 1), Some(N2))] {
+        let mut one = One::of(&[1, 2, 3], &[], 3, &[1, 2]);
+        one.now = ET;
+        one.hear(N2, Message::Vote { term: 4, last });
+        assert_eq!(one.raft.hard, HardState { term: 4, vote: expected }, "{last:?}");
+    }
+}
+
+#[test]
 fn trap_01_a_single_node_leads_and_commits_only_after_its_own_disk() {
     let mut one = One::of(&[1], &[], 0, &[]);
     one.pass(2 * ET);
