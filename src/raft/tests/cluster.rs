@@ -322,8 +322,8 @@ impl Cluster {
         match action {
             Action::Persist(persist) => {
                 let disk = member.disk.entries.last().map_or(0, |e| e.id.index);
-                let written = member.writes.iter().filter_map(|w| w.entries.last_id()).map(|id| id.index);
-                let end = written.last().unwrap_or(disk);
+                let end =
+                    member.writes.iter().rev().find_map(|w| w.entries.last_id()).map_or(disk, |id| id.index);
                 if persist.entries.first().is_some_and(|e| e.id.index <= end) {
                     *self.counts.entry("truncation").or_default() += 1;
                 }

@@ -508,6 +508,7 @@ fn trap_22_a_snapshot_replaces_a_log_that_lacks_it() {
     let mut one = One::of(&[1, 2, 3], &[], 1, &[1, 1]);
     let snapshot = meta(at(2, 3), &[1, 2, 3]);
     installing(&mut one, 2, &snapshot);
+    one.sync();
     let out = one.step(Event::SnapshotInstalled { snapshot: snapshot.id });
     let switch = SnapshotSwitch { snapshot: snapshot.clone(), keeps_suffix: false };
     assert!(out.contains(&Action::SwitchSnapshot { snapshot: snapshot.clone() }));
@@ -681,4 +682,122 @@ fn an_early_wake_is_harmless_and_the_timer_is_set_again() {
     let out = one.pass(1);
     assert!(matches!(out[..], [Action::WakeAt(at)] if at == one.raft.election_at));
     assert_eq!(one.step(Event::Contact { peer: N2 }), []);
+}
+
+#[test]
+fn trap_22_what_precedes_a_switch_is_a_write_of_its_own() {
+    let mut one = One::of(&[1, 2, 3], &[], 1, &[]);
+    let snapshot = meta(at(1, 3), &[1, 2, 3]);
+    installing(&mut one, 1, &snapshot);
+    one.out.clear();
+    let append = Event::Receive { from: N2, message: append(1, at(0, 1), &[1, 1, 1], 1) };
+    one.batch(vec![append, Event::SnapshotInstalled { snapshot: snapshot.id }]);
+    let write = |action: &Action| match action {
+        Action::Persist(p) => Some((p.snapshot.is_some(), p.entries.len())),
+        _ => None,
+    };
+    assert!(one.out.iter().filter_map(write).eq([(false, 3), (true, 0)]));
+}
+
+#[test]
+fn trap_22_a_new_leader_needs_nobodys_snapshot() {
+    let mut one = One::of(&[1, 2, 3], &[], 0, &[]);
+    let snapshot = meta(at(0, 9), &[1, 2, 3]);
+    one.hear(N2, chunk(0, &snapshot, 0, b"ab"));
+    one.pass(2 * ET);
+    one.hear(N2, Message::PreVoteReply { term: 1, granted: true });
+    one.sync();
+    let out = one.hear(N2, Message::VoteReply { term: 1, granted: true, wall: WALL });
+    assert!(out.contains(&Action::DropSnapshot { snapshot: snapshot.id }));
+    // Also one that is being installed is no leader's business.
+    let mut one = One::of(&[1, 2, 3], &[], 0, &[]);
+    one.hear(N2, chunk(0, &snapshot, 0, b"abcd"));
+    one.pass(2 * ET);
+    one.hear(N2, Message::PreVoteReply { term: 1, granted: true });
+    one.step(Event::SnapshotChunkWritten { snapshot: snapshot.id, written: 4 });
+    one.sync();
+    one.hear(N2, Message::VoteReply { term: 1, granted: true, wall: WALL });
+    let out = one.step(Event::SnapshotInstalled { snapshot: snapshot.id });
+    assert_eq!(out, [Action::DropSnapshot { snapshot: snapshot.id }]);
+}
+
+#[test]
+fn a_deposed_leader_first_hands_out_what_it_committed() {
+    let mut one = One::of(&[1, 2, 3], &[], 0, &[]);
+    one.lead();
+    one.out.clear();
+    let accepted = Message::AppendAccepted { term: 1, matched: 2 };
+    let deposed = Message::Heartbeat { term: 2, round: 1, commit: 0 };
+    one.batch(vec![
+        Event::Receive { from: N2, message: accepted },
+        Event::Receive { from: N3, message: deposed },
+    ]);
+    let place = |wanted: fn(&Action) -> bool| one.out.iter().position(wanted).unwrap();
+    assert!(place(|a| matches!(a, Action::Apply(_))) < place(|a| matches!(a, Action::RoleChanged(_))));
+}
+
+#[test]
+fn a_lost_campaign_is_given_up_at_once() {
+    let mut one = One::of(&[1, 2, 3], &[], 0, &[]);
+    one.pass(2 * ET);
+    one.hear(N2, Message::PreVoteReply { term: 0, granted: false });
+    // Strangers have no say.
+    one.hear(NodeId(9), Message::PreVoteReply { term: 1, granted: true });
+    assert_eq!(one.raft.status().role, Role::PreCandidate);
+    one.hear(N3, Message::PreVoteReply { term: 0, granted: false });
+    assert_eq!(one.raft.status().role, Role::Follower);
+    one.pass(2 * ET);
+    one.hear(N2, Message::PreVoteReply { term: 1, granted: true });
+    one.sync();
+    for from in [NodeId(9), N2] {
+        one.hear(from, Message::VoteReply { term: 1, granted: from != N2, wall: WALL });
+        assert_eq!(one.raft.status().role, Role::Candidate);
+    }
+    one.hear(N3, Message::VoteReply { term: 1, granted: false, wall: WALL });
+    assert_eq!(one.raft.status().role, Role::Follower);
+}
+
+#[test]
+fn a_transfer_is_given_up_when_the_log_suffices() {
+    // Two entries stay in memory before the snapshot.
+    let two = 2 * (PACKED_HEADER + 8);
+    let config = Config { trailing_bytes: two, ..Config::new(ME, 1) };
+    let mut one = One::with(config, &[1, 2, 3], &[], 1, &[1, 1, 1]);
+    one.lead();
+    one.hear(N2, Message::AppendAccepted { term: 2, matched: 5 });
+    one.step(Event::Snapshotted { snapshot: meta(at(1, 4), &[1, 2, 3]) });
+    assert_eq!(one.raft.status().first_index, 3);
+    let reject = |probed, hint| Message::AppendRejected { term: 2, probed, hint };
+    let out = one.hear(N3, reject(4, at(0, 1)));
+    assert!(matches!(out[..], [Action::SendSnapshotChunk { to: N3, .. }]));
+    assert_eq!(one.hear(N3, reject(4, at(0, 1))), [], "what it needs is still compacted");
+    let out = sent(&one.hear(N3, reject(4, at(1, 3))));
+    assert!(matches!(&out[..], [(N3, Message::Append { previous, .. })] if *previous == at(1, 3)));
+}
+
+#[test]
+fn a_term_has_one_leader() {
+    let mut one = One::of(&[1, 2, 3], &[], 1, &[]);
+    one.hear(N2, Message::Heartbeat { term: 1, round: 1, commit: 0 });
+    assert_eq!(one.hear(N3, Message::Heartbeat { term: 1, round: 1, commit: 0 }), []);
+    assert_eq!(one.hear(N3, append(1, at(0, 1), &[1], 1)), []);
+    assert_eq!(one.raft.status().leader, Some(N2));
+}
+
+#[test]
+fn trap_21_an_answer_to_a_round_that_never_left_confirms_nothing() {
+    let mut one = One::of(&[1, 2, 3], &[], 0, &[]);
+    one.lead();
+    one.hear(N2, Message::AppendAccepted { term: 1, matched: 2 });
+    one.hear(N2, Message::HeartbeatReply { term: 1, round: 99, wall: WALL });
+    let out = one.step(Event::Read { read: 1 });
+    assert!(!out.iter().any(|a| matches!(a, Action::ReadReady { .. })));
+}
+
+#[test]
+fn what_is_committed_is_acknowledged_whatever_was_asked() {
+    let mut one = One::of(&[1, 2, 3], &[], 1, &[1, 1, 1]);
+    one.hear(N2, append(1, at(1, 4), &[], 4));
+    let out = sent(&one.hear(N2, append(1, at(0, 1), &[1], 4)));
+    assert_eq!(out, [(N2, Message::AppendAccepted { term: 1, matched: 4 })]);
 }
