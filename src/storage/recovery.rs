@@ -10,7 +10,7 @@ use core::mem;
 use bytes::Bytes;
 
 use super::block::Owner;
-use super::identity::{IDENTITY_LEN, Stored};
+use super::identity::{CopyOf, IDENTITY_LEN, Stored};
 use super::log_reader::{LogReader, ReadLog};
 use super::repair::Repair;
 use super::segments::Spare;
@@ -125,7 +125,7 @@ impl Recovery {
         let identity =
             Identity { node: self.settings.node, disk: self.settings.fresh_disk, cluster: None, boots: 1 };
         let file = FileName::Temporary(0);
-        let [first, second] = Stored { identity, generation: 1 }.writes(file);
+        let [first, second] = Stored { identity, generation: 1, sound: CopyOf::First }.writes(file);
         let create = [
             DiskOp::Create { file },
             first,
