@@ -254,7 +254,6 @@ fn row_02_a_bad_record_that_was_synced_is_a_refusal_that_names_it() {
         assert!(text.contains("segment-0000000000000001") && text.contains("index 4"), "{text}");
         assert!(text.contains("remove this node from the cluster and add it again"), "{text}");
     }
-    let mut disk = disk;
     disk.spoil(file, |bytes| bytes[at..at + 128].fill(0));
     assert!(matches!(refusal(&mut disk), OpenError::SyncedRecordLost { .. }), "zeros prove nothing");
 }
@@ -657,8 +656,11 @@ fn row_16_the_loss_of_the_vote_is_a_refusal_never_term_zero() {
     log.done(batch.id);
     let mut one = disk.clone();
     one.spoil(FileName::Vote, |bytes| {
-        let at =
-            (0..bytes.len()).step_by(4096).filter(|&at| bytes[at..].starts_with(b"QVOT")).last().unwrap();
+        let at = (0..bytes.len())
+            .step_by(4096)
+            .filter(|&at| bytes[at..].starts_with(b"QVOT"))
+            .next_back()
+            .unwrap();
         bytes[at + 60] ^= 1;
     });
     let member = reopen(&mut one);

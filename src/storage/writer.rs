@@ -377,8 +377,8 @@ impl LogWriter {
         if let Some(&file) = self.files.iter().find(superfluous) {
             return Some(Task::Snapshot(file));
         }
-        (self.spares.len() < SPARES)
-            .then(|| Task::Spare(Spare { number: self.next_spare, len: self.segment_len }))
+        let spare = Spare { number: self.next_spare, len: self.segment_len };
+        (self.spares.len() < SPARES).then_some(Task::Spare(spare))
     }
 
     /// Takes the outcome of an upkeep job. `Some` is what failed: `NoSpace` is not fatal, ask again later (say, after a
