@@ -656,11 +656,7 @@ fn row_16_the_loss_of_the_vote_is_a_refusal_never_term_zero() {
     log.done(batch.id);
     let mut one = disk.clone();
     one.spoil(FileName::Vote, |bytes| {
-        let at = (0..bytes.len())
-            .step_by(4096)
-            .filter(|&at| bytes[at..].starts_with(b"QVOT"))
-            .next_back()
-            .unwrap();
+        let at = (0..bytes.len()).step_by(4096).rfind(|&at| bytes[at..].starts_with(b"QVOT")).unwrap();
         bytes[at + 60] ^= 1;
     });
     let member = reopen(&mut one);
