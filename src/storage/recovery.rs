@@ -211,7 +211,8 @@ impl Recovery {
         let mut votes = VoteSlots::new(vote.generation, slot);
         let (generation, slot) = votes.plan();
         votes.done(generation);
-        let vote = VoteRecord { generation, synced: vote.synced, ..vote };
+        // The log is synced before the vote is written, so the vote can vouch for all of it.
+        let vote = VoteRecord { generation, synced: log.sequence, ..vote };
         repair.vote(&owner, &vote, slot);
         repair.clean(&self.files, snapshot, self.settings.segment_len());
 
