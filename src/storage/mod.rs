@@ -25,7 +25,9 @@
 //!    the disk lost it.
 //! 2. *Each record says which record was synced before it was made* (`synced`), and so do segment headers, vote records and
 //!    the idle mark that follows a quiet tail. If any sound block says that a record past the end of the run was synced,
-//!    the directory is refused; otherwise the rest is a torn tail, is kept aside, and is cleared.
+//!    the directory is refused; otherwise the rest is a torn tail, is kept aside, and is cleared. A driver may write several
+//!    batches before it syncs, so a tear may lie in a segment that is not the last; later ones then hold nothing that was
+//!    reported durable, and are kept aside whole.
 //! 3. *A record verifies in one place only.* Its checksums are seeded with cluster, node, disk and segment number; its
 //!    header repeats the segment, and its *life*, the boot that wrote it. Lives never fall along the log, so a leftover of
 //!    an older life never follows a newer record, whether or not its clearing reached the disk. Segment numbers are never
