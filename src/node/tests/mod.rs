@@ -39,6 +39,27 @@ fn a_cluster_forms_in_every_order_of_starting_and_only_with_everyone() {
     }
 }
 
+/// Two of three disks are a majority, but the third has not named itself in writing: it could still forget.
+#[test]
+fn trap_25_nobody_campaigns_before_every_founder_is_formed() {
+    let mut world = World::new(3);
+    (1..=3).for_each(|id| world.start(id));
+    world.run_until(10_000_000, |world| world.machines[&3].phase() == Some(Phase::Forming));
+    world.machine(3).jobs_stall = true;
+    world.run_for(5_000_000);
+    let formed = |world: &World, id| world.node(id).status().cluster.is_some();
+    assert!(formed(&world, 1) && formed(&world, 2) && !formed(&world, 3));
+    assert!((1..=2).all(|id| world.node(id).term == 0 && world.machines[&id].phase() == Some(Phase::Forming)));
+    // A restart in between changes nothing.
+    world.crash(1);
+    world.start(1);
+    world.run_for(5_000_000);
+    assert!((1..=2).all(|id| world.node(id).term == 0 && world.machines[&id].phase() == Some(Phase::Forming)));
+    world.machine(3).jobs_stall = false;
+    world.settle();
+    assert_eq!(world.write_through(1, b"a"), reply("1"));
+}
+
 #[test]
 fn row_20_a_single_node_commits_only_after_its_own_sync() {
     let mut world = World::running(1);

@@ -76,6 +76,8 @@ pub(super) struct Machine {
     pub(super) notes: Vec<String>,
     /// The log lane does not move while this is set.
     pub(super) disk_stalls: bool,
+    /// Nor do jobs while this is set.
+    pub(super) jobs_stall: bool,
     log: VecDeque<DiskBatch>,
     jobs: VecDeque<Job<Tape>>,
     inbox: Vec<Event<Tape>>,
@@ -355,7 +357,9 @@ impl World {
             machine.inbox.push(Event::DiskDone { batch: batch.id, result });
             machine.log.pop_front();
         }
-        if let Some(mut job) = machine.jobs.pop_front() {
+        if !machine.jobs_stall
+            && let Some(mut job) = machine.jobs.pop_front()
+        {
             let mut last = None;
             while let Some(op) = job.next(last.take()) {
                 last = Some(machine.disk.perform(op));
@@ -434,6 +438,7 @@ impl Machine {
             stopped: false,
             notes: Vec::new(),
             disk_stalls: false,
+            jobs_stall: false,
             log: VecDeque::new(),
             jobs: VecDeque::new(),
             inbox: Vec::new(),
