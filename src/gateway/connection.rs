@@ -57,12 +57,16 @@ impl Connection {
             input_ended: false,
             has_spoken: false,
             stopped_by_output: false,
+            has_written: false,
             lists: VecDeque::new(),
             answered: 0,
         }
     }
 
     pub(super) fn on_event(&mut self, now: Now, event: Event, context: &Context<'_>, out: &mut Vec<Action>) {
+        if mem::take(&mut self.has_written) {
+            self.about.heard(now);
+        }
         match event {
             Event::Input => self.about.heard(now),
             Event::InputEnded => self.end_input(),
