@@ -68,6 +68,18 @@ impl CommandInfo {
         if self.arity < 0 { args >= arity } else { args == arity }
     }
 
+    /// The keys among `args`, whose first is the name.
+    pub fn keys_in<'a>(&self, args: &'a [Bytes]) -> impl Iterator<Item = &'a Bytes> {
+        let position = |at: i32| match usize::try_from(at) {
+            Ok(at) => at,
+            Err(_) => args.len().saturating_sub(at.unsigned_abs() as usize),
+        };
+        let (first, last) = (position(self.first_key), position(self.last_key));
+        let step = position(self.key_step).max(1);
+        let keys = if first == 0 { None } else { args.get(first..) };
+        keys.unwrap_or_default().iter().take((last + 1).saturating_sub(first)).step_by(step)
+    }
+
     const fn new(name: &'static str, arity: i32, parse: fn(&[Bytes]) -> Result<Call, CommandError>) -> Self {
         Self {
             name,
@@ -220,6 +232,23 @@ mod tests {
         for name in ["", "ge", "gets", "zzz", "get ", "\u{e9}"] {
             assert!(CommandInfo::find(name.as_bytes()).is_none(), "{name}");
         }
+    }
+
+    #[test]
+    fn keys_are_found_among_the_arguments() {
+        let keys = |line: &'static str| {
+            let args: Vec<_> = line.split(' ').map(|word| Bytes::from_static(word.as_bytes())).collect();
+            let info = CommandInfo::find(&args[0]).unwrap();
+            info.keys_in(&args).map(|key| key.to_vec()).collect::<Vec<_>>().concat()
+        };
+        assert_eq!(keys("get a"), b"a");
+        assert_eq!(keys("set a v nx get"), b"a");
+        assert_eq!(keys("mget a b c"), b"abc");
+        assert_eq!(keys("mset a 1 b 2 c 3"), b"abc");
+        assert_eq!(keys("mset a 1 b"), b"ab");
+        assert_eq!(keys("scan 0 match a"), b"");
+        assert_eq!(keys("dbsize"), b"");
+        assert_eq!(keys("del"), b"");
     }
 
     #[test]

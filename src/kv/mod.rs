@@ -2,7 +2,7 @@
 //!
 //! A command passes through this room in three steps, on different machines:
 //!
-//! 1. [`parse`], at the node that the client talks to, checks a RESP command as Redis does and packs it into a few bytes.
+//! 1. [`parse()`], at the node that the client talks to, checks a RESP command as Redis does and packs it into a few bytes.
 //!    Everything that can be refused without looking at the data is refused here, before it costs a log entry.
 //! 2. [`KvStore::apply`](crate::replica::StateMachine::apply), on every node, runs the packed command of a log entry. It
 //!    trusts nothing about the bytes, and answers in canonical RESP3.

@@ -44,7 +44,7 @@ impl KvStore {
         for (hash, record) in self.tree.range(from) {
             let cursor = hash >> SHIFT;
             if group.as_ref().is_none_or(|group| group.cursor != cursor) {
-                if group.is_some() && (seen >= most || bytes >= MAX_BYTES) {
+                if seen >= most || bytes >= MAX_BYTES {
                     return answer(cursor, &keys, out);
                 }
                 group = Some(Group { cursor, first: group.is_none(), found_before: keys.len() });

@@ -108,7 +108,7 @@ pub struct KvRestorer {
     awaits: Awaits,
     /// The beginning of the awaited part, when a piece ended inside of it.
     partial: Vec<u8>,
-    keyed: Keyed,
+    pub(super) keyed: Keyed,
     records_left: u64,
     builder: Builder,
     digest: u128,

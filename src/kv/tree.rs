@@ -29,9 +29,6 @@ const MERGED: usize = 48;
 /// How full a tree built in order is: the next writes should not split every leaf.
 const BUILT: usize = 56;
 
-/// By how many slots a leaf grows: half-filled leaves are the rule, and spare slots are a quarter of a small record.
-const GROWTH: usize = 8;
-
 /// The records of a state. A clone is a picture of it, for the cost of a reference count.
 #[derive(Clone)]
 pub(super) struct Tree {
@@ -41,9 +38,13 @@ pub(super) struct Tree {
 
 #[derive(Clone)]
 enum Node {
-    Leaf(Arc<Vec<Slot>>),
+    Leaf(Arc<Leaf>),
     Inner(Arc<Inner>),
 }
+
+/// Slots lie in the leaf's own allocation, since a search through a large tree waits for memory and little else. Only a
+/// run of one hash that is longer than a leaf lies elsewhere.
+type Leaf = SmallVec<[Slot; MAX]>;
 
 #[derive(Clone)]
 struct Slot {
@@ -78,12 +79,17 @@ impl Tree {
 
     /// The record of `key`, whose hash is `hash`.
     pub(super) fn get(&self, hash: u64, key: &[u8]) -> Option<&Record> {
-        let mut node = &self.root;
+        let (mut node, mut span) = (&self.root, Span::ALL);
         loop {
             match node {
-                Node::Inner(inner) => node = inner.children.get(inner.child_of(hash))?,
+                Node::Inner(inner) => {
+                    let at = inner.child_of(hash);
+                    span = span.of_child(inner, at);
+                    node = inner.children.get(at)?;
+                }
                 Node::Leaf(slots) => {
-                    return slots.get(position(slots, hash, key).ok()?).map(|slot| &slot.record);
+                    let at = position(slots, span, hash, key).ok()?;
+                    return slots.get(at).map(|slot| &slot.record);
                 }
             }
         }
@@ -91,15 +97,16 @@ impl Tree {
 
     /// The record of `key`, to be changed; neither its key nor its hash may change.
     pub(super) fn get_mut(&mut self, hash: u64, key: &[u8]) -> Option<&mut Record> {
-        let mut node = &mut self.root;
+        let (mut node, mut span) = (&mut self.root, Span::ALL);
         loop {
             match node {
                 Node::Inner(inner) => {
                     let at = inner.child_of(hash);
+                    span = span.of_child(inner, at);
                     node = Arc::make_mut(inner).children.get_mut(at)?;
                 }
                 Node::Leaf(slots) => {
-                    let at = position(slots, hash, key).ok()?;
+                    let at = position(slots, span, hash, key).ok()?;
                     return Arc::make_mut(slots).get_mut(at).map(|slot| &mut slot.record);
                 }
             }
@@ -108,7 +115,7 @@ impl Tree {
 
     /// Puts a record in; the one that had its key before comes out.
     pub(super) fn insert(&mut self, hash: u64, record: Record) -> Option<Record> {
-        let Inserted { old, split } = self.root.insert(hash, record);
+        let Inserted { old, split } = self.root.insert(Span::ALL, hash, record);
         if let Some((bound, right)) = split {
             let left = mem::replace(&mut self.root, Node::Leaf(Arc::default()));
             let inner = Inner { bounds: alloc::vec![bound], children: alloc::vec![left, right] };
@@ -124,7 +131,7 @@ impl Tree {
     pub(super) fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Record> {
         // Looked for first, so that the removal of nothing copies nothing.
         self.get(hash, key)?;
-        let record = self.root.remove(hash, key)?;
+        let record = self.root.remove(Span::ALL, hash, key)?;
         self.len = self.len.saturating_sub(1);
         while let Node::Inner(inner) = &self.root {
             let [only] = inner.children.as_slice() else { break };
@@ -164,32 +171,26 @@ impl Node {
         }
     }
 
-    fn insert(&mut self, hash: u64, record: Record) -> Inserted {
+    fn insert(&mut self, span: Span, hash: u64, record: Record) -> Inserted {
         match self {
             Self::Leaf(slots) => {
                 let slots = Arc::make_mut(slots);
-                match position(slots, hash, record.key()) {
+                match position(slots, span, hash, record.key()) {
                     Ok(at) => {
                         let old = slots.get_mut(at).map(|slot| mem::replace(&mut slot.record, record));
                         Inserted { old, split: None }
                     }
-                    Err(at) => {
-                        if slots.len() == slots.capacity() {
-                            slots.reserve_exact(GROWTH);
-                        }
-                        slots.insert(at, Slot { hash, record });
-                        let split = if slots.len() > MAX { split_leaf(slots) } else { None };
-                        Inserted { old: None, split }
-                    }
+                    Err(at) => Inserted { old: None, split: insert_at(slots, at, Slot { hash, record }) },
                 }
             }
             Self::Inner(inner) => {
                 let at = inner.child_of(hash);
+                let span = span.of_child(inner, at);
                 let inner = Arc::make_mut(inner);
                 let Some(child) = inner.children.get_mut(at) else {
                     return Inserted { old: None, split: None };
                 };
-                let Inserted { old, split } = child.insert(hash, record);
+                let Inserted { old, split } = child.insert(span, hash, record);
                 if let Some((bound, right)) = split {
                     inner.bounds.insert(at, bound);
                     inner.children.insert(at + 1, right);
@@ -200,22 +201,23 @@ impl Node {
         }
     }
 
-    fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Record> {
+    fn remove(&mut self, span: Span, hash: u64, key: &[u8]) -> Option<Record> {
         match self {
             Self::Leaf(slots) => {
-                let at = position(slots, hash, key).ok()?;
+                let at = position(slots, span, hash, key).ok()?;
                 let slots = Arc::make_mut(slots);
                 let record = slots.remove(at).record;
-                if slots.capacity() > slots.len() + 2 * GROWTH {
-                    slots.shrink_to(slots.len() + GROWTH);
+                if slots.spilled() && slots.len() <= MAX {
+                    slots.shrink_to_fit();
                 }
                 Some(record)
             }
             Self::Inner(inner) => {
                 let at = inner.child_of(hash);
+                let span = span.of_child(inner, at);
                 let inner = Arc::make_mut(inner);
                 let child = inner.children.get_mut(at)?;
-                let record = child.remove(hash, key);
+                let record = child.remove(span, hash, key);
                 if child.len() < MIN {
                     inner.merge(at);
                 }
@@ -230,7 +232,6 @@ impl Node {
             (Self::Leaf(left), Self::Leaf(right)) => {
                 let left = Arc::make_mut(left);
                 let right = Arc::unwrap_or_clone(right);
-                left.reserve_exact(right.len());
                 left.extend(right);
             }
             (Self::Inner(left), Self::Inner(right)) => {
@@ -246,7 +247,10 @@ impl Node {
 
     fn split(&mut self) -> Option<(u64, Self)> {
         match self {
-            Self::Leaf(slots) => split_leaf(Arc::make_mut(slots)),
+            Self::Leaf(slots) => {
+                let (bound, right) = split_leaf(Arc::make_mut(slots))?;
+                Some((bound, Self::Leaf(Arc::new(right))))
+            }
             Self::Inner(inner) => Arc::make_mut(inner).split(),
         }
     }
@@ -286,9 +290,40 @@ impl Inner {
     }
 }
 
-/// Where the record of `key` is, or would be.
-fn position(slots: &[Slot], hash: u64, key: &[u8]) -> Result<usize, usize> {
-    let first = slots.partition_point(|slot| slot.hash < hash);
+/// The hashes that a node may hold: from `low` to `high`.
+#[derive(Clone, Copy)]
+struct Span {
+    low: u64,
+    high: u64,
+}
+
+impl Span {
+    const ALL: Self = Self { low: 0, high: u64::MAX };
+
+    fn of_child(self, inner: &Inner, at: usize) -> Self {
+        let bound = |at: usize| inner.bounds.get(at).copied();
+        Self { low: bound(at.wrapping_sub(1)).unwrap_or(self.low), high: bound(at).unwrap_or(self.high) }
+    }
+
+    /// Where `hash` would be among `len` evenly spread ones.
+    fn guess(self, hash: u64, len: usize) -> usize {
+        // In units that leave room for the product; at least one, so that the division is of something.
+        let unit = |distance: u64| distance >> 12;
+        let (part, whole) = (unit(hash.saturating_sub(self.low)), unit(self.high.saturating_sub(self.low)));
+        (part.saturating_mul(len as u64) / (whole + 1)) as usize
+    }
+}
+
+/// Where the record of `key` is, or would be, in a leaf for the hashes of `span`.
+///
+/// Hashes are spread evenly, so the search begins at the guess: a few slots from there is one or two lines of memory,
+/// where halving would wait for four.
+fn position(slots: &[Slot], span: Span, hash: u64, key: &[u8]) -> Result<usize, usize> {
+    let guess = span.guess(hash, slots.len()).min(slots.len());
+    let (before, after) = slots.split_at(guess);
+    let back = before.iter().rev().take_while(|slot| slot.hash >= hash).count();
+    let ahead = if back > 0 { 0 } else { after.iter().take_while(|slot| slot.hash < hash).count() };
+    let first = guess - back + ahead;
     let run = slots.get(first..).unwrap_or_default();
     for (i, slot) in run.iter().enumerate() {
         if slot.hash != hash {
@@ -303,8 +338,23 @@ fn position(slots: &[Slot], hash: u64, key: &[u8]) -> Result<usize, usize> {
     Err(slots.len())
 }
 
+/// Puts a slot in its place, after a split when the leaf is full; answers the new right neighbour.
+fn insert_at(slots: &mut Leaf, at: usize, slot: Slot) -> Option<(u64, Node)> {
+    let split = if slots.len() < MAX { None } else { split_leaf(slots) };
+    let Some((bound, mut right)) = split else {
+        slots.insert(at, slot);
+        return None;
+    };
+    if slot.hash < bound {
+        slots.insert(at, slot);
+    } else {
+        right.insert(at.saturating_sub(slots.len()), slot);
+    }
+    Some((bound, Node::Leaf(Arc::new(right))))
+}
+
 /// Moves about half of the slots into a new leaf, without parting a run of one hash; `None` when there is only one.
-fn split_leaf(slots: &mut Vec<Slot>) -> Option<(u64, Node)> {
+fn split_leaf(slots: &mut Leaf) -> Option<(u64, Leaf)> {
     let begins_run = |at: &usize| match (slots.get(at.wrapping_sub(1)), slots.get(*at)) {
         (Some(before), Some(slot)) => before.hash != slot.hash,
         _ => false,
@@ -312,10 +362,9 @@ fn split_leaf(slots: &mut Vec<Slot>) -> Option<(u64, Node)> {
     let half = slots.len() / 2;
     let at = (half..slots.len()).find(begins_run).or_else(|| (1..half).rev().find(begins_run))?;
     let bound = slots.get(at)?.hash;
-    let mut right = Vec::with_capacity(slots.len() - at + GROWTH);
-    right.extend(slots.drain(at..));
-    slots.shrink_to(slots.len() + GROWTH);
-    Some((bound, Node::Leaf(Arc::new(right))))
+    let right = slots.drain(at..).collect();
+    slots.shrink_to_fit();
+    Some((bound, right))
 }
 
 /// Records in order, with their hashes.
@@ -348,14 +397,14 @@ impl<'a> Iterator for Iter<'a> {
 pub(super) struct Builder {
     /// Finished leaves, each with its first hash.
     leaves: Vec<(u64, Node)>,
-    slots: Vec<Slot>,
+    slots: Leaf,
     len: usize,
 }
 
 impl Builder {
     /// Nothing yet.
-    pub(super) const fn new() -> Self {
-        Self { leaves: Vec::new(), slots: Vec::new(), len: 0 }
+    pub(super) fn new() -> Self {
+        Self { leaves: Vec::new(), slots: Leaf::new(), len: 0 }
     }
 
     /// How many records there are.
@@ -372,9 +421,6 @@ impl Builder {
             if self.slots.len() >= BUILT && hash != last.hash {
                 self.close_leaf();
             }
-        }
-        if self.slots.len() == self.slots.capacity() {
-            self.slots.reserve_exact(if self.slots.is_empty() { BUILT } else { GROWTH });
         }
         self.slots.push(Slot { hash, record });
         self.len += 1;

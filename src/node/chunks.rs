@@ -77,7 +77,13 @@ impl<S: StateMachine> Node<S> {
     }
 
     /// A piece from a leader.
-    pub(super) fn write_chunk(&mut self, snapshot: SnapshotId, offset: u64, data: Bytes, out: &mut Actions<S>) {
+    pub(super) fn write_chunk(
+        &mut self,
+        snapshot: SnapshotId,
+        offset: u64,
+        data: Bytes,
+        out: &mut Actions<S>,
+    ) {
         let write = WriteChunk::new(snapshot, offset, data);
         out.push(Action::Job(Job::new(Work::WriteChunk { snapshot, write })));
     }

@@ -104,7 +104,8 @@ impl<S: StateMachine> Node<S> {
             self.lane.upkeep = Upkeeping::Idle;
         }
         let quiet = !core::mem::take(&mut self.lane.busy) && self.lane.is_quiet();
-        if let Some(batch) = self.member.as_mut().filter(|_| quiet).and_then(|member| member.log.idle_mark()) {
+        if let Some(batch) = self.member.as_mut().filter(|_| quiet).and_then(|member| member.log.idle_mark())
+        {
             self.write(batch, None, out);
             self.lane.busy = false;
         }

@@ -73,16 +73,8 @@ pub(super) fn judge(known: &Known, facts: &Facts) -> Result<(), Refusal> {
     if id == known.own {
         return refuse(Severity::Retry, format!("node id {id} is used twice: give each node its own --id"));
     }
-    if let (Some(theirs), Some(ours)) = (facts.cluster, known.cluster)
-        && theirs != ours
-    {
-        return refuse(
-            Severity::Identity,
-            format!(
-                "node {id} belongs to cluster {theirs:032x}, and this is cluster {ours:032x}: \
-                 its data directory or one of its addresses is another cluster's; start it with its own"
-            ),
-        );
+    if let Some(text) = foreign(known.own, known.cluster, facts) {
+        return refuse(Severity::Identity, text);
     }
     let Some(disk) = known.member else {
         return refuse(
@@ -103,10 +95,26 @@ pub(super) fn judge(known: &Known, facts: &Facts) -> Result<(), Refusal> {
     if known.cluster.is_none() && facts.cluster.is_none() && facts.founders != known.founders {
         return refuse(
             Severity::Retry,
-            format!("node {id} and node {} were started with different lists of founders (--cluster)", known.own),
+            format!(
+                "node {id} and node {} were started with different lists of founders (--cluster)",
+                known.own
+            ),
         );
     }
     rolled_back(known, facts).map_or(Ok(()), |text| refuse(Severity::Proof, text))
+}
+
+/// What is to be said when two nodes belong to two clusters (STORAGE row 18). Which of them is in the wrong place is for
+/// the majority of their peers to say, so that each counts the other's word against itself.
+pub(super) fn foreign(own: NodeId, cluster: Option<ClusterId>, facts: &Facts) -> Option<String> {
+    let (theirs, ours) = (facts.cluster?, cluster?);
+    (theirs != ours).then(|| {
+        format!(
+            "node {} belongs to cluster {theirs:032x}, node {own} to cluster {ours:032x}: the data directory or the address \
+             of one of them is another cluster's; start each with its own",
+            facts.node
+        )
+    })
 }
 
 /// STORAGE row 19: a directory that was set back to an earlier state has forgotten votes and entries that counted.
@@ -132,7 +140,15 @@ mod tests {
     use super::*;
 
     fn facts() -> Facts {
-        Facts { node: NodeId(3), disk: DiskId(33), cluster: Some(7), boots: 2, last: 50, founders: 1, complete: true }
+        Facts {
+            node: NodeId(3),
+            disk: DiskId(33),
+            cluster: Some(7),
+            boots: 2,
+            last: 50,
+            founders: 1,
+            complete: true,
+        }
     }
 
     fn known() -> Known {
@@ -161,9 +177,12 @@ mod tests {
 
     #[test]
     fn row_19_a_wiped_disk_is_refused_with_the_cure() {
-        let (severity, text) = refused(&known(), &Facts { disk: DiskId(34), cluster: None, last: 0, ..facts() });
+        let (severity, text) =
+            refused(&known(), &Facts { disk: DiskId(34), cluster: None, last: 0, ..facts() });
         assert_eq!(severity, Severity::Identity);
-        assert!(text.starts_with("node 3 is known with disk 00000000000000000000000000000021, this directory has disk"));
+        assert!(text.starts_with(
+            "node 3 is known with disk 00000000000000000000000000000021, this directory has disk"
+        ));
         assert!(text.contains("remove node 3 and add it again with its new disk, or restore its directory"));
     }
 

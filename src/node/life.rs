@@ -10,7 +10,8 @@ use crate::codec::peer::{Facts, PeerMessage};
 use crate::raft::{HardState, NodeId, Recovered};
 use crate::replica::{Replica, ReplicaRestorer, Restored, StateMachine};
 use crate::storage::{
-    ClusterId, DiskError, FileName, Formation, Identity, LoadError, LoadSnapshot, LogWriter, OpenError, Opened,
+    ClusterId, DiskError, FileName, Formation, Identity, LoadError, LoadSnapshot, LogWriter, OpenError,
+    Opened,
 };
 
 impl<S: StateMachine> Node<S> {
@@ -125,7 +126,8 @@ impl<S: StateMachine> Node<S> {
         out: &mut Actions<S>,
     ) {
         let last = recovered.entries.last_id().map_or(0, |last| last.index);
-        let proven = recovered.vote.term > 0 || recovered.snapshot.is_some() || last > 1 || !self.is_founder();
+        let proven =
+            recovered.vote.term > 0 || recovered.snapshot.is_some() || last > 1 || !self.is_founder();
         self.term = recovered.vote.term;
         self.applied_at_start = recovered.snapshot.as_ref().map_or(0, |snapshot| snapshot.id.last.index);
         let replica = match Replica::new(self.config.replica(), recovered, restored, self.now) {

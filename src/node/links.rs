@@ -117,7 +117,9 @@ impl Links {
                 Stage::Dialled { peer, until }
             }
             Some(_) => return false,
-            None if self.links.values().filter(|s| matches!(s, Stage::Incoming { .. })).count() < STRANGERS => {
+            None if self.links.values().filter(|s| matches!(s, Stage::Incoming { .. })).count()
+                < STRANGERS =>
+            {
                 Stage::Incoming { until }
             }
             None => return false,

@@ -59,7 +59,7 @@ pub use event::{Event, LinkId, RequestId};
 pub use fault::Fault;
 pub use job::{Garbage, Job};
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -165,6 +165,8 @@ pub struct Node<S: StateMachine> {
     links: Links,
     /// Peers that found this node's identity at fault.
     refused_by: BTreeSet<NodeId>,
+    /// What people were told about refusals, so as not to tell them again.
+    complaints: VecDeque<String>,
     requests: Requests,
     packing: Packing,
     digests: Digests,
@@ -221,6 +223,7 @@ impl<S: StateMachine> Node<S> {
             member: None,
             links: Links::new(own, rng),
             refused_by: BTreeSet::new(),
+            complaints: VecDeque::new(),
             requests: Requests::default(),
             packing: Packing::default(),
             digests: Digests::default(),

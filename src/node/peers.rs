@@ -5,13 +5,16 @@ use alloc::string::String;
 
 use bytes::Bytes;
 
-use super::handshake::{Known, Refusal, judge};
+use super::handshake::{Known, Refusal, foreign, judge};
 use super::links::Stage;
 use super::{Action, Actions, Fault, LinkId, Node, Note};
 use crate::codec::frame::FrameError;
 use crate::codec::peer::{Facts, PeerMessage, Severity};
 use crate::raft::{Message, NodeId, SnapshotProgress};
 use crate::replica::{self, StateMachine};
+
+/// Lines that are remembered so as not to be repeated.
+const COMPLAINTS: usize = 16;
 
 impl<S: StateMachine> Node<S> {
     /// A connection is open. Who dialled speaks first; while this node does not know who it is, nobody is listened to.
@@ -113,6 +116,9 @@ impl<S: StateMachine> Node<S> {
         let known = Known { own: self.config.raft.id, cluster, founders, member, memory };
         if let Err(refusal) = judge(&known, facts) {
             self.refuse(link, refusal, out);
+            if let Some(text) = foreign(known.own, cluster, facts).filter(|_| member.is_some()) {
+                self.refused(peer, text, Severity::Identity, out);
+            }
             return false;
         }
         if let Some(older) = self.links.establish(link, peer) {
@@ -126,6 +132,7 @@ impl<S: StateMachine> Node<S> {
         }
         self.links.memory_mut(peer).greet(facts);
         self.refused_by.remove(&peer);
+        self.complaints.clear();
         if !self.complete {
             self.founding.learn(peer, facts.disk, facts.cluster);
             self.advance_formation(out);
@@ -139,7 +146,7 @@ impl<S: StateMachine> Node<S> {
 
     fn refuse(&mut self, link: LinkId, refusal: Refusal, out: &mut Actions<S>) {
         let Refusal { text, severity } = refusal;
-        out.push(Action::Note(Note(format!("connection {link} is refused: {text}"))));
+        self.complain(format!("refused: {text}"), out);
         // Only a formed cluster's word can stop a node.
         let formed = self.identity.is_some_and(|identity| identity.cluster.is_some());
         let severity = if formed { severity } else { Severity::Retry };
@@ -147,10 +154,22 @@ impl<S: StateMachine> Node<S> {
         self.close_link(link, out);
     }
 
+    /// A line for people, once: what is tried again every second is not said every second.
+    fn complain(&mut self, text: String, out: &mut Actions<S>) {
+        if self.complaints.contains(&text) {
+            return;
+        }
+        out.push(Action::Note(Note(text.clone())));
+        self.complaints.push_back(text);
+        if self.complaints.len() > COMPLAINTS {
+            self.complaints.pop_front();
+        }
+    }
+
     /// A peer refuses this node. One that is behind may be wrong about disks and clusters, so that a majority of the
     /// peers has to agree; what a peer remembers of this very disk is proof.
     fn refused(&mut self, peer: NodeId, text: String, severity: Severity, out: &mut Actions<S>) {
-        out.push(Action::Note(Note(format!("node {peer} refuses this node: {text}"))));
+        self.complain(format!("node {peer} refuses this node: {text}"), out);
         let fenced = match severity {
             Severity::Retry => false,
             Severity::Identity => {

@@ -90,7 +90,10 @@ pub(super) struct Sent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Destination {
     Here,
-    Link { link: LinkId, term: Term },
+    Link {
+        link: LinkId,
+        term: Term,
+    },
     /// There, and this node does not forward.
     Elsewhere(NodeId),
 }
@@ -169,9 +172,9 @@ impl Requests {
         limits: &raft::Config,
         max_pending: usize,
     ) -> bool {
-        let writes = events.iter().filter(|event| {
-            matches!(event, replica::Event::Request { request, .. } if is_write(request))
-        });
+        let writes = events
+            .iter()
+            .filter(|event| matches!(event, replica::Event::Request { request, .. } if is_write(request)));
         if writes.count() < 2 {
             return false;
         }
@@ -227,7 +230,9 @@ impl<S: StateMachine> Node<S> {
         let now = self.now.mono;
         let deadline = deadline.unwrap_or_else(|| now.saturating_add(self.config.request_timeout));
         let write = is_write(&request);
-        if let Some(refused) = self.check_request(&request) {
+        let after = write && self.requests.refusals.contain(id.connection, epoch);
+        let refused = self.check_request(&request).or(after.then_some(Refused::AfterRefusal));
+        if let Some(refused) = refused {
             return self.answer(id, epoch, write, Outcome::Refused(refused), out);
         }
         if matches!(request, Request::ReadLocal(_)) {

@@ -152,7 +152,8 @@ impl<S: StateMachine> Node<S> {
             self.unpin_all();
         }
         if (leader, role) != (self.leader, self.role) {
-            let known = leader.map_or_else(|| "no leader known".into(), |leader| format!("leader is node {leader}"));
+            let known =
+                leader.map_or_else(|| "no leader known".into(), |leader| format!("leader is node {leader}"));
             out.push(Action::Note(Note(format!("{role:?} in term {term}, {known}"))));
         }
         (self.role, self.term, self.leader) = (role, term, leader);

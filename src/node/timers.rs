@@ -91,7 +91,13 @@ impl<S: StateMachine> Node<S> {
     }
 
     /// A peer announces its digest.
-    pub(super) fn digest_claimed(&mut self, peer: NodeId, index: LogIndex, digest: u128, out: &mut Actions<S>) {
+    pub(super) fn digest_claimed(
+        &mut self,
+        peer: NodeId,
+        index: LogIndex,
+        digest: u128,
+        out: &mut Actions<S>,
+    ) {
         match self.digests.claim(peer, index, digest) {
             Some((index, digest)) => self.announce(index, digest, out),
             None => self.compare(index),
@@ -111,8 +117,7 @@ impl<S: StateMachine> Node<S> {
             return;
         }
         let replica = self.timers.replica_at.filter(|_| self.complete);
-        let times =
-            [self.links.wake_at(), replica, self.timers.housekeeping_at, self.requests.expires_at()];
+        let times = [self.links.wake_at(), replica, self.timers.housekeeping_at, self.requests.expires_at()];
         let at = times.into_iter().flatten().min();
         if let Some(at) = at.filter(|_| at != self.timers.asked) {
             self.timers.asked = Some(at);

@@ -40,6 +40,8 @@ impl Raft {
         // Not the leader's commit index alone: our log may go on past `reach` with what the leader has not (trap 10).
         self.commit_to(commit.min(reach));
         self.owed.agreed = self.owed.agreed.max(reach).max(self.commit);
+        // One answer for all of it, when the last of it is on disk; on the way there each write that completes is news.
+        self.owed.acknowledged = self.owed.acknowledged.max(self.owed.agreed.min(self.writes.persisted()));
         self.owed.acknowledge = true;
         Ok(())
     }

@@ -109,7 +109,7 @@ pub(super) struct Owed {
     pub(super) installed: Option<(PersistId, SnapshotId)>,
     /// Our log agrees with the leader's up to here, durably or not.
     pub(super) agreed: LogIndex,
-    /// The last index acknowledged.
+    /// Up to here an acknowledgement would be no news.
     pub(super) acknowledged: LogIndex,
     /// An append waits for an acknowledgement, even if that is no news.
     pub(super) acknowledge: bool,

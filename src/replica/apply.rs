@@ -123,7 +123,7 @@ const FOUNDING_INDEX: LogIndex = 1;
 
 /// The seed of a cluster's state machines: a hash of its founders' names and disks, whose names are random.
 fn seed(founding: &Bytes) -> Result<u128, Fault> {
-    let configuration: Configuration = ciborium::from_reader(&founding[..])
+    let configuration = Configuration::from_cbor(founding)
         .map_err(|_| Fault::Invariant("the founding entry is no configuration"))?;
     let mut pairs = Vec::with_capacity(configuration.members.len() * 24);
     for (id, member) in &configuration.members {
@@ -182,9 +182,7 @@ mod tests {
             client_address: String::from("c"),
         };
         let members: BTreeMap<_, _> = (1..=3).map(|n| (NodeId(n), member(u128::from(n)))).collect();
-        let mut out = Vec::new();
-        ciborium::into_writer(&Configuration::of_voters(members), &mut out).expect("a vector takes all");
-        out.into()
+        Configuration::of_voters(members).to_cbor()
     }
 
     #[test]

@@ -26,6 +26,8 @@ impl<S: StateMachine> Replica<S> {
             return;
         }
         if woken {
+            // Used up: the core asks again if it has another timer.
+            self.core_wake = self.core_wake.filter(|&at| at > self.mono);
             self.inbox.push(raft::Event::Wake);
         }
         let fault = self.step_core(now, out);
@@ -55,7 +57,7 @@ impl<S: StateMachine> Replica<S> {
     }
 
     /// Takes one event: what is the core's is put into its inbox.
-    fn take(&mut self, event: Event<S>, out: &mut Actions<S>) {
+    pub(super) fn take(&mut self, event: Event<S>, out: &mut Actions<S>) {
         match event {
             Event::Receive { from, message } => self.tell(raft::Event::Receive { from, message }),
             Event::Persisted { id } => self.tell(raft::Event::Persisted { id }),
@@ -194,7 +196,7 @@ impl<S: StateMachine> Replica<S> {
     }
 
     /// Performs an action of the core, or passes it on.
-    fn perform(&mut self, action: raft::Action, out: &mut Actions<S>) -> Result<(), Fault> {
+    pub(super) fn perform(&mut self, action: raft::Action, out: &mut Actions<S>) -> Result<(), Fault> {
         match action {
             raft::Action::Persist(persist) => out.push(Action::Persist(persist)),
             raft::Action::Send { to, message } => out.push(Action::Send { to, message }),
@@ -313,7 +315,7 @@ impl<S: StateMachine> Replica<S> {
     }
 
     /// Asks to be woken when the core or a deadline needs it, if that is another time than was asked for.
-    fn ask_for_wake(&mut self, woken: bool, out: &mut Actions<S>) {
+    pub(super) fn ask_for_wake(&mut self, woken: bool, out: &mut Actions<S>) {
         let at = match (self.core_wake, self.pending.wake_at()) {
             (Some(core), Some(own)) => Some(core.min(own)),
             (core, own) => core.or(own),

@@ -2,8 +2,12 @@
 
 mod block;
 mod chunk;
+#[cfg(test)]
+mod crash_tests;
 mod error;
 mod formation;
+#[cfg(any(test, feature = "sim"))]
+pub mod fuzz;
 mod identity;
 mod log_reader;
 mod op;
@@ -16,6 +20,10 @@ mod snapshot_format;
 mod snapshot_load;
 mod snapshot_save;
 mod steps;
+#[cfg(any(test, feature = "sim"))]
+mod test_disk;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 mod vote;
 mod writer;

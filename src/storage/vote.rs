@@ -169,7 +169,7 @@ mod tests {
     fn row_16_either_copy_of_the_newest_is_enough_and_the_loss_of_all_is_a_refusal() {
         let owner = Owner { cluster: 1, node: NodeId(1), disk: DiskId(3) };
         let mut file = alloc::vec![0u8; VOTE_LEN as usize];
-        let mut put = |file: &mut Vec<u8>, generation: u64, slot| {
+        let put = |file: &mut Vec<u8>, generation: u64, slot| {
             let state = HardState { term: generation, vote: Some(NodeId(2)) };
             for op in (VoteRecord { state, generation, synced: 0 }).writes(&owner, FileName::Vote, slot) {
                 if let DiskOp::WriteAt { offset, data, .. } = op {

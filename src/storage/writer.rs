@@ -67,7 +67,7 @@ pub struct LogWriter {
     /// Whether the last planned record only says what is synced.
     marked: bool,
     last_index: LogIndex,
-    segments: Segments,
+    pub(super) segments: Segments,
     spares: VecDeque<Spare>,
     next_spare: u64,
     votes: VoteSlots,
@@ -248,7 +248,7 @@ impl LogWriter {
         ops: &mut SmallVec<[DiskOp; 4]>,
     ) {
         let switch = if switch.is_empty() { self.repeated_switch() } else { switch };
-        let number = self.segments.current().map_or(1, |s| s.number.saturating_add(1));
+        let number = self.segments.current().map_or(1, |s| next_number(s.number, self.life));
         let file = FileName::Segment(number);
         let spare = self.spares.pop_front();
         ops.push(match spare {
@@ -411,15 +411,13 @@ impl LogWriter {
     }
 
     /// After a quiet tail: a record that says that all before it is synced (STORAGE row 3). `None` when that is said
-    /// already, or while anything is outstanding. Every segment keeps the space for it.
+    /// already, while anything is outstanding, or when there is no space: every segment keeps some for it, except one that
+    /// had to be written without being allocated ahead.
     pub fn idle_mark(&mut self) -> Option<DiskBatch> {
-        let current = *self.segments.current()?;
-        let room = current.used.saturating_add(BLOCK as u64) <= current.len;
-        // A segment's first record repeats the snapshot, which a mark does not.
-        let room = room && current.used > BLOCK as u64;
-        if self.marked || !self.outstanding.is_empty() || self.synced != self.sequence || !room {
+        if self.marked || !self.outstanding.is_empty() || self.synced != self.sequence {
             return None;
         }
+        let current = *self.segments.current()?;
         let mut ops = SmallVec::new();
         let header = RecordHeader {
             life: self.life,
@@ -427,7 +425,15 @@ impl LogWriter {
             vote: self.votes.newest(),
             ..Default::default()
         };
-        self.append_here(current, header, &[], Bytes::new(), &mut ops);
+        // A segment's first record repeats the snapshot, which a mark alone does not.
+        let begun = current.used > BLOCK as u64;
+        if begun && current.used.saturating_add(BLOCK as u64) <= current.len {
+            self.append_here(current, header, &[], Bytes::new(), &mut ops);
+        } else if self.spares.is_empty() {
+            return None;
+        } else {
+            self.append(header, None, Bytes::new(), &mut ops);
+        }
         self.marked = true;
         Some(self.batch(ops, None, None))
     }
@@ -453,6 +459,12 @@ impl LogWriter {
     pub fn segments(&self) -> (usize, usize) {
         (self.segments.count(), self.spares.len())
     }
+}
+
+/// The number of the segment after `number`: never one that an earlier life may have used. A spare may hold a whole
+/// segment whose renaming was lost in a crash; under another number nothing of it verifies.
+fn next_number(number: u64, life: u64) -> u64 {
+    number.saturating_add(1).max(life << 32)
 }
 
 /// Whether a record of `len` bytes fits, and an idle mark behind it.

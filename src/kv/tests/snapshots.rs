@@ -70,6 +70,24 @@ fn an_empty_state_and_a_long_value_come_back() {
 }
 
 #[test]
+fn keys_whose_hashes_collide_come_back_from_any_piece() {
+    let mut client = Client::new();
+    client.store.keyed.mask = 7;
+    for n in 0..300 {
+        client.say(&alloc::format!("set key:{n} {n}"));
+    }
+    let all = read_all(client.store.view(), 1_000_000);
+    for target in [1, 50, 333] {
+        assert_eq!(read_all(client.store.view(), target), all, "{target}");
+    }
+    let mut restorer = KvStore::restorer();
+    restorer.keyed.mask = 7;
+    restorer.push(&all).unwrap();
+    let store = restorer.finish().unwrap();
+    assert_eq!((store.len(), store.digest()), (300, client.store.digest()));
+}
+
+#[test]
 fn a_view_shows_its_moment_while_commands_go_on() {
     let mut client = filled(1_000);
     let expected = read_all(client.store.view(), 1_000);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::kv::packed::{Packer, opcode};
+use crate::kv::record::Meta;
 use crate::kv::store::Keyed;
 use crate::kv::{MAX_KEY, MAX_VALUE};
 use crate::rng::Rng;
@@ -321,6 +322,56 @@ fn a_scan_is_bounded_in_keys_bytes_and_steps() {
     let cursor = String::from(reply.split('|').nth(2).unwrap());
     let reply = client.say(&alloc::format!("scan {cursor} count 1000 match {pattern}"));
     assert_eq!(reply, "-ERR MATCH pattern is too expensive for a key|");
+}
+
+#[test]
+fn keys_of_one_cursor_come_together_or_not_at_all() {
+    let mut client = Client::new();
+    client.store.keyed.mask = 1 << 63;
+    let half = |client: &Client, key: &[u8]| client.store.keyed.place(key) >> 63;
+    // A key that fits and one that is too expensive, in this order and with one hash; and others before them.
+    let expensive = alloc::vec![b'c'; MAX_KEY];
+    let hard = half(&client, &expensive);
+    let fits: Vec<u8> = (b'A'..=b'Z')
+        .map(|first| [&[first][..], &[b'c'; 200], b"d"].concat())
+        .find(|key| half(&client, key) == hard)
+        .unwrap();
+    let others =
+        (0..100).map(|n| alloc::format!("k{n}").into_bytes()).filter(|key| half(&client, key) < hard);
+    let others: Vec<_> = others.collect();
+    assert_eq!((hard, others.is_empty()), (1, false), "another seed is needed");
+    for key in others.into_iter().chain([fits, expensive]) {
+        client.run(&[Bytes::from("set"), Bytes::from(key), Bytes::new()]);
+    }
+    let pattern = alloc::format!("*{}d", "c".repeat(200));
+    let reply = client.say(&alloc::format!("scan 0 count 1000 match {pattern}"));
+    assert_eq!(reply, alloc::format!("*2|$16|{}|*0|", 1_u64 << 52));
+    let reply = client.say(&alloc::format!("scan {} count 1000 match {pattern}", 1_u64 << 52));
+    assert_eq!(reply, "-ERR MATCH pattern is too expensive for a key|");
+}
+
+#[test]
+fn a_deadline_stays_and_goes_as_in_redis() {
+    let cases = [
+        ("set k 2 keepttl", 99),
+        ("set k 2 keepttl get", 99),
+        ("incr k", 99),
+        ("append k 0", 99),
+        ("append k ''", 99),
+        ("set k 2 nx", 99),
+        ("setnx k 2", 99),
+        ("set k 2", 0),
+        ("set k 2 xx", 0),
+        ("getset k 2", 0),
+        ("mset a 1 k 2", 0),
+    ];
+    for (line, deadline) in cases {
+        let mut client = Client::new();
+        client.store.put(Meta { version: 0, deadline: 99 }, b"k", b"1");
+        client.say(line);
+        assert_eq!(client.store.record(b"k").unwrap().meta().deadline, deadline, "{line}");
+        assert_eq!(client.store.digest(), digest_from_scratch(&client.store));
+    }
 }
 
 #[test]

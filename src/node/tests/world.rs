@@ -138,7 +138,8 @@ impl World {
     pub(super) fn settle(&mut self) {
         self.run_until(30_000_000, |world| {
             let running = || world.machines.values().filter_map(|m| m.node.as_ref());
-            let leader = running().find(|node| node.role == Role::Leader).map(|node| (node.term, node.config.raft.id));
+            let leader =
+                running().find(|node| node.role == Role::Leader).map(|node| (node.term, node.config.raft.id));
             leader.is_some_and(|(term, id)| running().all(|n| n.term == term && n.leader == Some(id)))
         });
     }
@@ -163,7 +164,8 @@ impl World {
         let disk = core::mem::take(&mut machine.disk);
         let replies = core::mem::take(&mut machine.replies);
         *machine = Machine { disk, replies, ..Machine::new(config) };
-        let ends: Vec<LinkId> = self.ends.iter().filter(|(_, end)| end.owner == id).map(|(link, _)| *link).collect();
+        let ends: Vec<LinkId> =
+            self.ends.iter().filter(|(_, end)| end.owner == id).map(|(link, _)| *link).collect();
         ends.into_iter().for_each(|link| self.close(link));
     }
 
@@ -225,8 +227,10 @@ impl World {
 
     /// Breaks all connections between two machines.
     pub(super) fn break_links(&mut self, a: u64, b: u64) {
-        let between = |end: &End| end.owner == a && self.ends.get(&end.other).is_some_and(|other| other.owner == b);
-        let links: Vec<LinkId> = self.ends.iter().filter(|(_, end)| between(end)).map(|(link, _)| *link).collect();
+        let between =
+            |end: &End| end.owner == a && self.ends.get(&end.other).is_some_and(|other| other.owner == b);
+        let links: Vec<LinkId> =
+            self.ends.iter().filter(|(_, end)| between(end)).map(|(link, _)| *link).collect();
         links.into_iter().for_each(|link| self.close(link));
     }
 
@@ -234,7 +238,11 @@ impl World {
     pub(super) fn isolate(&mut self, id: u64, cut: bool) {
         for other in self.machines.keys().copied().filter(|other| *other != id).collect::<Vec<_>>() {
             for pair in [(id, other), (other, id)] {
-                if cut { self.cut.insert(pair) } else { self.cut.remove(&pair) };
+                if cut {
+                    self.cut.insert(pair)
+                } else {
+                    self.cut.remove(&pair)
+                };
             }
             if cut {
                 self.break_links(id, other);
@@ -287,7 +295,11 @@ impl World {
         }
         let owner = end.owner;
         while let Some(frame) = end.decoder.next_frame().expect("our own frames are whole") {
-            self.machines.get_mut(&owner).expect("it exists").inbox.push(Event::LinkFrame { link: other, frame });
+            self.machines
+                .get_mut(&owner)
+                .expect("it exists")
+                .inbox
+                .push(Event::LinkFrame { link: other, frame });
         }
     }
 

@@ -136,7 +136,8 @@ fn mix(state: u64, entry: &Entry) -> u64 {
 }
 
 pub(super) fn configuration(voters: &[u64], learners: &[u64]) -> Configuration {
-    let member = |id: u64| Member_ { disk: DiskId(id.into()), peer_address: "".into(), client_address: "".into() };
+    let member =
+        |id: u64| Member_ { disk: DiskId(id.into()), peer_address: "".into(), client_address: "".into() };
     let ids = || voters.iter().chain(learners).copied();
     let mut configuration = Configuration::of_voters(ids().map(|id| (NodeId(id), member(id))).collect());
     configuration.voters = voters.iter().map(|&id| NodeId(id)).collect();
@@ -193,11 +194,8 @@ impl Cluster {
         };
         let core = || Raft::new(member.config.clone(), recovered.clone(), now).unwrap();
         member.raft = Some(core());
-        member.shadow = shadows.then(|| Shadow {
-            raft: core(),
-            writes: [(0, 0)].into(),
-            rounds: BTreeMap::new(),
-        });
+        member.shadow =
+            shadows.then(|| Shadow { raft: core(), writes: [(0, 0)].into(), rounds: BTreeMap::new() });
         self.step(id, Vec::new());
     }
 
@@ -224,7 +222,11 @@ impl Cluster {
 
     pub(super) fn leader(&self) -> Option<NodeId> {
         let leads = |m: &&Member| m.raft.as_ref().is_some_and(|r| matches!(r.state, State::Leader(_)));
-        self.members.values().filter(leads).max_by_key(|m| m.raft.as_ref().map(|r| r.hard.term)).map(|m| m.config.id)
+        self.members
+            .values()
+            .filter(leads)
+            .max_by_key(|m| m.raft.as_ref().map(|r| r.hard.term))
+            .map(|m| m.config.id)
     }
 
     pub(super) fn propose(&mut self, id: NodeId, data: Bytes) -> Event {
@@ -269,6 +271,13 @@ impl Cluster {
         };
         self.members.get_mut(&id).unwrap().files.insert(snapshot.id, snapshot.clone());
         Some(Event::Snapshotted { snapshot })
+    }
+
+    /// What `id` has received of a snapshot is not what was sent.
+    pub(super) fn spoil(&mut self, id: NodeId) {
+        for file in self.members.get_mut(&id).unwrap().temporary.values_mut() {
+            file.iter_mut().for_each(|byte| *byte ^= 1);
+        }
     }
 
     /// Steps a batch and carries out what comes of it.
@@ -339,7 +348,11 @@ impl Cluster {
             Action::SwitchSnapshot { snapshot } => {
                 let index = snapshot.id.last.index;
                 assert!(index > member.state.0, "a switch backwards");
-                assert_eq!(snapshot.id.checksum, self.history[index as usize - 1].1, "a switch to another state");
+                assert_eq!(
+                    snapshot.id.checksum,
+                    self.history[index as usize - 1].1,
+                    "a switch to another state"
+                );
                 member.state = (index, snapshot.id.checksum);
             }
             Action::DropSnapshot { snapshot } => {

@@ -17,9 +17,13 @@ struct Run {
 impl Run {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
-        let (voters, learners): (&[u64], &[u64]) =
-            [(&[1, 2, 3][..], &[][..]), (&[1, 2, 3, 4, 5], &[]), (&[1, 2, 3], &[4]), (&[1], &[]), (&[1, 2], &[])]
-                [rng.below(5) as usize];
+        let (voters, learners): (&[u64], &[u64]) = [
+            (&[1, 2, 3][..], &[][..]),
+            (&[1, 2, 3, 4, 5], &[]),
+            (&[1, 2, 3], &[4]),
+            (&[1], &[]),
+            (&[1, 2], &[]),
+        ][rng.below(5) as usize];
         let (pre_vote, check_quorum) = (!rng.chance(1, 5), !rng.chance(1, 5));
         let trailing_bytes = rng.below(300) as usize;
         let tight = rng.chance(1, 3);
@@ -80,7 +84,11 @@ impl Run {
         }
         if self.rng.chance(1, 60) {
             let peer = self.any();
-            batch.push(if self.rng.chance(1, 2) { Event::Unreachable { peer } } else { Event::Contact { peer } });
+            batch.push(if self.rng.chance(1, 2) {
+                Event::Unreachable { peer }
+            } else {
+                Event::Contact { peer }
+            });
         }
         let due = self.cluster.members[&id].wake.is_some_and(|at| at <= self.cluster.now);
         if due || self.rng.chance(1, 20) {
@@ -194,6 +202,7 @@ fn the_properties_of_figure_3_hold_under_faults_and_the_cluster_goes_on_after_th
             }
         }
     }
+    std::eprintln!("{committed} committed, {snapshots} snapshots");
     assert!(committed > 0 && snapshots > 0, "the runs do nothing");
 }
 

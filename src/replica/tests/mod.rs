@@ -2,4 +2,5 @@
 
 mod cluster;
 mod one;
+mod seams;
 mod three;

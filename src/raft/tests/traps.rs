@@ -1,0 +1,663 @@
+//! The numbered traps, each against one core.
+
+use std::vec;
+use std::vec::Vec;
+
+use bytes::Bytes;
+
+use super::super::*;
+use super::cluster::{WALL, configuration};
+use crate::time::Now;
+
+const ET: Micros = 300_000;
+const ME: NodeId = NodeId(1);
+const N2: NodeId = NodeId(2);
+const N3: NodeId = NodeId(3);
+
+/// One core, and what it has asked for.
+struct One {
+    raft: Raft,
+    now: Micros,
+    out: Vec<Action>,
+}
+
+impl One {
+    /// Member 1 of `voters` and `learners`; its log holds, after the founding entry, entries of these terms.
+    fn of(voters: &[u64], learners: &[u64], term: Term, terms: &[Term]) -> Self {
+        Self::with(Config::new(ME, 1), voters, learners, term, terms)
+    }
+
+    fn with(config: Config, voters: &[u64], learners: &[u64], term: Term, terms: &[Term]) -> Self {
+        let mut recovered = Recovered::formed(&configuration(voters, learners));
+        recovered.vote.term = term;
+        recovered.entries = recovered.entries.iter().cloned().chain(run(2, terms).iter().cloned()).collect();
+        let raft = Raft::new(config, recovered, Now::new(0, WALL)).unwrap();
+        let mut one = Self { raft, now: 0, out: vec![] };
+        one.batch(vec![]);
+        one.out.clear();
+        one
+    }
+
+    fn batch(&mut self, events: Vec<Event>) {
+        let mut out = Actions::new();
+        self.raft.step_into(Now::new(self.now, WALL + self.now / 1000), events, &mut out);
+        self.raft.check_invariants().unwrap();
+        self.out.extend(out);
+    }
+
+    /// Steps one event; what came of it alone.
+    fn step(&mut self, event: Event) -> Vec<Action> {
+        self.out.clear();
+        self.batch(vec![event]);
+        self.out.clone()
+    }
+
+    fn hear(&mut self, from: NodeId, message: Message) -> Vec<Action> {
+        self.step(Event::Receive { from, message })
+    }
+
+    /// Everything asked for is on disk.
+    fn sync(&mut self) -> Vec<Action> {
+        let id = self.raft.writes.issued();
+        self.step(Event::Persisted { id })
+    }
+
+    fn pass(&mut self, micros: Micros) -> Vec<Action> {
+        self.now += micros;
+        self.step(Event::Wake)
+    }
+
+    /// Leads its next term, its first entry on its own disk.
+    fn lead(&mut self) {
+        self.pass(2 * ET);
+        let term = self.raft.hard.term + 1;
+        for from in [N2, N3] {
+            self.hear(from, Message::PreVoteReply { term, granted: true });
+        }
+        self.sync();
+        self.hear(N2, Message::VoteReply { term, granted: true, wall: WALL });
+        assert_eq!(self.raft.status().role, Role::Leader);
+        self.sync();
+    }
+}
+
+fn entry(index: LogIndex, term: Term) -> Entry {
+    let data = Bytes::from_static(b"12345678");
+    Entry { id: LogId::new(term, index), kind: EntryKind::Command, stamp: Stamp::default(), data }
+}
+
+fn run(first: LogIndex, terms: &[Term]) -> Entries {
+    terms.iter().zip(first..).map(|(&term, index)| entry(index, term)).collect()
+}
+
+fn append(term: Term, previous: LogId, terms: &[Term], commit: LogIndex) -> Message {
+    Message::Append { term, previous, entries: run(previous.index + 1, terms), commit }
+}
+
+fn sent(actions: &[Action]) -> Vec<(NodeId, Message)> {
+    let message = |action: &Action| match action {
+        Action::Send { to, message } => Some((*to, message.clone())),
+        _ => None,
+    };
+    actions.iter().filter_map(message).collect()
+}
+
+fn at(term: Term, index: LogIndex) -> LogId {
+    LogId::new(term, index)
+}
+
+fn meta(last: LogId, members: &[u64]) -> SnapshotMeta {
+    let id = SnapshotId { last, checksum: 7 };
+    SnapshotMeta { id, len: 4, stamp: Stamp::default(), configuration: configuration(members, &[]) }
+}
+
+fn chunk(term: Term, meta: &SnapshotMeta, offset: u64, data: &'static [u8]) -> Message {
+    Message::SnapshotChunk { term, snapshot: meta.clone(), offset, data: Bytes::from_static(data) }
+}
+
+/// The snapshot is received and being installed.
+fn installing(one: &mut One, term: Term, meta: &SnapshotMeta) {
+    one.hear(N2, chunk(term, meta, 0, b"abcd"));
+    let out = one.step(Event::SnapshotChunkWritten { snapshot: meta.id, written: 4 });
+    assert!(out.contains(&Action::InstallSnapshot { snapshot: meta.clone() }));
+}
+
+#[test]
+fn trap_01_a_vote_leaves_only_when_it_is_on_disk() {
+    let mut one = One::of(&[1, 2, 3], &[], 0, &[]);
+    one.now = ET;
+    let out = one.hear(N2, Message::Vote { term: 1, last: at(0, 1) });
+    assert_eq!(sent(&out), []);
+    let vote = Some(HardState { term: 1, vote: Some(N2) });
+    assert!(out.iter().any(|a| matches!(a, Action::Persist(p) if p.vote == vote)));
+    let wall = WALL + ET / 1000;
+    assert_eq!(sent(&one.sync()), [(N2, Message::VoteReply { term: 1, granted: true, wall })]);
+    // In the same term nobody else gets it, and the same candidate gets it again.
+    let refused = Message::VoteReply { term: 1, granted: false, wall };
+    assert_eq!(sent(&one.hear(N3, Message::Vote { term: 1, last: at(0, 1) })), [(N3, refused)]);
+    let granted = Message::VoteReply { term: 1, granted: true, wall };
+    assert_eq!(sent(&one.hear(N2, Message::Vote { term: 1, last: at(0, 1) })), [(N2, granted)]);
+}
+
+#[test]
+fn trap_01_a_candidate_asks_and_counts_itself_only_when_its_vote_is_on_disk() {
+    let mut one = One::of(&[1, 2, 3], &[], 0, &[]);
+    one.pass(2 * ET);
+    let out = one.hear(N2, Message::PreVoteReply { term: 1, granted: true });
+    assert_eq!((sent(&out), one.raft.status().role), (vec![], Role::Candidate));
+    // A vote that comes before our own counts, but is no majority without it.
+    one.hear(N2, Message::VoteReply { term: 1, granted: true, wall: WALL });
+    assert_eq!(one.raft.status().role, Role::Candidate);
+    one.sync();
+    assert_eq!(one.raft.status().role, Role::Leader);
+}
+
+#[test]
+fn trap_01_a_single_node_leads_and_commits_only_after_its_own_disk() {
+    let mut one = One::of(&[1], &[], 0, &[]);
+    one.pass(2 * ET);
+    assert_eq!(one.raft.status().role, Role::Candidate);
+    one.sync();
+    assert_eq!((one.raft.status().role, one.raft.status().commit), (Role::Leader, 1));
+    one.sync();
+    assert_eq!(one.raft.status().commit, 2);
+}
+
+#[test]
+fn trap_01_an_acknowledgement_waits_for_the_term_too() {
+    // The entries are on disk already; the term in which they are acknowledged is not.
+    let mut one = One::of(&[1, 2, 3], &[], 1, &[1]);
+    let out = one.hear(N2, append(2, at(1, 2), &[], 0));
+    assert_eq!(sent(&out), []);
+    let out = one.hear(N2, Message::Heartbeat { term: 2, round: 1, commit: 0 });
+    assert_eq!(sent(&out), []);
+    let out = sent(&one.sync());
+    assert!(out.contains(&(N2, Message::AppendAccepted { term: 2, matched: 2 })));
+    assert!(out.contains(&(N2, Message::HeartbeatReply { term: 2, round: 1, wall: WALL })));
+}
+
+#[test]
+fn trap_02_a_learner_votes_when_asked_and_never_asks() {
+    let mut one = One::of(&[2, 3], &[1], 0, &[]);
+    assert_eq!(sent(&one.pass(2 * ET)), []);
+    assert_eq!(one.raft.status().role, Role::Follower);
+    let out = one.hear(N2, Message::PreVote { term: 1, last: at(0, 1) });
+    assert_eq!(sent(&out), [(N2, Message::PreVoteReply { term: 1, granted: true })]);
+    one.hear(N2, Message::Vote { term: 1, last: at(0, 1) });
+    let out = sent(&one.sync());
+    assert!(matches!(out[..], [(N2, Message::VoteReply { term: 1, granted: true, .. })]));
+}
+
+#[test]
+fn trap_03_a_pre_vote_changes_no_term_and_is_refused_explicitly() {
+    let mut one = One::of(&[1, 2, 3], &[], 5, &[5]);
+    one.now = ET;
+    let ask = |one: &mut One, term, last| {
+        let out = one.hear(N2, Message::PreVote { term, last });
+        assert!(!out.iter().any(|a| matches!(a, Action::Persist(_))));
+        assert_eq!(one.raft.hard, HardState { term: 5, vote: None });
+        sent(&out).pop().unwrap().1
+    };
+    let reply = |term, granted| Message::PreVoteReply { term, granted };
+    assert_eq!(ask(&mut one, 9, at(5, 2)), reply(9, true));
+    assert_eq!(ask(&mut one, 9, at(4, 99)), reply(5, false));
+    assert_eq!(ask(&mut one, 5, at(5, 2)), reply(5, false));
+    assert_eq!(ask(&mut one, 3, at(5, 9)), reply(5, false));
+}
+
+#[test]
+fn trap_04_a_leader_of_an_earlier_term_is_answered_and_gives_way() {
+    let mut stuck = One::of(&[1, 2, 3], &[], 7, &[]);
+    let snapshot = meta(at(1, 9), &[1, 2, 3]);
+    for message in [
+        Message::Heartbeat { term: 6, round: 3, commit: 1 },
+        append(6, at(0, 1), &[6], 1),
+        chunk(6, &snapshot, 0, b"abcd"),
+        Message::Vote { term: 6, last: at(9, 9) },
+    ] {
+        let out = sent(&stuck.hear(N2, message.clone()));
+        assert_eq!(out.iter().map(|(to, m)| (*to, m.term())).collect::<Vec<_>>(), [(N2, 7)], "{message:?}");
+    }
+    let mut leader = One::of(&[1, 2, 3], &[], 0, &[]);
+    leader.lead();
+    leader.hear(N2, Message::HeartbeatReply { term: 7, round: 3, wall: WALL });
+    assert_eq!((leader.raft.status().role, leader.raft.status().term), (Role::Follower, 7));
+}
+
+#[test]
+fn trap_05_no_campaign_while_a_snapshot_is_being_installed() {
+    let mut one = One::of(&[1, 2, 3], &[], 1, &[]);
+    let snapshot = meta(at(1, 9), &[1, 2, 3]);
+    installing(&mut one, 1, &snapshot);
+    assert_eq!(sent(&one.pass(2 * ET)), []);
+    assert_eq!(one.raft.status().role, Role::Follower);
+    one.step(Event::SnapshotFailed { snapshot: snapshot.id });
+    one.pass(2 * ET);
+    assert_eq!(one.raft.status().role, Role::PreCandidate);
+}
+
+#[test]
+fn trap_06_stickiness_survives_a_restart() {
+    let mut one = One::of(&[1, 2, 3], &[], 1, &[]);
+    one.now = ET - 1;
+    let out = one.hear(N2, Message::PreVote { term: 2, last: at(9, 9) });
+    assert_eq!(sent(&out), [(N2, Message::PreVoteReply { term: 1, granted: false })]);
+    assert_eq!(one.hear(N2, Message::Vote { term: 2, last: at(9, 9) }), []);
+    assert_eq!(one.raft.status().term, 1);
+    one.now = ET;
+    let out = one.hear(N2, Message::PreVote { term: 2, last: at(9, 9) });
+    assert_eq!(sent(&out), [(N2, Message::PreVoteReply { term: 2, granted: true })]);
+}
+
+#[test]
+fn trap_06_who_hears_a_leader_elects_no_other() {
+    let mut one = One::of(&[1, 2, 3], &[], 1, &[]);
+    one.now = 5 * ET;
+    one.hear(N2, Message::Heartbeat { term: 1, round: 1, commit: 0 });
+    one.now += ET - 1;
+    assert_eq!(one.hear(N3, Message::Vote { term: 2, last: at(9, 9) }), []);
+    one.now += 1;
+    one.hear(N3, Message::Vote { term: 2, last: at(9, 9) });
+    assert_eq!(one.raft.hard, HardState { term: 2, vote: Some(N3) });
+}
+
+#[test]
+fn trap_07_a_leader_without_a_majority_goes_quiet() {
+    let mut one = One::of(&[1, 2, 3], &[], 0, &[]);
+    one.lead();
+    one.now += ET / 2;
+    one.hear(N2, Message::HeartbeatReply { term: 1, round: 0, wall: WALL });
+    assert!(!sent(&one.pass(ET - 1)).is_empty(), "n2 was heard");
+    let out = one.pass(50_000);
+    assert_eq!(sent(&out), []);
+    assert_eq!((one.raft.status().role, one.raft.status().leader), (Role::Follower, None));
+}
+
+#[test]
+fn trap_08_the_election_timeout_is_drawn_anew_for_each_campaign() {
+    let mut one = One::of(&[1, 2, 3], &[], 0, &[]);
+    let mut draws = vec![];
+    for _ in 0..8 {
+        one.pass(2 * ET);
+        draws.push(one.raft.election_after);
+    }
+    assert!(draws.iter().all(|d| (ET..2 * ET).contains(d)));
+    draws.sort();
+    draws.dedup();
+    assert_eq!(draws.len(), 8);
+    let mut other = One::with(Config::new(N2, 1), &[1, 2, 3], &[], 0, &[]);
+    other.pass(2 * ET);
+    assert_ne!(other.raft.election_after, draws[0], "the node's id is part of the draw");
+}
+
+#[test]
+fn trap_09_only_an_entry_of_the_own_term_commits_by_counting() {
+    let mut one = One::of(&[1, 2, 3], &[], 1, &[1]);
+    one.lead();
+    one.hear(N2, Message::AppendAccepted { term: 2, matched: 2 });
+    assert_eq!(one.raft.status().commit, 1, "2@1 is on a majority, and may be replaced all the same");
+    one.hear(N2, Message::AppendAccepted { term: 2, matched: 3 });
+    assert_eq!(one.raft.status().commit, 3);
+}
+
+#[test]
+fn trap_10_a_follower_commits_only_what_agrees() {
+    let mut one = One::of(&[1, 2, 3], &[], 1, &[1, 1, 1]);
+    // Our log goes on with 3@1 and 4@1, which this leader may not have.
+    one.hear(N2, append(2, at(1, 2), &[], 4));
+    assert_eq!(one.raft.status().commit, 2);
+}
+
+#[test]
+fn trap_10_a_heartbeat_tells_no_more_than_the_peer_has() {
+    let mut one = One::of(&[1, 2, 3], &[], 0, &[]);
+    one.lead();
+    one.hear(N2, Message::AppendAccepted { term: 1, matched: 2 });
+    assert_eq!(one.raft.status().commit, 2);
+    let beats: Vec<_> = sent(&one.pass(50_000))
+        .into_iter()
+        .filter_map(|(to, m)| match m {
+            Message::Heartbeat { commit, .. } => Some((to, commit)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(beats, [(N2, 2), (N3, 0)]);
+}
+
+#[test]
+fn trap_10_a_heartbeat_past_the_log_is_a_disk_that_forgot() {
+    let mut one = One::of(&[1, 2, 3], &[], 1, &[]);
+    let out = one.hear(N2, Message::Heartbeat { term: 1, round: 1, commit: 5 });
+    assert!(out.contains(&Action::Halt(Fault::CommitBeyondLog { leader: N2, commit: 5, last: 1 })));
+}
+
+#[test]
+fn trap_11_only_what_conflicts_is_cut() {
+    let mut one = One::of(&[1, 2, 3], &[], 1, &[1, 1, 1]);
+    // A delayed, shorter append of the same entries cuts nothing.
+    one.hear(N2, append(1, at(0, 1), &[1], 1));
+    assert_eq!(one.raft.status().last, at(1, 4));
+    one.hear(N2, append(2, at(1, 2), &[2], 1));
+    assert_eq!(one.raft.status().last, at(2, 3));
+}
+
+#[test]
+fn trap_11_a_conflict_with_what_is_committed_is_a_fault() {
+    let mut one = One::of(&[1, 2, 3], &[], 1, &[1, 1]);
+    one.hear(N2, append(1, at(1, 3), &[], 3));
+    let fault = Fault::CommittedConflict { leader: N3, ours: at(1, 3), theirs: at(2, 3) };
+    let out = one.hear(N3, append(2, at(1, 2), &[2], 1));
+    assert!(out.contains(&Action::Halt(fault.clone())));
+    // Also when it is the position before the entries that contradicts.
+    let mut one = One::of(&[1, 2, 3], &[], 1, &[1, 1]);
+    one.hear(N2, append(1, at(1, 3), &[], 3));
+    let out = one.hear(N3, append(2, at(2, 3), &[2], 1));
+    assert!(out.contains(&Action::Halt(fault)));
+    // From then on everybody is told so, and nothing else is done.
+    let refused = Action::ProposalRefused { proposal: 9, reason: Refusal::Halted };
+    assert_eq!(one.step(Event::Propose { proposal: 9, data: Bytes::new() }), [refused]);
+    let aborted = Action::ReadAborted { read: 9, reason: Refusal::Halted };
+    assert_eq!(one.step(Event::Read { read: 9 }), [aborted]);
+    assert_eq!(one.pass(9 * ET), []);
+}
+
+#[test]
+fn trap_12_a_stale_rejection_is_not_minded() {
+    let mut one = One::of(&[1, 2, 3], &[], 1, &[1, 1, 1]);
+    one.lead();
+    one.hear(N2, Message::AppendAccepted { term: 2, matched: 5 });
+    let stale = Message::AppendRejected { term: 2, probed: 4, hint: at(0, 1) };
+    assert_eq!(sent(&one.hear(N2, stale)), []);
+    // Probing n3: an answer to another probe than the last does not count.
+    let other = Message::AppendRejected { term: 2, probed: 3, hint: at(0, 1) };
+    assert_eq!(sent(&one.hear(N3, other)), []);
+    let answer = Message::AppendRejected { term: 2, probed: 4, hint: at(0, 1) };
+    assert_eq!(sent(&one.hear(N3, answer.clone())).len(), 1);
+    assert_eq!(sent(&one.hear(N3, answer)), []);
+}
+
+#[test]
+fn a_hint_skips_a_term_on_both_sides() {
+    // Follower: after the founding entry terms 1 1 2 2 2; the leader, of term 3, probes at 6@1.
+    let mut follower = One::of(&[1, 2, 3], &[], 2, &[1, 1, 2, 2, 2]);
+    let out = sent(&follower.hear(N2, append(3, at(1, 6), &[], 0)));
+    assert_eq!(out, [(N2, Message::AppendRejected { term: 3, probed: 6, hint: at(1, 3) })]);
+    // Leader: terms 1 1 4 4 4; the follower's log may agree up to 5@2, so ours up to 3@1.
+    let mut leader = One::of(&[1, 2, 3], &[], 4, &[1, 1, 4, 4, 4]);
+    leader.lead();
+    let out = sent(&leader.hear(N2, Message::AppendRejected { term: 5, probed: 6, hint: at(2, 5) }));
+    assert!(matches!(&out[..], [(N2, Message::Append { previous, .. })] if *previous == at(1, 3)), "{out:?}");
+}
+
+#[test]
+fn trap_13_a_write_that_a_truncation_overtook_acknowledges_nothing_past_it() {
+    let mut one = One::of(&[1, 2, 3], &[], 1, &[]);
+    one.hear(N2, append(1, at(0, 1), &[1, 1], 1));
+    one.hear(N3, append(2, at(0, 1), &[2, 2], 1));
+    assert_eq!(sent(&one.step(Event::Persisted { id: 1 })), []);
+    let out = sent(&one.step(Event::Persisted { id: 2 }));
+    assert_eq!(out, [(N3, Message::AppendAccepted { term: 2, matched: 3 })]);
+}
+
+#[test]
+fn trap_14_a_lagging_commit_index_is_tolerated() {
+    let recovered = |commit| Recovered {
+        vote: HardState { term: 2, vote: None },
+        snapshot: Some(meta(at(1, 9), &[1, 2, 3])),
+        entries: run(10, &[2, 2]),
+        commit,
+    };
+    for (commit, expected) in [(0, 9), (10, 10), (99, 11)] {
+        let raft = Raft::new(Config::new(ME, 1), recovered(commit), Now::default()).unwrap();
+        assert_eq!((raft.status().commit, raft.status().applied), (expected, 9));
+    }
+}
+
+#[test]
+fn trap_16_a_cut_restores_the_earlier_configuration() {
+    let mut one = One::of(&[1, 2, 3], &[], 1, &[]);
+    let grown = configuration(&[1, 2, 3, 4], &[]);
+    let change = Entry { kind: EntryKind::Configuration, data: grown.to_cbor(), ..entry(2, 1) };
+    let entries = [change].into_iter().collect();
+    one.hear(N2, Message::Append { term: 1, previous: at(0, 1), entries, commit: 1 });
+    assert_eq!(one.raft.configuration(), &grown);
+    assert_eq!(one.raft.snapshot_point(1).unwrap().configuration, configuration(&[1, 2, 3], &[]));
+    one.hear(N3, append(2, at(0, 1), &[2], 1));
+    assert_eq!(one.raft.configuration(), &configuration(&[1, 2, 3], &[]));
+}
+
+#[test]
+fn trap_21_no_read_before_the_first_commit_of_the_term() {
+    let mut one = One::of(&[1, 2, 3], &[], 1, &[1]);
+    one.lead();
+    assert_eq!(sent(&one.step(Event::Read { read: 1 })), []);
+    // A round of heartbeats that leaves meanwhile proves leadership, but the commit index is not known yet.
+    one.pass(50_000);
+    let reply = |round| Message::HeartbeatReply { term: 2, round, wall: WALL };
+    let out = one.hear(N2, reply(1));
+    assert!(!out.iter().any(|a| matches!(a, Action::ReadReady { .. })));
+    let out = one.hear(N2, Message::AppendAccepted { term: 2, matched: 3 });
+    assert!(!out.iter().any(|a| matches!(a, Action::ReadReady { .. })));
+    assert_eq!(one.hear(N2, reply(1)), []);
+    assert_eq!(one.hear(N2, reply(2)), [Action::ReadReady { read: 1, index: 3 }]);
+}
+
+#[test]
+fn trap_21_reads_pending_at_a_role_change_are_aborted() {
+    let mut one = One::of(&[1, 2, 3], &[], 0, &[]);
+    one.lead();
+    one.batch(vec![Event::Read { read: 1 }, Event::Read { read: 2 }]);
+    let out = one.hear(N3, Message::Heartbeat { term: 9, round: 1, commit: 0 });
+    let aborted: Vec<_> = out.iter().filter(|a| matches!(a, Action::ReadAborted { .. })).collect();
+    assert_eq!(aborted.len(), 2);
+    // An answer to the old term's round is nothing to the follower that it is now.
+    assert_eq!(one.hear(N2, Message::HeartbeatReply { term: 1, round: 1, wall: WALL }), []);
+}
+
+#[test]
+fn trap_22_a_snapshot_at_or_below_the_commit_index_is_not_needed() {
+    let mut one = One::of(&[1, 2, 3], &[], 1, &[1, 1, 1]);
+    one.hear(N2, append(1, at(1, 4), &[], 3));
+    let snapshot = meta(at(1, 3), &[1, 2, 3]);
+    let out = one.hear(N2, chunk(1, &snapshot, 0, b"abcd"));
+    let progress = SnapshotProgress::Installed(3);
+    assert_eq!(
+        out,
+        [Action::Send {
+            to: N2,
+            message: Message::SnapshotReply { term: 1, snapshot: snapshot.id, progress }
+        }]
+    );
+    // In the log, but not known to be committed: now it is.
+    let snapshot = meta(at(1, 4), &[1, 2, 3]);
+    let out = one.hear(N2, chunk(1, &snapshot, 0, b"abcd"));
+    assert!(out.contains(&Action::Apply(run(4, &[1]))));
+    assert!(!out.iter().any(|a| matches!(a, Action::WriteSnapshotChunk { .. })));
+}
+
+#[test]
+fn trap_22_a_snapshot_without_this_node_is_refused() {
+    let mut one = One::of(&[1, 2, 3], &[], 1, &[]);
+    let out = one.hear(N2, chunk(1, &meta(at(1, 9), &[2, 3]), 0, b"abcd"));
+    assert!(sent(&out).is_empty() && !out.iter().any(|a| matches!(a, Action::WriteSnapshotChunk { .. })));
+}
+
+#[test]
+fn trap_22_a_snapshot_replaces_a_log_that_lacks_it() {
+    let mut one = One::of(&[1, 2, 3], &[], 1, &[1, 1]);
+    let snapshot = meta(at(2, 3), &[1, 2, 3]);
+    installing(&mut one, 2, &snapshot);
+    let out = one.step(Event::SnapshotInstalled { snapshot: snapshot.id });
+    let switch = SnapshotSwitch { snapshot: snapshot.clone(), keeps_suffix: false };
+    assert!(out.contains(&Action::SwitchSnapshot { snapshot: snapshot.clone() }));
+    assert!(out.iter().any(|a| matches!(a, Action::Persist(p) if p.snapshot == Some(switch.clone()))));
+    assert!(!out.iter().any(|a| matches!(a, Action::Apply(_))));
+    assert_eq!(sent(&out), [], "not before it is on disk");
+    assert_eq!((one.raft.status().last, one.raft.status().applied), (at(2, 3), 3));
+    let progress = SnapshotProgress::Installed(3);
+    let reply = Message::SnapshotReply { term: 2, snapshot: snapshot.id, progress };
+    assert!(sent(&one.sync()).contains(&(N2, reply)));
+}
+
+#[test]
+fn trap_22_a_log_that_caught_up_meanwhile_keeps_its_suffix() {
+    let mut one = One::of(&[1, 2, 3], &[], 1, &[]);
+    let snapshot = meta(at(1, 3), &[1, 2, 3]);
+    installing(&mut one, 1, &snapshot);
+    one.hear(N2, append(1, at(0, 1), &[1, 1, 1], 1));
+    let out = one.step(Event::SnapshotInstalled { snapshot: snapshot.id });
+    let switch = SnapshotSwitch { snapshot: snapshot.clone(), keeps_suffix: true };
+    assert!(out.iter().any(|a| matches!(a, Action::Persist(p) if p.snapshot == Some(switch.clone()))));
+    assert_eq!((one.raft.status().last, one.raft.status().applied), (at(1, 4), 3));
+    // Or it is not needed at all.
+    let mut one = One::of(&[1, 2, 3], &[], 1, &[]);
+    installing(&mut one, 1, &snapshot);
+    one.hear(N2, append(1, at(0, 1), &[1, 1, 1], 4));
+    let out = one.step(Event::SnapshotInstalled { snapshot: snapshot.id });
+    assert_eq!(out, [Action::DropSnapshot { snapshot: snapshot.id }]);
+}
+
+#[test]
+fn trap_22_a_second_snapshot_during_the_first() {
+    let mut one = One::of(&[1, 2, 3], &[], 1, &[]);
+    let (first, second) = (meta(at(1, 5), &[1, 2, 3]), meta(at(1, 9), &[1, 2, 3]));
+    one.hear(N2, chunk(1, &first, 0, b"ab"));
+    let out = one.hear(N2, chunk(1, &second, 0, b"ab"));
+    assert!(out.contains(&Action::DropSnapshot { snapshot: first.id }));
+    // Delayed chunks and completions of the first change nothing.
+    assert_eq!(one.hear(N2, chunk(1, &first, 0, b"ab")), []);
+    assert_eq!(one.step(Event::SnapshotChunkWritten { snapshot: first.id, written: 2 }), []);
+    // One that is being installed is not given up for another.
+    one.hear(N2, chunk(1, &second, 2, b"cd"));
+    one.step(Event::SnapshotChunkWritten { snapshot: second.id, written: 4 });
+    assert_eq!(one.hear(N2, chunk(1, &meta(at(1, 12), &[1, 2, 3]), 0, b"ab")), []);
+    let out = one.step(Event::SnapshotInstalled { snapshot: second.id });
+    assert!(out.contains(&Action::SwitchSnapshot { snapshot: second }));
+}
+
+#[test]
+fn trap_22_chunks_are_taken_in_order() {
+    let mut one = One::of(&[1, 2, 3], &[], 1, &[]);
+    let snapshot = meta(at(1, 5), &[1, 2, 3]);
+    let reply = |offset| {
+        let progress = SnapshotProgress::Written(offset);
+        let message = Message::SnapshotReply { term: 1, snapshot: snapshot.id, progress };
+        Action::Send { to: N2, message }
+    };
+    assert!(one.hear(N2, chunk(1, &snapshot, 2, b"cd")).contains(&reply(0)));
+    one.hear(N2, chunk(1, &snapshot, 0, b"ab"));
+    assert_eq!(one.hear(N2, chunk(1, &snapshot, 0, b"ab")), [reply(0)]);
+    assert_eq!(one.step(Event::SnapshotChunkWritten { snapshot: snapshot.id, written: 2 }), [reply(2)]);
+    assert_eq!(one.hear(N2, chunk(1, &snapshot, 2, b"cdefg")), [reply(2)], "longer than the file");
+}
+
+#[test]
+fn trap_24_a_snapshot_is_taken_of_what_is_applied_and_never_twice() {
+    let mut one = One::of(&[1, 2, 3], &[], 1, &[1, 1, 1]);
+    one.hear(N2, append(1, at(1, 4), &[], 3));
+    let out = one.step(Event::Snapshotted { snapshot: meta(at(1, 3), &[1, 2, 3]) });
+    assert!(matches!(&out[..], [Action::Persist(p)] if p.snapshot.as_ref().is_some_and(|s| s.keeps_suffix)));
+    assert_eq!(one.step(Event::Snapshotted { snapshot: meta(at(1, 3), &[1, 2, 3]) }), []);
+    assert_eq!(one.step(Event::Snapshotted { snapshot: meta(at(1, 2), &[1, 2, 3]) }), []);
+    let out = one.step(Event::Snapshotted { snapshot: meta(at(1, 4), &[1, 2, 3]) });
+    assert!(matches!(out[..], [Action::Halt(Fault::Contract(_))]));
+}
+
+#[test]
+fn a_peer_past_the_leaders_log_is_a_disk_that_forgot() {
+    let mut one = One::of(&[1, 2, 3], &[], 0, &[]);
+    one.lead();
+    let out = one.hear(N2, Message::AppendAccepted { term: 1, matched: 3 });
+    assert!(out.contains(&Action::Halt(Fault::MatchBeyondLog { peer: N2, matched: 3, last: 2 })));
+}
+
+#[test]
+fn a_batch_is_one_write_and_one_append_per_peer() {
+    let mut one = One::of(&[1, 2, 3], &[], 0, &[]);
+    one.lead();
+    for peer in [N2, N3] {
+        one.hear(peer, Message::AppendAccepted { term: 1, matched: 2 });
+    }
+    one.out.clear();
+    one.batch((0..64).map(|proposal| Event::Propose { proposal, data: Bytes::from_static(b"x") }).collect());
+    let writes: Vec<_> =
+        one.out.iter().filter(|a| matches!(a, Action::Persist(p) if p.entries.len() == 64)).collect();
+    let appends = sent(&one.out);
+    assert_eq!((writes.len(), appends.len()), (1, 2));
+    // All three share one run of entries.
+    let (Action::Persist(write), (_, Message::Append { entries, .. })) = (writes[0], &appends[0]) else {
+        panic!()
+    };
+    assert!(core::ptr::eq(&write.entries[..], &entries[..]));
+}
+
+#[test]
+fn what_waits_for_a_followers_disk_is_bounded() {
+    let config = Config { max_uncommitted_bytes: 100, ..Config::new(ME, 1) };
+    let mut one = One::with(config, &[1, 2, 3], &[], 1, &[]);
+    one.hear(N2, append(1, at(0, 1), &[1, 1, 1], 1));
+    assert_eq!(one.raft.status().last, at(1, 4), "a single append is taken, whatever its length");
+    one.hear(N2, append(1, at(1, 4), &[1], 1));
+    assert_eq!(one.raft.status().last, at(1, 4));
+    one.sync();
+    one.hear(N2, append(1, at(1, 4), &[1], 1));
+    assert_eq!(one.raft.status().last, at(1, 5));
+}
+
+#[test]
+fn nonsense_from_a_peer_is_not_read() {
+    let wild = Stamp { unix_ms: 5, cluster_ms: 5 };
+    let runs: [Vec<Entry>; 5] = [
+        vec![entry(3, 1)],
+        vec![entry(2, 1), entry(4, 1)],
+        vec![entry(2, 1), entry(3, 0)],
+        vec![entry(2, 9)],
+        vec![Entry { stamp: wild, ..entry(2, 1) }, entry(3, 1)],
+    ];
+    for entries in runs {
+        let mut one = One::of(&[1, 2, 3], &[], 1, &[]);
+        let entries: Entries = entries.into();
+        one.hear(N2, Message::Append { term: 1, previous: at(0, 1), entries, commit: 9 });
+        assert_eq!((one.raft.status().last, one.raft.status().commit), (at(0, 1), 1));
+    }
+    let mut one = One::of(&[1, 2, 3], &[], 1, &[]);
+    let bad = Entry { kind: EntryKind::Configuration, ..entry(2, 1) };
+    let entries = [bad].into_iter().collect();
+    one.hear(N2, Message::Append { term: 1, previous: at(0, 1), entries, commit: 1 });
+    assert_eq!(one.raft.status().last, at(0, 1));
+    // The ends of the number range.
+    let (previous, entries) = (at(u64::MAX, u64::MAX), Entries::empty());
+    one.hear(N2, Message::Append { term: u64::MAX, previous, entries, commit: u64::MAX });
+    one.hear(N2, Message::Heartbeat { term: u64::MAX, round: u64::MAX, commit: 0 });
+    one.hear(N2, Message::PreVoteReply { term: 0, granted: true });
+    one.pass(9 * ET);
+    assert_eq!(one.raft.status().term, u64::MAX, "no term is left to campaign in");
+    one.hear(ME, Message::Vote { term: u64::MAX, last: at(u64::MAX, u64::MAX) });
+    let meta = SnapshotMeta { len: u64::MAX, ..meta(at(u64::MAX, u64::MAX), &[1, 2, 3]) };
+    one.hear(N2, chunk(u64::MAX, &meta, u64::MAX, b"x"));
+}
+
+#[test]
+fn log_time_is_known_from_the_first_entry_and_held_near_the_majority() {
+    let mut one = One::of(&[1, 2, 3], &[], 0, &[]);
+    one.pass(2 * ET);
+    one.hear(N2, Message::PreVoteReply { term: 1, granted: true });
+    one.sync();
+    // Our clock shows WALL and a little; the voter's is far behind: with two clocks the lower one is held.
+    one.hear(N2, Message::VoteReply { term: 1, granted: true, wall: 1000 });
+    let first = one.raft.log.last_stamp();
+    assert_eq!(first.unix_ms, 1000 + stamp::TOLERANCE);
+    // The third clock agrees with ours.
+    one.hear(N3, Message::HeartbeatReply { term: 1, round: 0, wall: WALL + 600 });
+    one.step(Event::Propose { proposal: 1, data: Bytes::new() });
+    assert_eq!(one.raft.log.last_stamp().unix_ms, WALL + 600);
+    assert_eq!(one.raft.log.last_stamp().cluster_ms, 0);
+}
+
+#[test]
+fn an_early_wake_is_harmless_and_the_timer_is_set_again() {
+    let mut one = One::of(&[1, 2, 3], &[], 0, &[]);
+    let out = one.pass(1);
+    assert!(matches!(out[..], [Action::WakeAt(at)] if at == one.raft.election_at));
+    assert_eq!(one.step(Event::Contact { peer: N2 }), []);
+}
