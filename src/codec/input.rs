@@ -30,8 +30,8 @@ impl Input {
         let whole = self.filled.saturating_add(min.max(1)).max(needed.min(step));
         if self.buffer.len() < whole {
             self.reserve(whole);
-            let usable = if self.large { whole } else { self.buffer.capacity().min(self.chunk).max(whole) };
-            self.buffer.resize(usable, 0);
+            let usable = if self.large { whole } else { self.buffer.capacity().min(self.chunk) };
+            self.buffer.resize(usable.max(whole), 0);
         }
         self.buffer.get_mut(self.filled..).unwrap_or_default()
     }
@@ -46,7 +46,9 @@ impl Input {
         if !self.large && !large && self.buffer.try_reclaim(more) {
             return;
         }
-        let mut fresh = BytesMut::with_capacity(whole.max(self.chunk));
+        // Doubling keeps the cost of copying in proportion to what arrives, whatever the pieces.
+        let room = if large { self.filled.saturating_mul(2) } else { self.chunk };
+        let mut fresh = BytesMut::with_capacity(whole.max(room));
         fresh.extend_from_slice(self.filled());
         self.large = large;
         self.buffer = fresh;
@@ -149,6 +151,20 @@ mod tests {
         fill(&mut input, &[b'x'; 1000]);
         assert!(input.space(1, 1 << 30).len() <= 1000);
         assert!(input.capacity() <= 4000);
+    }
+
+    #[test]
+    fn a_message_of_unknown_length_is_copied_a_few_times_only() {
+        let mut input = Input::new(64);
+        let mut capacities = alloc::collections::BTreeSet::new();
+        for _ in 0..10_000 {
+            input.space(100, 0)[..100].fill(b'x');
+            input.advance(100);
+            capacities.insert(input.capacity());
+        }
+        assert_eq!(input.filled().len(), 1_000_000);
+        assert!(capacities.len() < 20, "{capacities:?}");
+        assert!(input.capacity() <= 2_000_200);
     }
 
     #[test]
