@@ -175,6 +175,8 @@ mod tests {
         let large = input.take(99_990);
         assert!(input.capacity() <= 64, "{}", input.capacity());
         assert_eq!(input.filled(), [b'x'; 10]);
+        let behind = large.as_ptr().wrapping_add(large.len());
+        assert_ne!(input.filled().as_ptr(), behind, "ten bytes keep the whole allocation alive");
         drop(large);
         fill(&mut input, b"y");
         assert!(input.capacity() <= 64);
