@@ -387,6 +387,17 @@ fn a_write_that_was_given_up_is_not_waited_for() {
 }
 
 #[test]
+fn an_early_wake_is_harmless() {
+    let mut s = Script::new(true);
+    s.write("INCR n");
+    s.connect();
+    let _ = s.asked();
+    let wake = s.wake.take();
+    s.step(Event::Wake);
+    assert_eq!((s.asked().as_str(), s.wake), ("", wake), "the timer that was taken down is set again");
+}
+
+#[test]
 fn a_silent_server_is_left() {
     let mut s = Script::new(true);
     let call = s.write("INCR n");
