@@ -322,3 +322,13 @@ fn a_clock_that_steps_back_is_taken_to_stand_still() {
     one.step(Event::Wake);
     assert_eq!(one.raft.now.mono, ET);
 }
+
+#[test]
+fn a_snapshot_that_the_log_caught_up_with_is_dropped() {
+    let mut one = One::of(&[1, 2, 3], &[], 1, &[]);
+    let snapshot = meta(at(1, 3), &[1, 2, 3]);
+    one.hear(N2, chunk(1, &snapshot, 0, b"ab"));
+    let out = one.hear(N2, append(1, at(0, 1), &[1, 1], 3));
+    assert!(out.contains(&Action::DropSnapshot { snapshot: snapshot.id }));
+    assert_eq!(one.step(Event::SnapshotChunkWritten { snapshot: snapshot.id, written: 2 }), []);
+}
