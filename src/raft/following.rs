@@ -113,7 +113,9 @@ impl Raft {
             if entry.kind == EntryKind::Configuration {
                 configurations.push((entry.id.index, Configuration::from_cbor(&entry.data).ok()?));
             }
-            (last, stamp) = (entry.id, entry.stamp);
+            // Where the log has the entry already, what it has goes on, not what this peer says of it.
+            stamp = if self.log.holds(entry.id) { self.log.stamp(entry.id.index)? } else { entry.stamp };
+            last = entry.id;
         }
         (last.term <= self.hard.term && last.index < LogIndex::MAX).then_some(configurations)
     }

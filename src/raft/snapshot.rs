@@ -151,6 +151,7 @@ impl Raft {
         if !meta.configuration.members.contains_key(&self.config.id)
             || meta.configuration.validate().is_err()
             || meta.id.last.term > self.hard.term
+            || meta.id.last.index == LogIndex::MAX
         {
             return;
         }
