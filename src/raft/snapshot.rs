@@ -89,6 +89,13 @@ impl Raft {
             if silent || now < transfer.deadline {
                 continue;
             }
+            // The peer has nothing of it yet: a newer snapshot serves it better, and the older one's file may be gone, as
+            // nobody has kept it for a peer that was not connected.
+            if transfer.written == 0
+                && let Some(newest) = self.snapshot.as_ref().filter(|newest| newest.id != transfer.meta.id)
+            {
+                transfer.meta = newest.clone();
+            }
             transfer.retry(now, &self.config);
             let message = Message::Append {
                 term: self.hard.term,
