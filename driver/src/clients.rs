@@ -338,6 +338,7 @@ impl Clients {
                     client.connection.step(now, event, context, &mut self.actions);
                 }
             }
+            gateway::Action::TakeSnapshot => events.push(node::Event::TakeSnapshot),
             gateway::Action::Close => {
                 if let Some(client) = self.clients.get_mut(name) {
                     client.closing = true;

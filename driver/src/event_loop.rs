@@ -41,8 +41,8 @@ const MAX_SLEEP: Micros = 1_000_000;
 /// How long a clean end may take. Microseconds.
 const STOP_TIMEOUT: Micros = 3_000_000;
 
-/// How old the status that clients see may be while the node is busy. Microseconds.
-const STATUS_AGE: Micros = 1_000;
+/// How old the status that clients see may be: building it for each turn would cost a busy node some percent. Microseconds.
+const STATUS_AGE: Micros = 100;
 
 /// What a server is made of.
 #[derive(Debug)]

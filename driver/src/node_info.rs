@@ -40,7 +40,7 @@ impl NodeInfo {
 
     /// Whether it leads.
     pub fn leads(&self) -> bool {
-        self.text("role") == Some("leader")
+        self.text("raft_role") == Some("leader")
     }
 
     /// The leader that it knows.
@@ -82,10 +82,10 @@ mod tests {
     #[test]
     fn the_lines_of_info_are_names_and_values() {
         let info =
-            NodeInfo::parse("# Quorate\r\nrole:leader\r\nleader_id:2\r\napplied_index:17\r\ndigest:0a\r\n");
+            NodeInfo::parse("# Quorate\r\nraft_role:leader\r\nleader_id:2\r\napplied_index:17\r\ndigest:0a\r\n");
         assert!(info.leads());
         assert_eq!(info.leader(), Some(2));
         assert_eq!(info.state(), Some((17, "0a")));
-        assert_eq!(NodeInfo::parse("role:follower\r\nleader_id:0\r\n").leader(), None);
+        assert_eq!(NodeInfo::parse("raft_role:follower\r\nleader_id:0\r\n").leader(), None);
     }
 }

@@ -38,12 +38,12 @@ pub struct PeerLimits {
 }
 
 impl PeerLimits {
-    /// Limits for a node whose entries have at most `max_entry_bytes`.
-    pub fn new(max_entry_bytes: usize) -> Self {
+    /// Limits for a node that sends and accepts frames of at most `max_frame` bytes.
+    pub fn new(max_frame: usize) -> Self {
         Self {
-            max_frame: max_entry_bytes.saturating_add(1 << 20),
+            max_frame,
             max_links: 256,
-            max_output: max_entry_bytes.saturating_mul(2).saturating_add(64 << 20),
+            max_output: max_frame.saturating_mul(2).saturating_add(64 << 20),
             dial_timeout: 1_000_000,
             greeting_timeout: 5_000_000,
             closing_timeout: 1_000_000,

@@ -90,6 +90,16 @@ impl Calls {
         self.calls.values().any(|call| call.kind == CallKind::Write)
     }
 
+    /// Whether a call has a number of the session.
+    pub(super) fn use_session(&self) -> bool {
+        self.calls.values().any(|call| call.seq.is_some())
+    }
+
+    /// The next session numbers its calls anew.
+    pub(super) fn begin_session(&mut self) {
+        self.last_seq = 0;
+    }
+
     /// The lowest number whose reply is still wanted.
     fn ack(&self) -> u64 {
         self.calls.values().filter_map(|call| call.seq).min().unwrap_or(self.last_seq + 1)
@@ -132,7 +142,6 @@ impl Calls {
     /// The session is over, as the reply to `told_by` says: its numbers mean nothing any more. Yields the calls that may
     /// have been done, which the caller ends; those that certainly were not get numbers of the next session.
     pub(super) fn end_session(&mut self, told_by: CallId) -> Vec<CallId> {
-        self.last_seq = 0;
         let ended = self.ids(|call| call.seq.is_some());
         let mut uncertain = Vec::new();
         for id in ended {

@@ -73,6 +73,8 @@ pub struct Clerk {
     session: Session,
     /// How many sessions have ended: each has a nonce of its own.
     sessions: u64,
+    /// When the session was last used.
+    used_at: Micros,
     /// Nothing is sent and no connection is opened before this.
     paused_until: Micros,
     wake: Option<Micros>,
@@ -90,6 +92,7 @@ impl Clerk {
             next_link: 0,
             session: Session::Closed,
             sessions: 0,
+            used_at: 0,
             paused_until: 0,
             wake: None,
             config,
@@ -142,6 +145,24 @@ impl Clerk {
         self.advance(now, out);
     }
 
+    /// Closes the session, if one is open and no write is under way in it: a call like any other, whose result matters to
+    /// nobody. Later writes open another.
+    pub fn close_session(&mut self, now: Micros, out: &mut Vec<Action>) -> Option<CallId> {
+        let Session::Open(session) = self.session else { return None };
+        if self.calls.use_session() {
+            return None;
+        }
+        self.forget_session();
+        let session = format!("{session}");
+        Some(self.call(now, CallKind::Read, &["SESSION", "CLOSE", &session], out))
+    }
+
+    fn forget_session(&mut self) {
+        self.session = Session::Closed;
+        self.sessions += 1;
+        self.calls.begin_session();
+    }
+
     /// Calls that have not ended.
     pub fn calls(&self) -> usize {
         self.calls.len()
@@ -187,6 +208,7 @@ impl Clerk {
         match (reply, judge(reply)) {
             (Value::Integer(id), _) if *id >= 0 => {
                 self.session = Session::Open(id.unsigned_abs());
+                self.used_at = now;
                 self.endpoints.succeeded();
             }
             (_, Verdict::Moved(endpoint)) => self.leave(now, Some(&endpoint)),
@@ -235,11 +257,10 @@ impl Clerk {
 
     /// Nobody can tell any more whether the writes that were under way in the session were done.
     fn end_session(&mut self, told_by: CallId, out: &mut Vec<Action>) {
-        self.session = Session::Closed;
-        self.sessions += 1;
         for id in self.calls.end_session(told_by) {
             self.done(id, Err(ClerkError::Undetermined), out);
         }
+        self.forget_session();
     }
 
     fn done(&mut self, call: CallId, result: Result<Value, ClerkError>, out: &mut Vec<Action>) {
@@ -356,6 +377,10 @@ impl Clerk {
 
     /// Sends what waits: first what opens a session, if one is needed.
     fn send(&mut self, now: Micros, out: &mut Vec<Action>) {
+        let is_old = self.used_at.saturating_add(self.config.session_idle) <= now;
+        if is_old && matches!(self.session, Session::Open(_)) && !self.calls.use_session() {
+            self.forget_session();
+        }
         let Some(link) = self.link.as_mut().filter(|link| link.is_open && !link.is_leaving) else { return };
         if self.config.session && self.session == Session::Closed && self.calls.want_session() {
             let nonce = format!("{:032x}-{}", self.config.seed, self.sessions);
@@ -368,7 +393,10 @@ impl Clerk {
         for id in self.calls.ids(|call| !call.is_sent) {
             let Some(call) = self.calls.get(id) else { continue };
             let bytes = match (call.kind, self.config.session, self.session) {
-                (CallKind::Write, true, Session::Open(session)) => self.calls.once(id, session),
+                (CallKind::Write, true, Session::Open(session)) => {
+                    self.used_at = now;
+                    self.calls.once(id, session)
+                }
                 (CallKind::Write, true, _) => None,
                 (CallKind::Write, false, _) | (CallKind::Read, ..) => self.calls.plain(id),
             };

@@ -21,6 +21,8 @@
 //! [`ClerkError::Undetermined`] and is *never* sent under another session. Writes that were not sent yet, or were refused
 //! each time, get numbers of the next session.
 //!
+//! Sessions are few: whoever is done with a clerk closes its session by [`Clerk::close_session`].
+//!
 //! # Order
 //!
 //! Calls made while others are under way are concurrent with them: they are sent in the order of the calls, but one that
@@ -59,6 +61,9 @@ pub struct Config {
     pub seed: u128,
     /// Send writes as commands of a session: exactly once.
     pub session: bool,
+    /// A session that was not used for so long is not used again, because it may have expired, and a write sent to an
+    /// expired session ends undetermined. Less than the servers' time (an hour by default).
+    pub session_idle: Micros,
     /// How long a call may take before it ends by the truth.
     pub call_timeout: Micros,
     /// How long a connection may take to open.
@@ -83,6 +88,7 @@ impl Config {
             endpoints,
             seed,
             session: true,
+            session_idle: 1_200_000_000,
             call_timeout: 15_000_000,
             connect_timeout: 1_000_000,
             reply_timeout: 6_000_000,

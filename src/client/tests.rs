@@ -293,6 +293,42 @@ fn writes_that_are_not_under_way_survive_an_expired_session() {
 }
 
 #[test]
+fn a_session_that_was_long_idle_is_not_used_again() {
+    let mut s = Script::new(true);
+    s.write("INCR n");
+    s.open_session();
+    assert_eq!(s.asked(), "ONCE 70 1 1 INCR n");
+    s.reply(":1");
+    s.now += 1_199_999_999;
+    s.write("INCR n");
+    assert_eq!(s.asked(), "ONCE 70 2 2 INCR n");
+    s.reply(":2");
+    s.now += 1_200_000_000;
+    s.write("INCR n");
+    assert_eq!(s.asked(), "SESSION OPEN 00000000000000000000000000000007-1");
+    s.reply(":90");
+    assert_eq!(s.asked(), "ONCE 90 1 1 INCR n");
+}
+
+#[test]
+fn a_session_is_closed_when_nothing_is_under_way_in_it() {
+    let mut s = Script::new(true);
+    assert_eq!(s.clerk.close_session(s.now, &mut s.actions), None);
+    s.write("INCR n");
+    s.open_session();
+    assert_eq!(s.asked(), "ONCE 70 1 1 INCR n");
+    assert_eq!(s.clerk.close_session(s.now, &mut s.actions), None, "a write is under way");
+    s.reply(":1");
+    let call = s.clerk.close_session(s.now, &mut s.actions).expect("a session is open");
+    assert_eq!(s.asked(), "SESSION CLOSE 70");
+    s.ends.clear();
+    s.reply("+OK");
+    assert_eq!(s.ended(), [(call, ok("OK"))]);
+    s.write("INCR n");
+    assert_eq!(s.asked(), "SESSION OPEN 00000000000000000000000000000007-1");
+}
+
+#[test]
 fn a_deadline_tells_the_truth() {
     for (sent, replies, expected) in [
         (false, None, ClerkError::TimedOut),
@@ -348,6 +384,17 @@ fn a_write_that_was_given_up_is_not_waited_for() {
     assert_eq!(s.ended(), [], "the reply to number 1 is nobody's");
     s.reply(":6");
     assert_eq!(s.ended(), [(second, Ok(Value::Integer(6)))]);
+}
+
+#[test]
+fn an_early_wake_is_harmless() {
+    let mut s = Script::new(true);
+    s.write("INCR n");
+    s.connect();
+    let _ = s.asked();
+    let wake = s.wake.take();
+    s.step(Event::Wake);
+    assert_eq!((s.asked().as_str(), s.wake), ("", wake), "the timer that was taken down is set again");
 }
 
 #[test]

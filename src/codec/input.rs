@@ -1,6 +1,6 @@
 //! The bytes of one connection that were read and not yet taken: filled by a socket, taken without copying.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 /// A buffer between a socket and a parser.
 ///
@@ -30,8 +30,8 @@ impl Input {
         let whole = self.filled.saturating_add(min.max(1)).max(needed.min(step));
         if self.buffer.len() < whole {
             self.reserve(whole);
-            let usable = if self.large { whole } else { self.buffer.capacity().min(self.chunk).max(whole) };
-            self.buffer.resize(usable, 0);
+            let usable = if self.large { whole } else { self.buffer.capacity().min(self.chunk) };
+            self.buffer.resize(usable.max(whole), 0);
         }
         self.buffer.get_mut(self.filled..).unwrap_or_default()
     }
@@ -46,7 +46,9 @@ impl Input {
         if !self.large && !large && self.buffer.try_reclaim(more) {
             return;
         }
-        let mut fresh = BytesMut::with_capacity(whole.max(self.chunk));
+        // Doubling keeps the cost of copying in proportion to what arrives, whatever the pieces.
+        let room = if large { self.filled.saturating_mul(2) } else { self.chunk };
+        let mut fresh = BytesMut::with_capacity(whole.max(room));
         fresh.extend_from_slice(self.filled());
         self.large = large;
         self.buffer = fresh;
@@ -67,13 +69,26 @@ impl Input {
         let n = n.min(self.filled);
         let taken = self.buffer.split_to(n).freeze();
         self.filled -= n;
+        self.shrink();
+        taken
+    }
+
+    /// Forgets the first `n` waiting bytes (all of them, if fewer wait).
+    pub fn skip(&mut self, n: usize) {
+        let n = n.min(self.filled);
+        self.buffer.advance(n);
+        self.filled -= n;
+        self.shrink();
+    }
+
+    /// Lets a large allocation go once little waits in it.
+    fn shrink(&mut self) {
         if self.large && self.filled <= self.chunk {
             let mut fresh = BytesMut::with_capacity(if self.filled == 0 { 0 } else { self.chunk });
             fresh.extend_from_slice(self.filled());
             self.buffer = fresh;
             self.large = false;
         }
-        taken
     }
 
     /// Lets the allocation go if no byte waits in it.
@@ -110,7 +125,8 @@ mod tests {
         let mut input = Input::new(8);
         fill(&mut input, b"hello, ");
         fill(&mut input, b"world");
-        assert_eq!(input.take(5), b"hello"[..]);
+        assert_eq!(input.take(2), b"he"[..]);
+        input.skip(3);
         assert_eq!(input.filled(), b", world");
         fill(&mut input, b"!");
         assert_eq!(input.take(100), b", world!"[..]);
@@ -138,6 +154,20 @@ mod tests {
     }
 
     #[test]
+    fn a_message_of_unknown_length_is_copied_a_few_times_only() {
+        let mut input = Input::new(64);
+        let mut capacities = alloc::collections::BTreeSet::new();
+        for _ in 0..10_000 {
+            input.space(100, 0)[..100].fill(b'x');
+            input.advance(100);
+            capacities.insert(input.capacity());
+        }
+        assert_eq!(input.filled().len(), 1_000_000);
+        assert!(capacities.len() < 20, "{capacities:?}");
+        assert!(input.capacity() <= 2_000_200);
+    }
+
+    #[test]
     fn a_large_allocation_is_let_go_once_its_bytes_are_taken() {
         let mut input = Input::new(64);
         fill(&mut input, &[b'x'; 100_000]);
@@ -145,6 +175,8 @@ mod tests {
         let large = input.take(99_990);
         assert!(input.capacity() <= 64, "{}", input.capacity());
         assert_eq!(input.filled(), [b'x'; 10]);
+        let behind = large.as_ptr().wrapping_add(large.len());
+        assert_ne!(input.filled().as_ptr(), behind, "ten bytes keep the whole allocation alive");
         drop(large);
         fill(&mut input, b"y");
         assert!(input.capacity() <= 64);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::command::of_error;
-use super::control::unknown_subcommand;
+use super::control::other_subcommand;
 use super::reply::Reply;
 use super::{Action, Connection};
 use crate::codec::resp::{parse_integer, write};
@@ -146,7 +146,7 @@ impl Connection {
             (b"no-evict", _) => of_error(&CommandError::Arity("client|no-evict")),
             (b"no-touch", _) => of_error(&CommandError::Arity("client|no-touch")),
             (b"reply", [mode]) if mode.eq_ignore_ascii_case(b"on") => Reply::ok(),
-            _ => unknown_subcommand("CLIENT", subcommand),
+            _ => other_subcommand("CLIENT", subcommand),
         })
     }
 

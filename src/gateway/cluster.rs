@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::command::of_error;
-use super::control::unknown_subcommand;
+use super::control::other_subcommand;
 use super::reply::Reply;
 use super::{Context, slot};
 use crate::codec::resp::{parse_integer, write};
@@ -83,7 +83,7 @@ pub(super) fn reply(arguments: &[Bytes], context: &Context<'_>) -> Reply {
         (b"keyslot", _) => of_error(&CommandError::Arity("cluster|keyslot")),
         (b"countkeysinslot", [slot]) => count_keys(slot),
         (b"countkeysinslot", _) => of_error(&CommandError::Arity("cluster|countkeysinslot")),
-        _ => unknown_subcommand("CLUSTER", subcommand),
+        _ => other_subcommand("CLUSTER", subcommand),
     }
 }
 

@@ -56,10 +56,13 @@ pub(super) fn classify(arguments: &[Bytes], settings: &Settings, reads_local: bo
 /// A command of the state machine, outside any session.
 fn plain(arguments: &[Bytes], settings: &Settings, reads_local: bool) -> Result<Data, Reply> {
     let slot = check_limits(arguments, settings)?;
-    let (kind, request, bytes) = match kv::parse(arguments).map_err(|error| of_error(&error))? {
-        kv::Call::Write(command) => (Kind::Write, Request::Write(command.clone()), command.len()),
-        kv::Call::Read(query) if reads_local => (Kind::Read, Request::ReadLocal(query.clone()), query.len()),
-        kv::Call::Read(query) => (Kind::Read, Request::Read(query.clone()), query.len()),
+    let call = kv::parse(arguments).map_err(|error| of_error(&error))?;
+    let (kv::Call::Write(packed) | kv::Call::Read(packed)) = &call;
+    let bytes = packed.len();
+    let (kind, request) = match call {
+        kv::Call::Write(command) => (Kind::Write, Request::Write(command)),
+        kv::Call::Read(query) if reads_local => (Kind::Read, Request::ReadLocal(query)),
+        kv::Call::Read(query) => (Kind::Read, Request::Read(query)),
     };
     Ok(Data { kind, request, slot, bytes })
 }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::command::{keys, of_error};
-use super::control::{CONTROLS, Control, unknown_subcommand};
+use super::control::{CONTROLS, Control, other_subcommand};
 use super::glob;
 use super::reply::Reply;
 use crate::codec::resp::write;
@@ -43,7 +43,7 @@ pub(super) fn reply(arguments: &[Bytes]) -> Reply {
         (b"list", filter) => list(filter),
         (b"getkeys", [_, _, ..]) => getkeys(rest),
         (b"getkeys", _) => of_error(&CommandError::Arity("command|getkeys")),
-        _ => unknown_subcommand("COMMAND", subcommand),
+        _ => other_subcommand("COMMAND", subcommand),
     }
 }
 

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::command::of_error;
-use super::control::unknown_subcommand;
+use super::control::other_subcommand;
 use super::reply::Reply;
 use super::{Context, Settings, glob};
 use crate::codec::resp::write;
@@ -30,7 +30,7 @@ pub(super) fn reply(arguments: &[Bytes], settings: &Settings, context: &Context<
         }),
         (b"set", [name, _, ..]) if rest.len().is_multiple_of(2) => set_error(name, &table(settings, context)),
         (b"set", _) => of_error(&CommandError::Arity("config|set")),
-        _ => unknown_subcommand("CONFIG", subcommand),
+        _ => other_subcommand("CONFIG", subcommand),
     }
 }
 

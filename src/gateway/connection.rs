@@ -19,6 +19,9 @@ use crate::time::{Micros, Now};
 /// Bytes that are read at a time.
 const CHUNK: usize = 16 * 1024;
 
+/// Room for so many arguments is kept between commands.
+const ARGUMENTS_KEPT: usize = 64;
+
 /// Where a connection is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -54,12 +57,16 @@ impl Connection {
             input_ended: false,
             has_spoken: false,
             stopped_by_output: false,
+            has_written: false,
             lists: VecDeque::new(),
             answered: 0,
         }
     }
 
     pub(super) fn on_event(&mut self, now: Now, event: Event, context: &Context<'_>, out: &mut Vec<Action>) {
+        if mem::take(&mut self.has_written) {
+            self.about.heard(now);
+        }
         match event {
             Event::Input => self.about.heard(now),
             Event::InputEnded => self.end_input(),
@@ -159,6 +166,7 @@ impl Connection {
             Command::Error(reply) => self.answer_now(reply),
         }
         arguments.clear();
+        arguments.shrink_to(ARGUMENTS_KEPT);
         self.arguments = arguments;
     }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::command::of_error;
 use super::reply::Reply;
-use super::{Action, Connection, Context, Protocol, client, cluster, command_docs, config, info};
+use super::{Action, Connection, Context, Protocol, client, cluster, command_docs, config, help, info};
 use crate::codec::resp::{parse_integer, write};
 use crate::kv::CommandError;
 use crate::time::Now;
@@ -27,6 +27,7 @@ pub(super) struct Control {
 enum Verb {
     Asking,
     Auth,
+    Bgsave,
     Client,
     Cluster,
     Command,
@@ -63,6 +64,11 @@ pub(super) const CONTROLS: &[Control] = &[
         "Signals that a cluster client is following an -ASK redirect.",
     ),
     control(("auth", -2, Some(Verb::Auth)), (CONNECTION, "1.0.0"), "Authenticates the connection."),
+    control(
+        ("bgsave", -1, Some(Verb::Bgsave)),
+        (SERVER, "1.0.0"),
+        "Asynchronously saves a snapshot of this node's applied state.",
+    ),
     control(
         ("client", -2, Some(Verb::Client)),
         (CONNECTION, "2.4.0"),
@@ -132,6 +138,17 @@ impl Control {
     }
 }
 
+/// BGSAVE [SCHEDULE]. A snapshot that is being saved already is not joined by a second one: then there is nothing to do, which
+/// is what SCHEDULE asks for.
+fn bgsave(arguments: &[Bytes], out: &mut Vec<Action>) -> Reply {
+    let schedule = arguments.get(1).is_some_and(|option| option.eq_ignore_ascii_case(b"schedule"));
+    if arguments.len() > 2 || (arguments.len() == 2 && !schedule) {
+        return of_error(&CommandError::Syntax);
+    }
+    out.push(Action::TakeSnapshot);
+    Reply::of(|out| write::simple(out, "Background saving started"))
+}
+
 impl Connection {
     pub(super) fn on_control(
         &mut self,
@@ -145,6 +162,7 @@ impl Connection {
         let reply = match verb {
             Verb::Asking => Reply::ok(),
             Verb::Auth => auth(arguments),
+            Verb::Bgsave => bgsave(arguments, out),
             Verb::Client => match self.client(arguments, now, out) {
                 Some(reply) => reply,
                 None => return,
@@ -290,8 +308,11 @@ fn wait_error(arguments: &[Bytes]) -> Option<Reply> {
     }
 }
 
-/// Redis's text for a subcommand that `container` (in capitals) does not have.
-pub(super) fn unknown_subcommand(container: &str, subcommand: &[u8]) -> Reply {
+/// The reply to a subcommand that `container` (in capitals) has no other answer to: HELP, or Redis's error.
+pub(super) fn other_subcommand(container: &str, subcommand: &[u8]) -> Reply {
+    if subcommand.eq_ignore_ascii_case(b"help") {
+        return help::reply(container);
+    }
     let shown = subcommand.get(..128).unwrap_or(subcommand);
     Reply::of(|out| {
         let end = [b"'. Try ", container.as_bytes(), b" HELP."];

@@ -156,7 +156,7 @@ fn quorate(to: &mut String, _: Now, context: &Context<'_>) -> core::fmt::Result 
         };
         write!(
             to,
-            "role:{role}\r\nterm:{}\r\nleader_id:{}\r\n",
+            "raft_role:{role}\r\nterm:{}\r\nleader_id:{}\r\n",
             raft.term,
             raft.leader.map_or(0, |id| id.0)
         )?;

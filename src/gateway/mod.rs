@@ -36,6 +36,7 @@ mod config;
 mod connection;
 mod control;
 mod glob;
+mod help;
 mod info;
 mod output;
 mod queue;
@@ -92,6 +93,8 @@ pub enum Action {
     },
     /// Gather the lines of all connections and step `Event::Clients`.
     ListClients,
+    /// Step `node::Event::TakeSnapshot`.
+    TakeSnapshot,
     /// Close the connection as soon as its output is written.
     Close,
 }
@@ -237,6 +240,8 @@ pub struct Connection {
     has_spoken: bool,
     /// Whether input waits only because too much output did when it was stepped.
     stopped_by_output: bool,
+    /// Whether the client has read something since the last step: a sign of life, too.
+    has_written: bool,
     /// Filters of the CLIENT LISTs that the driver is gathering.
     lists: alloc::collections::VecDeque<client::Filter>,
     answered: u64,
@@ -277,6 +282,7 @@ impl Connection {
     /// [`wake_at`](Self::wake_at) is 0 afterwards: at once.
     pub fn written(&mut self, n: usize) {
         self.output.written(n);
+        self.has_written = true;
     }
 
     /// Whether more input is wanted now: not while too much output or too many requests wait.

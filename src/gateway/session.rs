@@ -60,7 +60,7 @@ fn session(arguments: &[Bytes]) -> Result<Data, Reply> {
         (_, true, ..) => return Err(of_error(&CommandError::Arity("session|close"))),
         _ => {
             return Err(match arguments.get(1) {
-                Some(other) => super::control::unknown_subcommand("SESSION", other),
+                Some(other) => super::control::other_subcommand("SESSION", other),
                 None => of_error(&CommandError::Arity("session")),
             });
         }

@@ -1,5 +1,6 @@
 //! A connection between a scripted client and a node that is a bare key-value store.
 
+mod clerk;
 mod control;
 mod course;
 mod fuzz;
@@ -61,6 +62,7 @@ pub(super) struct Harness {
     /// Requests that wait for their outcome, in the order in which they came.
     pub(super) requests: VecDeque<(u64, u32, Request)>,
     pub(super) lists: usize,
+    pub(super) snapshots: usize,
     pub(super) closed: bool,
     applied: u64,
 }
@@ -80,6 +82,7 @@ impl Harness {
             store: KvStore::empty(1),
             requests: VecDeque::new(),
             lists: 0,
+            snapshots: 0,
             closed: false,
             applied: 0,
         }
@@ -97,6 +100,7 @@ impl Harness {
                     self.requests.push_back((id.number, epoch, request));
                 }
                 Action::ListClients => self.lists += 1,
+                Action::TakeSnapshot => self.snapshots += 1,
                 Action::Close => self.closed = true,
             }
         }

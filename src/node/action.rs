@@ -15,6 +15,10 @@ use crate::time::Micros;
 
 /// Something a driver performs. None needs to be waited for.
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a batch of the log lane is in every busy turn: no allocation for it"
+)]
 #[non_exhaustive]
 pub enum Action<S: StateMachine> {
     /// Perform on the log lane, in the order of ids; then step `Event::DiskDone`.

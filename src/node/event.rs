@@ -82,6 +82,8 @@ pub enum Event<S: StateMachine> {
         /// Which one.
         connection: u64,
     },
+    /// Save a snapshot of this node's applied state now, whatever the policy says (unless one is being saved).
+    TakeSnapshot,
     /// Stop cleanly: refuse new requests, then `Action::Stopped`.
     Stop,
     /// The time of the last `WakeAt` has come. Stepped last in a batch.

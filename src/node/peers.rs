@@ -1,7 +1,9 @@
 //! Connections to peers: the handshake, and what comes over a connection after it.
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 
@@ -264,8 +266,15 @@ impl<S: StateMachine> Node<S> {
         }
     }
 
+    /// Members came or went: what is kept for who is gone is let go.
     pub(super) fn configuration_changed(&mut self, out: &mut Actions<S>) {
         self.meet(out);
+        let peers: BTreeSet<NodeId> = self.links.peers().collect();
+        let gone: Vec<NodeId> = self.sending.keys().filter(|peer| !peers.contains(peer)).copied().collect();
+        for peer in gone {
+            self.pin(peer, None);
+        }
+        self.refused_by.retain(|peer| peers.contains(peer));
     }
 
     /// Dials whoever is due.

@@ -278,7 +278,9 @@ impl<S: StateMachine> Node<S> {
         }
         let Some(destination) = self.destination() else { return self.bound_held(out) };
         let mut forwards = Vec::new();
-        for held in core::mem::take(&mut self.requests.held) {
+        // Each once: those that have to wait on go to the back, in their order.
+        for _ in 0..self.requests.held.len() {
+            let Some(held) = self.requests.held.pop_front() else { break };
             if self.requests.unsettled.contains_key(&held.id.connection) {
                 self.requests.held.push_back(held);
                 continue;

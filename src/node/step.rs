@@ -35,6 +35,9 @@ impl<S: StateMachine> Node<S> {
                 self.client_request(id, epoch, deadline, request, out);
             }
             Event::ConnectionClosed { connection } => self.requests.forget(connection),
+            Event::TakeSnapshot if self.member.is_some() => self.inbox.push(replica::Event::TakeSnapshot),
+            // Before it is a member a node has no state to save.
+            Event::TakeSnapshot => {}
             Event::Stop => self.stop(out),
             Event::Wake => self.wake(out),
         }

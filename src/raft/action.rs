@@ -106,7 +106,9 @@ pub enum Action {
     },
     /// The core's role, term or known leader changed.
     RoleChanged(RoleChange),
-    /// Step `Event::Wake` at this time. Replaces every earlier one.
+    /// Step `Event::Wake` at this time. Replaces every earlier one. At most one a batch, and only when a deadline has come
+    /// nearer than the last one asked for, or after an `Event::Wake`: deadlines that move away, as a follower's does with
+    /// each heartbeat, are caught up with when the earlier wake-up comes.
     WakeAt(Micros),
     /// The core found its own state or its disk to be wrong, and does nothing any more.
     Halt(Fault),

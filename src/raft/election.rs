@@ -80,6 +80,9 @@ impl Raft {
     /// An answer to our question, in our term (refusals) or in the one we asked for (grants).
     pub(super) fn on_pre_vote_reply(&mut self, from: NodeId, granted: bool) {
         let State::PreCandidate(votes) = &mut self.state else { return };
+        if !self.membership.latest().is_voter(from) {
+            return;
+        }
         votes.take(from, granted);
         match votes.verdict(self.membership.latest()) {
             Verdict::Won => self.campaign(),
@@ -111,6 +114,9 @@ impl Raft {
     pub(super) fn on_vote_reply(&mut self, from: NodeId, granted: bool, wall: Millis, out: &mut Actions) {
         let at = self.now.mono;
         let State::Candidate(votes) = &mut self.state else { return };
+        if !self.membership.latest().is_voter(from) {
+            return;
+        }
         votes.take(from, granted);
         votes.clocks.insert(from, Report { wall, at });
         match votes.verdict(self.membership.latest()) {

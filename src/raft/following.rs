@@ -73,8 +73,8 @@ impl Raft {
             return Err(self.conflict(leader, previous));
         }
         let before = LogId::new(previous.term, previous.index - 1);
-        // Committed entries agree with every leader.
-        let index = self.log.agreement(before).max(self.commit);
+        // At the base at the earliest: `previous` is past the commit index, and so past the base.
+        let index = self.log.agreement(before);
         let hint = LogId::new(self.log.term(index).unwrap_or(0), index);
         let reply = Message::AppendRejected { term: self.hard.term, probed: previous.index, hint };
         self.send(leader, reply, out);
@@ -113,7 +113,9 @@ impl Raft {
             if entry.kind == EntryKind::Configuration {
                 configurations.push((entry.id.index, Configuration::from_cbor(&entry.data).ok()?));
             }
-            (last, stamp) = (entry.id, entry.stamp);
+            // Where the log has the entry already, what it has goes on, not what this peer says of it.
+            stamp = if self.log.holds(entry.id) { self.log.stamp(entry.id.index)? } else { entry.stamp };
+            last = entry.id;
         }
         (last.term <= self.hard.term && last.index < LogIndex::MAX).then_some(configurations)
     }

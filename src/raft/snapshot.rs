@@ -89,6 +89,13 @@ impl Raft {
             if silent || now < transfer.deadline {
                 continue;
             }
+            // The peer has nothing of it yet: a newer snapshot serves it better, and the older one's file may be gone, as
+            // nobody has kept it for a peer that was not connected.
+            if transfer.written == 0
+                && let Some(newest) = self.snapshot.as_ref().filter(|newest| newest.id != transfer.meta.id)
+            {
+                transfer.meta = newest.clone();
+            }
             transfer.retry(now, &self.config);
             let message = Message::Append {
                 term: self.hard.term,
@@ -144,6 +151,7 @@ impl Raft {
         if !meta.configuration.members.contains_key(&self.config.id)
             || meta.configuration.validate().is_err()
             || meta.id.last.term > self.hard.term
+            || meta.id.last.index > LogIndex::MAX / 2
         {
             return;
         }
@@ -191,12 +199,16 @@ impl Raft {
 
     /// Tells the leader that its snapshot is not needed, once that is durably so.
     fn decline(&mut self, leader: NodeId, snapshot: SnapshotId, out: &mut Actions) {
-        if self.incoming.as_ref().is_some_and(|i| i.meta.id.last.index <= self.commit) {
-            self.forget_incoming(out);
-        }
         if self.is_vote_durable() {
             let progress = SnapshotProgress::Installed(self.commit.min(self.writes.persisted()));
             self.send(leader, Message::SnapshotReply { term: self.hard.term, snapshot, progress }, out);
+        }
+    }
+
+    /// A snapshot that the log has caught up with is not waited for.
+    pub(super) fn forget_overtaken(&mut self, out: &mut Actions) {
+        if self.incoming.as_ref().is_some_and(|i| i.meta.id.last.index <= self.commit) {
+            self.forget_incoming(out);
         }
     }
 

@@ -50,7 +50,7 @@ impl<S: StateMachine> Machine<S> {
 
     /// Applies the next entry and appends the reply to `out`.
     pub(super) fn apply(&mut self, entry: &Entry, out: &mut Vec<u8>) -> Result<Effect, Fault> {
-        if entry.id.index != self.applied.index + 1 {
+        if self.applied.index.checked_add(1) != Some(entry.id.index) {
             return Err(Fault::Invariant("the entries to apply have a gap"));
         }
         self.applied = entry.id;

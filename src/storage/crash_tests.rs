@@ -1,5 +1,7 @@
 //! Seeded lives of a directory: writes, truncations, switches, upkeep, crashes between and within operations. After every
 //! crash the directory opens, holds everything that was reported durable, and nothing that was never written.
+//!
+//! `QUORATE_STORAGE_SEEDS` says how many lives, `QUORATE_STORAGE_FIRST` from which seed.
 
 use std::vec::Vec;
 
@@ -54,6 +56,8 @@ struct Life {
     log: LogWriter,
     /// After each batch that was planned; the first is what recovery found.
     states: Vec<Model>,
+    /// Which boot this is.
+    boots: u64,
     /// Batches that were reported durable.
     done: usize,
     lane: Vec<DiskBatch>,
@@ -64,7 +68,8 @@ impl Life {
     fn begin(disk: &mut TestDisk) -> Self {
         let member = reopen(disk);
         let states = std::vec![Model::of(&member.recovered)];
-        Self { log: member.log, states, done: 0, lane: Vec::new(), upkeep: None }
+        let boots = member.identity.boots;
+        Self { log: member.log, states, boots, done: 0, lane: Vec::new(), upkeep: None }
     }
 
     fn model(&self) -> Model {
@@ -185,8 +190,11 @@ fn recover_through_crashes(disk: &mut TestDisk, rng: &mut Rng) -> Model {
 fn live(seed: u64) {
     let rng = &mut Rng::stream(seed, 3);
     let (mut disk, _) = formed();
+    let mut boots = 1;
     for _ in 0..6 {
         let mut life = Life::begin(&mut disk);
+        assert!(life.boots > boots, "seed {seed}: the boot counter is durable before it is used");
+        boots = life.boots;
         for _ in 0..rng.below(60) {
             for _ in 0..=rng.below(3) {
                 life.plan(&mut disk, rng);
@@ -199,18 +207,6 @@ fn live(seed: u64) {
             // The process dies and the memory stays.
         } else {
             disk.crash(rng);
-        }
-        if std::env::var("TRACE").is_ok() {
-            std::eprintln!(
-                "done {} of {}, snapshots {:?}",
-                life.done,
-                life.states.len() - 1,
-                life.states
-                    .iter()
-                    .map(|s| s.snapshot.as_ref().map(|s| (s.id.last, s.len)))
-                    .collect::<Vec<_>>()
-            );
-            std::eprintln!("disk {:?}", disk.names().collect::<Vec<_>>());
         }
         let found = recover_through_crashes(&mut disk, rng);
         if let Err(why) = life.check(&found) {

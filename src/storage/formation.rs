@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 
 use super::block::Owner;
-use super::identity::Stored;
+use super::identity::{CopyOf, Stored};
 use super::segments::{Segments, Spare};
 use super::steps::Steps;
 use super::upkeep;
@@ -28,7 +28,7 @@ pub struct Formation {
 
 impl Formation {
     /// Formation of `cluster` in the directory of `identity`, which [`Recovery`](super::Recovery) found unformed.
-    /// `recovered` is [`Recovered::formed`].
+    /// `recovered` is [`Recovered::formed`], or an empty log if the node joins a cluster that is formed already.
     pub fn new(settings: Settings, identity: Identity, cluster: ClusterId, recovered: &Recovered) -> Self {
         let owner = Owner { cluster, node: identity.node, disk: identity.disk };
         let formed = Identity { cluster: Some(cluster), ..identity };
@@ -50,7 +50,7 @@ impl Formation {
         steps.push(DiskOp::Rename { from: FileName::Temporary(0), to: FileName::Segment(1) });
         steps.push(DiskOp::SyncDirectory);
         // The generation of an unformed directory's identity is its boot count: each recovery writes it once.
-        let mut stored = Stored { identity, generation: identity.boots };
+        let mut stored = Stored { identity, generation: identity.boots, sound: CopyOf::First };
         stored.replace(formed).into_iter().for_each(|op| steps.push(op));
         Self { steps, finished: false, identity: formed, log }
     }

@@ -5,8 +5,12 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::test_disk::TestDisk;
-use super::{DiskOp, FileName, Formation, OpenError, Opened, Recovery, Settings};
-use crate::raft::{DiskId, Entries, Entry, EntryKind, HardState, LogId, NodeId, Persist, Recovered, Stamp};
+use super::{DiskOp, FileName, Formation, Identity, LoadSnapshot, OpenError, Opened, Recovery, Settings};
+use crate::raft::{
+    Configuration, DiskId, Entries, Entry, EntryKind, HardState, LogId, NodeId, Persist, Recovered,
+    SnapshotId, SnapshotMeta, Stamp,
+};
+use crate::replica::{RestoreError, Restorer};
 
 const SETTINGS: Settings =
     Settings { node: NodeId(1), fresh_disk: DiskId(7), segment_bytes: 4096, max_record_bytes: 1 << 16 };
@@ -90,6 +94,41 @@ fn edit(file: &mut [u8], offset: usize, bytes: &[u8], seal: bool) {
     }
 }
 
+/// Takes any bytes and yields nothing.
+struct Sink;
+
+impl Restorer for Sink {
+    type State = ();
+    fn push(&mut self, _: &[u8]) -> Result<(), RestoreError> {
+        Ok(())
+    }
+    fn finish(self) -> Result<(), RestoreError> {
+        Ok(())
+    }
+}
+
+/// Loads a snapshot file that `input` describes: the CBOR of its header is `input` up to the first of two equal bytes, its
+/// state the rest; its blocks are sound, so that the bytes reach the decoders. Yields whether it loaded, which it cannot
+/// unless the CBOR says what was asked for.
+pub fn load_arbitrary(input: &[u8]) -> bool {
+    use super::snapshot_format as format;
+    let split = input.windows(2).position(|pair| pair[0] == pair[1]).unwrap_or(input.len());
+    let (cbor, state) = input.split_at(split);
+    let mut bytes = format::seal_head(3, cbor);
+    bytes.extend_from_slice(state);
+    let len = (bytes.len() + super::block::BLOCK) as u64;
+    let tail = format::tail(len, xxhash_rust::xxh3::xxh3_64(&bytes));
+    bytes.extend_from_slice(&tail);
+    let id = SnapshotId { last: LogId::new(1, 5), checksum: xxhash_rust::xxh3::xxh3_64(&bytes) };
+    let meta = SnapshotMeta { id, len, stamp: Stamp::default(), configuration: Configuration::default() };
+    let mut disk = TestDisk::default();
+    let file = format::file(id.last);
+    drop(disk.perform(DiskOp::Create { file }));
+    disk.spoil(file, |file| *file = bytes);
+    let identity = Identity { node: NodeId(1), disk: DiskId(7), cluster: Some(3), boots: 1 };
+    disk.finish(LoadSnapshot::new(&identity, meta, file, Sink)).take().is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,5 +145,23 @@ mod tests {
             opened += usize::from(recover_arbitrary(&input));
         }
         assert!((50..1450).contains(&opened), "both ways are taken: {opened}");
+    }
+
+    #[test]
+    fn arbitrary_snapshots_are_loaded_or_refused_and_never_panic() {
+        let sound = [
+            0x83, 0xa2, 0x64, b't', b'e', b'r', b'm', 1, 0x65, b'i', b'n', b'd', b'e', b'x', 5, 0xa2, 0x67,
+            b'u', b'n', b'i', b'x', b'_', b'm', b's', 0, 0x6a, b'c', b'l', b'u', b's', b't', b'e', b'r',
+            b'_', b'm', b's', 0, 0xa5, 0x67, b'm', b'e', b'm', b'b', b'e', b'r', b's', 0xa0,
+        ];
+        for seed in 0..3000 {
+            let mut rng = Rng::stream(seed, 10);
+            let mut input = sound[..rng.below(sound.len() as u64 + 1) as usize].to_vec();
+            input.extend((0..rng.below(60)).map(|_| rng.next_u64() as u8));
+            if let Some(byte) = input.get_mut(rng.below(60) as usize) {
+                *byte = rng.next_u64() as u8;
+            }
+            assert!(!load_arbitrary(&input), "seed {seed}: nothing of this is the configuration asked for");
+        }
     }
 }

@@ -80,29 +80,56 @@ impl Identity {
 pub(super) struct Stored {
     pub(super) identity: Identity,
     pub(super) generation: u64,
+    /// Which copy says so; the other one may be torn.
+    pub(super) sound: CopyOf,
+}
+
+/// One of the two copies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CopyOf {
+    First,
+    Second,
+}
+
+impl CopyOf {
+    fn offset(self) -> u64 {
+        match self {
+            Self::First => 0,
+            Self::Second => STRIDE,
+        }
+    }
 }
 
 impl Stored {
-    /// The operations that make `identity` what the file says.
+    /// The operations that make `identity` what the file says. The copy that is known to be sound is written last, when
+    /// the other one is synced.
     pub(super) fn replace(&mut self, identity: Identity) -> [DiskOp; 4] {
         self.identity = identity;
         self.generation = self.generation.saturating_add(1);
         let [first, second] = self.writes(FileName::Identity);
         let sync = DiskOp::Sync { file: FileName::Identity };
-        [first, sync.clone(), second, sync]
+        match self.sound {
+            CopyOf::First => [second, sync.clone(), first, sync],
+            CopyOf::Second => [first, sync.clone(), second, sync],
+        }
     }
 
     /// Both copies, for `file`.
     pub(super) fn writes(&self, file: FileName) -> [DiskOp; 2] {
         let block = self.identity.seal(self.generation);
-        [0, STRIDE].map(|offset| DiskOp::WriteAt { file, offset, data: smallvec![block.clone()] })
+        [CopyOf::First, CopyOf::Second].map(|copy| DiskOp::WriteAt {
+            file,
+            offset: copy.offset(),
+            data: smallvec![block.clone()],
+        })
     }
 
     /// What a whole identity file says.
     pub(super) fn read(file: &Bytes, notes: &mut Vec<String>) -> Result<Self, OpenError> {
         let mut newest: Option<Self> = None;
         let mut version = None;
-        for offset in [0, STRIDE] {
+        for sound in [CopyOf::First, CopyOf::Second] {
+            let offset = sound.offset();
             let copy = usize::try_from(offset).ok().and_then(|at| file.get(at..)).unwrap_or(&[]);
             match block::open(copy, MAGIC, 0) {
                 Ok(mut fields) => {
@@ -112,7 +139,7 @@ impl Stored {
                     let cluster = Some(fields.u128()).filter(|_| formed);
                     let boots = fields.u64();
                     let identity = Identity { node, disk, cluster, boots };
-                    let stored = Self { identity, generation: fields.u64() };
+                    let stored = Self { identity, generation: fields.u64(), sound };
                     if newest.is_none_or(|n| stored.generation > n.generation) {
                         newest = Some(stored);
                     }
@@ -149,7 +176,7 @@ mod tests {
     #[test]
     fn either_copy_is_enough_the_newer_wins_and_the_loss_of_both_is_a_refusal() {
         let identity = Identity { node: NodeId(1), disk: DiskId(2), cluster: None, boots: 1 };
-        let mut stored = Stored { identity, generation: 1 };
+        let mut stored = Stored { identity, generation: 1, sound: CopyOf::Second };
         let mut bytes = file(&stored.writes(FileName::Identity));
         let newer = Identity { cluster: Some(0), boots: 2, ..identity };
         let ops = stored.replace(newer);
@@ -168,5 +195,22 @@ mod tests {
         bytes[4096 + 20] ^= 1;
         assert_eq!(read(&bytes, &mut notes), Err(OpenError::IdentityLost));
         assert_eq!(read(&[], &mut notes), Err(OpenError::IdentityLost));
+    }
+
+    #[test]
+    fn the_copy_that_is_sound_is_written_last() {
+        let identity = Identity { node: NodeId(1), disk: DiskId(2), cluster: None, boots: 1 };
+        let stored = Stored { identity, generation: 1, sound: CopyOf::First };
+        let whole = file(&stored.writes(FileName::Identity));
+        for (torn, sound) in [(0, STRIDE), (STRIDE, 0)] {
+            let mut bytes = whole.clone();
+            bytes[torn as usize + 9] ^= 1;
+            let mut stored = Stored::read(&bytes.into(), &mut Vec::new()).unwrap();
+            let ops = stored.replace(Identity { boots: 2, ..identity });
+            let offset =
+                |op: &DiskOp| if let DiskOp::WriteAt { offset, .. } = op { Some(*offset) } else { None };
+            assert_eq!(ops.iter().filter_map(offset).collect::<Vec<_>>(), [torn, sound]);
+            assert!(matches!(ops[1], DiskOp::Sync { .. }) && matches!(ops[3], DiskOp::Sync { .. }));
+        }
     }
 }

@@ -157,10 +157,10 @@ impl LogReader {
     fn want(&mut self, at: usize, offset: u64, len: u64) -> Result<Bytes, DiskOp> {
         let (window_at, start, bytes) = &self.window;
         let from = offset.checked_sub(*start).and_then(|from| usize::try_from(from).ok());
-        if let (true, Some(from), Ok(len)) = (*window_at == at, from, usize::try_from(len)) {
-            if from.checked_add(len).is_some_and(|end| end <= bytes.len()) {
-                return Ok(bytes.slice(from..from + len));
-            }
+        if let (true, Some(from), Ok(len)) = (*window_at == at, from, usize::try_from(len))
+            && from.checked_add(len).is_some_and(|end| end <= bytes.len())
+        {
+            return Ok(bytes.slice(from..from + len));
         }
         let left = self.file(at).1.saturating_sub(offset);
         self.asked = len.max(PIECE).min(left);

@@ -171,7 +171,9 @@ pub(super) fn head(
     seed: u64,
     switch: &[u8],
 ) -> Bytes {
-    let mut out = BytesMut::with_capacity(2 * BLOCK + switch.len());
+    // Exactly as much as is written: freezing then needs no second allocation.
+    let blocks = if segment.is_some() { 2 } else { 1 };
+    let mut out = BytesMut::with_capacity(blocks * BLOCK + switch.len());
     if let Some(segment) = segment {
         out.put_slice(&segment.seal());
     }

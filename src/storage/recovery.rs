@@ -10,7 +10,7 @@ use core::mem;
 use bytes::Bytes;
 
 use super::block::Owner;
-use super::identity::{IDENTITY_LEN, Stored};
+use super::identity::{CopyOf, IDENTITY_LEN, Stored};
 use super::log_reader::{LogReader, ReadLog};
 use super::repair::Repair;
 use super::segments::Spare;
@@ -125,7 +125,7 @@ impl Recovery {
         let identity =
             Identity { node: self.settings.node, disk: self.settings.fresh_disk, cluster: None, boots: 1 };
         let file = FileName::Temporary(0);
-        let [first, second] = Stored { identity, generation: 1 }.writes(file);
+        let [first, second] = Stored { identity, generation: 1, sound: CopyOf::First }.writes(file);
         let create = [
             DiskOp::Create { file },
             first,
@@ -211,7 +211,8 @@ impl Recovery {
         let mut votes = VoteSlots::new(vote.generation, slot);
         let (generation, slot) = votes.plan();
         votes.done(generation);
-        let vote = VoteRecord { generation, synced: vote.synced, ..vote };
+        // The log is synced before the vote is written, so the vote can vouch for all of it.
+        let vote = VoteRecord { generation, synced: log.sequence, ..vote };
         repair.vote(&owner, &vote, slot);
         repair.clean(&self.files, snapshot, self.settings.segment_len());
 

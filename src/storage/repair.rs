@@ -120,6 +120,8 @@ impl Repair {
         if let Some(segment) = written {
             self.op(DiskOp::Sync { file: FileName::Segment(segment) });
         }
+        // The names of these segments may have come from memory too, and the vote that follows vouches for them.
+        self.op(DiskOp::SyncDirectory);
     }
 
     /// Writes the vote anew, in another slot.

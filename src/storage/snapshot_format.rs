@@ -35,8 +35,13 @@ pub(super) fn head(cluster: ClusterId, point: &SnapshotPoint) -> Vec<u8> {
     if ciborium::into_writer(&fields, &mut cbor).is_err() {
         cbor.clear();
     }
+    seal_head(cluster, &cbor)
+}
+
+/// The first block, and the CBOR after it.
+pub(super) fn seal_head(cluster: ClusterId, cbor: &[u8]) -> Vec<u8> {
     let mut out = Sealer::new(HEAD_MAGIC).u128(cluster).u64(cbor.len() as u64).seal(0).to_vec();
-    out.append(&mut cbor);
+    out.extend_from_slice(cbor);
     out
 }
 

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::{DiskError, DiskJob, DiskOp, DiskReply, DiskResult, FileName};
+#[cfg(test)]
 use crate::rng::Rng;
 
 #[derive(Debug, Clone, Default)]
@@ -137,6 +138,7 @@ impl TestDisk {
     }
 
     /// The power fails: of what was not synced any subset of the changes survives, each torn anywhere.
+    #[cfg(test)]
     pub(crate) fn crash(&mut self, rng: &mut Rng) {
         let mut names = self.durable_names.clone();
         for change in self.changes.drain(..) {
@@ -167,6 +169,7 @@ impl TestDisk {
     }
 
     /// The power fails and nothing survives but what was synced.
+    #[cfg(test)]
     pub(crate) fn lose_unsynced(&mut self) {
         self.changes.clear();
         self.names = self.durable_names.clone();
@@ -209,6 +212,7 @@ impl TestDisk {
     }
 
     /// A file's bytes.
+    #[cfg(test)]
     pub(crate) fn bytes(&mut self, file: FileName) -> Vec<u8> {
         self.inode(file).map(|inode| inode.cached.clone()).unwrap_or_default()
     }

@@ -194,6 +194,19 @@ fn a_formed_directory_opens_with_its_founding_entry_and_counts_boots() {
 }
 
 #[test]
+fn a_node_that_joins_starts_with_an_empty_log() {
+    let mut disk = TestDisk::default();
+    let Ok(Opened::Unformed(identity)) = recover(&mut disk) else { panic!() };
+    let nothing = Recovered { entries: Entries::empty(), commit: 0, ..founding() };
+    let (_, mut log) = disk.finish(Formation::new(settings(), identity, CLUSTER, &nothing)).take().unwrap();
+    let mut member = reopen(&mut disk.clone());
+    assert_eq!((member.recovered.entries.len(), member.recovered.commit), (0, 0));
+    assert_eq!(member.log.idle_mark(), None);
+    log.write(&mut disk, run_of(1, 1..=3, 10));
+    assert_eq!(reopen(&mut disk).recovered.entries.len(), 3);
+}
+
+#[test]
 fn batches_are_numbered_from_one_and_do_not_copy_entries() {
     let (_, mut log) = formed();
     let entries = run_of(1, 2..=3, 100);
@@ -254,7 +267,6 @@ fn row_02_a_bad_record_that_was_synced_is_a_refusal_that_names_it() {
         assert!(text.contains("segment-0000000000000001") && text.contains("index 4"), "{text}");
         assert!(text.contains("remove this node from the cluster and add it again"), "{text}");
     }
-    let mut disk = disk;
     disk.spoil(file, |bytes| bytes[at..at + 128].fill(0));
     assert!(matches!(refusal(&mut disk), OpenError::SyncedRecordLost { .. }), "zeros prove nothing");
 }
@@ -458,18 +470,28 @@ fn row_10_a_record_longer_than_a_segment_gets_one_of_its_own() {
 }
 
 #[test]
-fn row_11_a_record_of_another_place_does_not_verify() {
+fn row_11_a_record_of_another_place_or_time_does_not_verify() {
     let (mut disk, mut log) = formed();
     log.write(&mut disk, run_of(1, 2..=2, 60));
+    log.write(&mut disk, run_of(1, 3..=3, 60));
     let file = FileName::Segment(1);
     let at = records(&mut disk, file);
     let end = log.segments.current().unwrap().used as usize;
-    disk.spoil(file, |bytes| {
-        let copy = bytes[at[1]..end].to_vec();
-        bytes[end..end + copy.len()].copy_from_slice(&copy);
-    });
-    let member = reopen(&mut disk);
-    assert_eq!(member.recovered.entries.len(), 2, "a doubled record is not a next one");
+    // A stale write: were it taken for the next record, it would cut the log.
+    let mut doubled = disk.clone();
+    doubled.spoil(file, |bytes| bytes.copy_within(at[1]..at[2], end));
+    assert_eq!(indexes(&reopen(&mut doubled).recovered), [(1, 0), (2, 1), (3, 1)]);
+    // A misdirected one: the next record, of the segment of that number in another directory.
+    let mut other = TestDisk::default();
+    let Ok(Opened::Unformed(identity)) = recover(&mut other) else { panic!() };
+    let mut foreign = other.finish(Formation::new(settings(), identity, 0xc2, &founding())).take().unwrap().1;
+    for index in 2..=4 {
+        foreign.write(&mut other, run_of(1, index..=index, 60));
+    }
+    let record = other.bytes(file)[end..end + 256].to_vec();
+    assert!(record.starts_with(b"QREC"));
+    disk.spoil(file, |bytes| bytes[end..end + 256].copy_from_slice(&record));
+    assert_eq!(indexes(&reopen(&mut disk).recovered), [(1, 0), (2, 1), (3, 1)]);
 }
 
 #[test]
@@ -628,6 +650,24 @@ fn row_14_the_older_snapshot_stays_until_the_switch_is_durable_and_while_it_is_p
 }
 
 #[test]
+fn a_durable_switch_that_replaces_the_log_frees_its_segments() {
+    let (mut disk, mut log) = formed();
+    for index in 2..40 {
+        log.write(&mut disk, run_of(1, index..=index, 300));
+    }
+    let snapshot = save(&mut disk, LogId::new(2, 20), 10);
+    let batch =
+        log.plan(None, Some(SnapshotSwitch { snapshot, keeps_suffix: false }), run_of(2, 21..=21, 1500));
+    perform(&mut disk, &batch);
+    log.maintain(&mut disk);
+    assert!(log.segments().0 > 3, "not before it is durable");
+    log.done(batch.id);
+    log.maintain(&mut disk);
+    assert!(log.segments().0 <= 2);
+    assert_eq!(indexes(&reopen(&mut disk).recovered), [(21, 2)]);
+}
+
+#[test]
 fn row_14_a_snapshot_is_synced_in_steps_and_its_failure_leaves_nothing() {
     let mut disk = TestDisk::default();
     let mut job = save_job(LogId::new(1, 6), 5 << 20);
@@ -657,8 +697,7 @@ fn row_16_the_loss_of_the_vote_is_a_refusal_never_term_zero() {
     log.done(batch.id);
     let mut one = disk.clone();
     one.spoil(FileName::Vote, |bytes| {
-        let at =
-            (0..bytes.len()).step_by(4096).filter(|&at| bytes[at..].starts_with(b"QVOT")).last().unwrap();
+        let at = (0..bytes.len()).step_by(4096).rfind(|&at| bytes[at..].starts_with(b"QVOT")).unwrap();
         bytes[at + 60] ^= 1;
     });
     let member = reopen(&mut one);
@@ -694,6 +733,16 @@ fn row_16_a_log_that_a_vote_knows_to_be_synced_cannot_be_lost_unnoticed() {
     log.write(&mut disk, run_of(1, 2..=2, 10));
     let batch = log.plan(Some(vote(3)), None, Entries::empty());
     perform(&mut disk, &batch);
+    let at = records(&mut disk, FileName::Segment(1))[1];
+    disk.spoil(FileName::Segment(1), |bytes| bytes[at + 5] ^= 1);
+    assert!(matches!(refusal(&mut disk), OpenError::SyncedRecordLost { index: 2, .. }));
+}
+
+#[test]
+fn row_03_a_restart_proves_the_whole_log() {
+    let (mut disk, mut log) = formed();
+    log.write(&mut disk, run_of(1, 2..=2, 10));
+    reopen(&mut disk);
     let at = records(&mut disk, FileName::Segment(1))[1];
     disk.spoil(FileName::Segment(1), |bytes| bytes[at + 5] ^= 1);
     assert!(matches!(refusal(&mut disk), OpenError::SyncedRecordLost { index: 2, .. }));

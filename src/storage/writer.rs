@@ -127,35 +127,30 @@ impl LogWriter {
         let switch = persist.snapshot.as_ref();
         let cut = self.note(persist);
         if switch.is_some() || !persist.entries.is_empty() {
-            let header = RecordHeader {
-                first: persist.entries.first().map_or(0, |e| e.id.index),
-                last_term: persist.entries.last().map_or(0, |e| e.id.term),
-                count: persist.entries.len() as u64,
-                commit: persist.commit,
-                ..RecordHeader::default()
-            };
-            self.append(header, switch, packed, &mut ops);
+            self.append(header_of(persist), switch, packed, &mut ops);
             self.marked = false;
         }
         self.batch(ops, switch.map(|s| s.snapshot.id.last), cut)
     }
 
-    /// The bytes of the first segment of a log that has none: its header and the founding entries. They are durable, and
-    /// so is `spare`, before the writer is used.
+    /// The bytes of the first segment of a log that has none: its header and the founding entries, if any (a node that
+    /// joins a cluster gets all of them from its leader). They are durable, and so is `spare`, before the writer is used.
     pub(super) fn found(&mut self, recovered: &Recovered, spare: Spare) -> SmallVec<[Bytes; 2]> {
         let mut packed = BytesMut::new();
         recovered.entries.pack(&mut packed);
         let (entries, commit) = (recovered.entries.clone(), recovered.commit);
         let persist = Persist { id: 0, vote: None, snapshot: None, entries, commit };
-        let batch = self.persist(&persist, packed.freeze());
-        self.done(batch.id);
-        self.next_batch = 1;
+        self.note(&persist);
+        let mut ops = SmallVec::new();
+        // A record even without entries: a log without any record has lost its first one.
+        self.append(header_of(&persist), None, packed.freeze(), &mut ops);
+        self.synced = self.sequence;
         if let Some(first) = self.segments.current_mut() {
             first.allocated = true;
         }
         self.add_spare(spare);
         let data = |op| if let DiskOp::WriteAt { data, .. } = op { Some(data) } else { None };
-        batch.ops.into_iter().find_map(data).unwrap_or_default()
+        ops.into_iter().find_map(data).unwrap_or_default()
     }
 
     /// Takes note of what `persist` does to the log; returns the index above which older entries do not matter any more.
@@ -377,8 +372,8 @@ impl LogWriter {
         if let Some(&file) = self.files.iter().find(superfluous) {
             return Some(Task::Snapshot(file));
         }
-        (self.spares.len() < SPARES)
-            .then(|| Task::Spare(Spare { number: self.next_spare, len: self.segment_len }))
+        let spare = Spare { number: self.next_spare, len: self.segment_len };
+        (self.spares.len() < SPARES).then_some(Task::Spare(spare))
     }
 
     /// Takes the outcome of an upkeep job. `Some` is what failed: `NoSpace` is not fatal, ask again later (say, after a
@@ -458,6 +453,17 @@ impl LogWriter {
     /// The number of segments and of spares, for people.
     pub fn segments(&self) -> (usize, usize) {
         (self.segments.count(), self.spares.len())
+    }
+}
+
+/// What the header of a record says about `persist`.
+fn header_of(persist: &Persist) -> RecordHeader {
+    RecordHeader {
+        first: persist.entries.first().map_or(0, |e| e.id.index),
+        last_term: persist.entries.last().map_or(0, |e| e.id.term),
+        count: persist.entries.len() as u64,
+        commit: persist.commit,
+        ..RecordHeader::default()
     }
 }
 

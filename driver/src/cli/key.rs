@@ -56,7 +56,8 @@ impl Verb {
         format!(
             "usage: quorate {name} {arguments} [--connect HOST:PORT,…] [--timeout-ms N]
 
-{what} The leader is found, and the command is tried again until it is done; it runs exactly once.
+{what}
+The leader is found, and the command is tried again until it is done; it runs exactly once.
 
   --connect LIST    client addresses of one or more nodes (127.0.0.1:7101,127.0.0.1:7102,127.0.0.1:7103)
   --timeout-ms N    when to give up (10000)

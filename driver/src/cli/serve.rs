@@ -44,8 +44,8 @@ Prints 'ready id=… client=… peer=…' when it accepts connections; its log g
   --segment-bytes N         length of a file of the log (64MiB)
   --max-clients N           most clients at once (10000)
 
-Exit codes: 0 stopped by SIGTERM or SIGINT; 2 a flag or the data directory cannot be used; 3 the disk failed; 4 the cluster
-refuses this node; 5 a broken invariant.
+Exit codes: 0 stopped by SIGTERM or SIGINT; 2 a flag or the data directory cannot be used; 3 the disk failed; 4 the
+cluster refuses this node; 5 a broken invariant.
 ";
 
 /// What the command line says.
@@ -266,7 +266,7 @@ fn serve(options: Options) -> Result<(), Failure> {
     let node = options.node(seed, fresh_disk);
     let (stderr, writer) = Stderr::start(&format!("node {}:", options.id.0)).map_err(system)?;
     let setup = Setup {
-        peers: PeerLimits::new(node.raft.max_entry_bytes),
+        peers: PeerLimits::new(node.max_frame_bytes()),
         gateway: options.gateway(),
         node,
         max_clients: process::room_for_clients(options.max_clients),

@@ -33,7 +33,7 @@ const MAX_NODES: usize = 64;
 const COLUMNS: &[(&str, &str)] = &[
     ("node", "node_id"),
     ("phase", "phase"),
-    ("role", "role"),
+    ("role", "raft_role"),
     ("term", "term"),
     ("leader", "leader_id"),
     ("first", "first_index"),

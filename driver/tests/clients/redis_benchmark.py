@@ -1,6 +1,6 @@
 """redis-benchmark against `quorate dev`, on the leader's and on a follower's port: it must end without an error.
 redis_benchmark.py [REQUESTS]"""
-import re, signal, subprocess, sys
+import re, signal, subprocess, sys, time
 from cluster import BINARY, command
 
 
@@ -10,12 +10,18 @@ def main():
     try:
         ports = []
         for line in dev.stdout:
-            ports += [int(p) for p in re.findall(r"redis-cli -p (\d+)", line)]
+            ports += [int(p) for p in re.findall(r"clients 127\.0\.0\.1:(\d+)", line)]
             if len(set(ports)) >= 3:
                 break
         ports = sorted(set(ports))
         assert len(ports) == 3, f"dev printed {ports}"
-        roles = {p: dict(l.split(":", 1) for l in command(p, "INFO").decode().split("\r\n") if ":" in l)["role"] for p in ports}
+        until = time.time() + 20
+        while True:
+            roles = {p: dict(l.split(":", 1) for l in command(p, "INFO").decode().split("\r\n") if ":" in l)["role"] for p in ports}
+            if "master" in roles.values():
+                break
+            assert time.time() < until, "no leader after 20 s"
+            time.sleep(0.05)
         leader = next(p for p in ports if roles[p] == "master")
         follower = next(p for p in ports if roles[p] != "master")
         for name, port in (("leader", leader), ("follower", follower)):

@@ -54,6 +54,8 @@ impl fmt::Display for ProtocolError {
             Self::MultibulkLength => f.write_str("invalid multibulk length"),
             Self::BulkLength => f.write_str("invalid bulk length"),
             Self::ExpectedDollar(b'\r' | b'\n') => f.write_str("expected '$', got ' '"),
+            Self::ExpectedDollar(got @ b' '..=b'~') => write!(f, "expected '$', got '{}'", char::from(*got)),
+            // Redis sends the byte itself; an error's text stays readable here.
             Self::ExpectedDollar(got) => write!(f, "expected '$', got '{}'", got.escape_ascii()),
             Self::TooBigInline => f.write_str("too big inline request"),
             Self::TooBigMultibulkCount => f.write_str("too big mbulk count string"),
@@ -147,7 +149,7 @@ impl RequestParser {
         if count > self.limits.arguments {
             return Err(ProtocolError::MultibulkLength);
         }
-        drop(input.take(end + 2));
+        input.skip(end + 2);
         self.arguments_left = count;
         Ok(true)
     }
@@ -328,7 +330,7 @@ mod tests {
 
     #[test]
     fn errors_are_worded_as_redis_words_them() {
-        let cases: [(&[u8], &str); 15] = [
+        let cases: [(&[u8], &str); 16] = [
             (b"*x\r\n", "invalid multibulk length"),
             (b"*\r\nPING\r\n", "invalid multibulk length"),
             (b"*01\r\n", "invalid multibulk length"),
@@ -341,6 +343,7 @@ mod tests {
             (b"*1\r\n$1048577\r\n", "invalid bulk length"),
             (b"*1\r\n@4\r\n", "expected '$', got '@'"),
             (b"*1\r\n\r\n", "expected '$', got ' '"),
+            (b"*1\r\n'\r\n", "expected '$', got '''"),
             (b"SET a \"b\r\n", "unbalanced quotes in request"),
             (b"SET a \"b\"c\r\n", "unbalanced quotes in request"),
             (b"*2\r\n$3\r\nabc\r\n$1048576\r\n", "too big request"),

@@ -107,6 +107,21 @@ fn words_are_those_of_redis() {
 }
 
 #[test]
+fn each_container_has_its_help() {
+    let mut h = Harness::new();
+    for (container, lines) in
+        [("CLIENT", 19), ("CLUSTER", 17), ("COMMAND", 15), ("CONFIG", 7), ("SESSION", 7)]
+    {
+        let help = h.say(alloc::format!("{container} HELP\r\n"));
+        let start = alloc::format!(
+            "*{lines}\r\n+{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n"
+        );
+        assert!(help.starts_with(&start) && help.ends_with("+HELP\r\n+    Prints this help.\r\n"), "{help}");
+        assert_eq!(help.matches("\r\n").count(), lines + 1);
+    }
+}
+
+#[test]
 fn hello_greets_in_the_protocol_asked_for() {
     let mut h = Harness::new();
     let fields = "$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$5\r\n7.4.0\r\n$5\r\nproto\r\n:3\r\n$2\r\nid\r\n:5\r\n$4\r\nmode\r\n\
@@ -269,4 +284,13 @@ fn sessions_are_opened_used_and_closed() {
     }
     let long = alloc::format!("SESSION OPEN {}\r\n", "n".repeat(65));
     assert_eq!(h.say(long), "-ERR a session's nonce has at most 64 bytes\r\n");
+}
+
+#[test]
+fn bgsave_asks_for_a_snapshot() {
+    let mut harness = Harness::new();
+    assert_eq!(harness.say("BGSAVE\r\n"), "+Background saving started\r\n");
+    assert_eq!(harness.say("BGSAVE schedule\r\n"), "+Background saving started\r\n");
+    assert_eq!(harness.say("BGSAVE now\r\n"), "-ERR syntax error\r\n");
+    assert_eq!(harness.snapshots, 2);
 }

@@ -266,6 +266,11 @@ fn deadlines_close_who_says_nothing_and_nobody_else() {
     h.feed(b"SET a 1\r\n");
     assert_eq!(h.connection.wake_at(), None, "the node answers what is under way");
     h.settle();
+    h.now.mono += 4_000;
+    assert_eq!(text(h.output()), "+OK\r\n");
+    h.now.mono += 1_000;
+    h.step(Event::Wake);
+    assert!(!h.closed, "who reads is alive");
     h.now.mono += 5_000;
     h.step(Event::Wake);
     assert!(h.closed);

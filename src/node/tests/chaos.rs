@@ -226,3 +226,15 @@ fn a_process_that_lives_answers_everything_exactly_once() {
         }
     }
 }
+
+#[test]
+fn the_same_events_give_the_same_actions_to_the_byte() {
+    let trace = |seed| {
+        let mut run = Run::new(seed);
+        run.world.trace = Some(0);
+        run.steps();
+        run.world.trace
+    };
+    assert_eq!(trace(7), trace(7));
+    assert_ne!(trace(7), trace(8));
+}

@@ -9,6 +9,8 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use self::world::World;
+use crate::codec::forward::Forwarded;
+use crate::codec::peer::PeerMessage;
 use crate::node::{Event, Fault, Phase};
 use crate::raft::{DiskId, NodeId};
 use crate::replica::{Outcome, Refused, Request};
@@ -35,6 +37,31 @@ fn a_cluster_forms_in_every_order_of_starting_and_only_with_everyone() {
         assert!(clusters[0].is_some() && clusters.iter().all(|c| *c == clusters[0]), "{clusters:?}");
         assert!((1..=3).all(|id| world.machines[&id].phase() == Some(Phase::Running)));
     }
+}
+
+/// Two of three disks are a majority, but the third has not named itself in writing: it could still forget.
+#[test]
+fn trap_25_nobody_campaigns_before_every_founder_is_formed() {
+    let mut world = World::new(3);
+    (1..=3).for_each(|id| world.start(id));
+    world.run_until(10_000_000, |world| world.machines[&3].phase() == Some(Phase::Forming));
+    world.machine(3).jobs_stall = true;
+    world.run_for(5_000_000);
+    let formed = |world: &World, id| world.node(id).status().cluster.is_some();
+    assert!(formed(&world, 1) && formed(&world, 2) && !formed(&world, 3));
+    assert!(
+        (1..=2).all(|id| world.node(id).term == 0 && world.machines[&id].phase() == Some(Phase::Forming))
+    );
+    // A restart in between changes nothing.
+    world.crash(1);
+    world.start(1);
+    world.run_for(5_000_000);
+    assert!(
+        (1..=2).all(|id| world.node(id).term == 0 && world.machines[&id].phase() == Some(Phase::Forming))
+    );
+    world.machine(3).jobs_stall = false;
+    world.settle();
+    assert_eq!(world.write_through(1, b"a"), reply("1"));
 }
 
 #[test]
@@ -210,9 +237,7 @@ fn nothing_is_heard_before_the_handshake() {
     let stranger = world.connect(leader);
     world.run_for(1_000);
     let vote = crate::raft::Message::Vote { term: term + 9, last: crate::raft::LogId::new(term + 9, 1000) };
-    let frame = crate::codec::peer::PeerMessage::Raft(vote).seal(|_| Bytes::new());
-    let bytes: Vec<u8> = frame.0.iter().flatten().copied().skip(8).collect();
-    world.tell(leader, Event::LinkFrame { link: stranger, frame: Bytes::from(bytes) });
+    world.inject(leader, stranger, &PeerMessage::Raft(vote));
     world.run_for(10_000);
     assert_eq!(world.node(leader).status().counters.malformed_frames, 1);
     assert_eq!(world.node(leader).term, term);
@@ -370,10 +395,98 @@ fn row_21_a_state_that_differs_from_the_majority_halts_its_node() {
     let index = world.node(leader).member.as_ref().expect("it runs").replica.context().index;
     for peer in (1..=3).filter(|id| *id != odd) {
         let link = world.link(odd, peer);
-        let frame = crate::codec::peer::PeerMessage::Digest { index, digest: 99 }.seal(|_| Bytes::new());
-        let bytes: Vec<u8> = frame.0.iter().flatten().copied().skip(8).collect();
-        world.tell(odd, Event::LinkFrame { link, frame: Bytes::from(bytes) });
+        world.inject(odd, link, &PeerMessage::Digest { index, digest: 99 });
     }
     world.run_for(1_000);
     assert_eq!(world.machines[&odd].halted, Some(Fault::Diverged { index }));
+}
+
+#[test]
+fn a_forward_of_another_term_is_refused() {
+    let mut world = World::running(3);
+    let (leader, follower) = (world.leader(), world.follower());
+    let (term, link) = (world.node(leader).term, world.link(leader, follower));
+    let request = Request::Write(Bytes::from_static(b"late"));
+    let late = Forwarded { id: 1, connection: 1, epoch: 0, budget: 1_000_000, request };
+    world.inject(leader, link, &PeerMessage::Forward { term: term - 1, requests: alloc::vec![late.clone()] });
+    world.run_for(200_000);
+    assert_eq!(world.query(leader, b"count"), reply("0"));
+    world.inject(leader, link, &PeerMessage::Forward { term, requests: alloc::vec![late] });
+    world.run_for(200_000);
+    assert_eq!(world.query(leader, b"count"), reply("1"));
+}
+
+#[test]
+fn a_connection_with_a_write_under_way_waits_before_it_goes_to_another_leader() {
+    let mut world = World::running(3);
+    let leader = world.leader();
+    // The first write is in the log of a leader that cannot replicate it any more.
+    world.isolate(leader, true);
+    let first = world.ask_in(leader, 9, 0, Request::Write(Bytes::from_static(b"first")));
+    world.run_until(10_000_000, |world| {
+        (1..=3).any(|id| id != leader && world.node(id).leader == Some(NodeId(id)))
+    });
+    world.isolate(leader, false);
+    world.run_until(10_000_000, |world| world.node(leader).leader.is_some_and(|now| now != NodeId(leader)));
+    let second = world.ask_in(leader, 9, 0, Request::Write(Bytes::from_static(b"second")));
+    let other = world.ask_in(leader, 10, 0, Request::Write(Bytes::from_static(b"other")));
+    assert!(matches!(world.answer(leader, other), Outcome::Reply(_)), "another connection does not wait");
+    let outcomes = [world.answer(leader, first), world.answer(leader, second)];
+    // The first was overwritten: certainly not done, and so the second is not done either.
+    assert!(matches!(outcomes[0], Outcome::Refused(_)), "{outcomes:?}");
+    assert_eq!(outcomes[1], Outcome::Refused(Refused::AfterRefusal));
+    assert_eq!(world.query(leader, b"all"), reply("other,"));
+}
+
+#[test]
+fn a_stranger_is_turned_away_and_stays_unformed() {
+    let mut world = World::running(3);
+    let mut config = world::config(4, 3);
+    config.founders.remove(&NodeId(4));
+    world.add(4, config);
+    world.start(4);
+    world.run_for(5_000_000);
+    assert_eq!(world.machines[&4].phase(), Some(Phase::Forming));
+    assert!(world.machines[&4].notes.iter().any(|note| note.contains("is not a member")));
+    assert!(world.machines[&4].notes.len() < 10, "it is not said again and again");
+    let leader = world.leader();
+    assert_eq!(world.write_through(leader, b"a"), reply("1"));
+}
+
+#[test]
+fn a_leader_remembers_a_refusal_until_the_next_epoch_of_the_stream() {
+    let mut world = World::new(3);
+    (1..=3).for_each(|id| world.machine(id).config.raft.max_entry_bytes = 4 << 10);
+    (1..=3).for_each(|id| world.start(id));
+    world.settle();
+    let (leader, follower) = (world.leader(), world.follower());
+    let (term, link) = (world.node(leader).term, world.link(leader, follower));
+    let mut forward = |id, epoch, len| {
+        let request = Request::Write(Bytes::from(alloc::vec![b'x'; len]));
+        let one = Forwarded { id, connection: 1, epoch, budget: 1_000_000, request };
+        world.inject(leader, link, &PeerMessage::Forward { term, requests: alloc::vec![one] });
+        world.run_for(100_000);
+        world.query(leader, b"count")
+    };
+    assert_eq!(forward(1, 0, 8 << 10), reply("0"), "too large");
+    assert_eq!(forward(2, 0, 10), reply("0"), "after a refusal");
+    assert_eq!(forward(3, 1, 10), reply("1"), "another epoch");
+}
+
+#[test]
+fn one_member_that_may_be_behind_cannot_fence_a_node() {
+    let mut world = World::running(3);
+    let (leader, wiped) = (world.leader(), world.follower());
+    let other = (1..=3).find(|id| *id != leader && *id != wiped).expect("three");
+    world.crash(other);
+    world.crash(wiped);
+    world.machine(wiped).disk.files.clear();
+    world.machine(wiped).config.fresh_disk = DiskId(77);
+    world.start(wiped);
+    world.run_for(5_000_000);
+    assert!(world.machines[&wiped].notes.iter().any(|note| note.contains("is known with disk")));
+    assert_eq!(world.machines[&wiped].halted, None);
+    assert_eq!(world.machines[&wiped].phase(), Some(Phase::Forming));
+    world.start(other);
+    world.run_until(10_000_000, |world| world.machines[&wiped].halted.is_some());
 }

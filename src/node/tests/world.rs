@@ -6,8 +6,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::codec::frame::{Decoder, Frame};
+use crate::codec::peer::PeerMessage;
 use crate::node::{Action, Actions, Addresses, Config, Event, Fault, Job, LinkId, Node, Phase, RequestId};
 use crate::raft::{self, DiskId, NodeId, Role};
 use crate::replica::testing::Tape;
@@ -74,6 +76,8 @@ pub(super) struct Machine {
     pub(super) notes: Vec<String>,
     /// The log lane does not move while this is set.
     pub(super) disk_stalls: bool,
+    /// Nor do jobs while this is set.
+    pub(super) jobs_stall: bool,
     log: VecDeque<DiskBatch>,
     jobs: VecDeque<Job<Tape>>,
     inbox: Vec<Event<Tape>>,
@@ -97,6 +101,8 @@ pub(super) struct World {
     next_request: u64,
     /// Delivers in another order when set.
     pub(super) rng: Option<Rng>,
+    /// A hash of everything that any node decided, when it is wanted.
+    pub(super) trace: Option<u64>,
 }
 
 pub(super) fn addresses(id: u64) -> Addresses {
@@ -123,7 +129,12 @@ impl World {
     pub(super) fn new(members: u64) -> Self {
         let machines = (1..=members).map(|id| (id, Machine::new(config(id, members)))).collect();
         let (ends, cut) = (BTreeMap::new(), BTreeSet::new());
-        Self { now: 1_000_000, machines, ends, next_link: 1, cut, next_request: 1, rng: None }
+        Self { now: 1_000_000, machines, ends, next_link: 1, cut, next_request: 1, rng: None, trace: None }
+    }
+
+    /// One more machine, off.
+    pub(super) fn add(&mut self, id: u64, config: Config) {
+        self.machines.insert(id, Machine::new(config));
     }
 
     /// A formed cluster with a leader.
@@ -258,6 +269,13 @@ impl World {
         link
     }
 
+    /// A frame of `message` arrives at `id` on `link`.
+    pub(super) fn inject(&mut self, id: u64, link: LinkId, message: &PeerMessage) {
+        let frame = message.seal(|_| Bytes::new());
+        let bytes: Vec<u8> = frame.0.iter().flatten().copied().skip(8).collect();
+        self.tell(id, Event::LinkFrame { link, frame: Bytes::from(bytes) });
+    }
+
     /// The link that `id` has to `peer`.
     pub(super) fn link(&self, id: u64, peer: u64) -> LinkId {
         self.node(id).links.link_of(NodeId(peer)).expect("they are connected")
@@ -305,6 +323,9 @@ impl World {
 
     fn perform(&mut self, id: u64, mut actions: Actions<Tape>) {
         for action in actions.drain().collect::<Vec<_>>() {
+            if let Some(trace) = &mut self.trace {
+                *trace = xxh3_64_with_seed(format!("{id} {action:?}").as_bytes(), *trace);
+            }
             match action {
                 Action::Log(batch) => self.machine(id).log.push_back(batch),
                 Action::Job(job) => self.machine(id).jobs.push_back(job),
@@ -336,7 +357,9 @@ impl World {
             machine.inbox.push(Event::DiskDone { batch: batch.id, result });
             machine.log.pop_front();
         }
-        if let Some(mut job) = machine.jobs.pop_front() {
+        if !machine.jobs_stall
+            && let Some(mut job) = machine.jobs.pop_front()
+        {
             let mut last = None;
             while let Some(op) = job.next(last.take()) {
                 last = Some(machine.disk.perform(op));
@@ -415,6 +438,7 @@ impl Machine {
             stopped: false,
             notes: Vec::new(),
             disk_stalls: false,
+            jobs_stall: false,
             log: VecDeque::new(),
             jobs: VecDeque::new(),
             inbox: Vec::new(),

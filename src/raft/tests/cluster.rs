@@ -120,6 +120,8 @@ pub(super) struct Cluster {
     /// What is committed, as somebody applied it first, and the state after it.
     pub(super) history: Vec<(Entry, u64)>,
     leaders: BTreeMap<Term, NodeId>,
+    /// How often what happened, so that a test can tell that it tests something.
+    pub(super) counts: BTreeMap<&'static str, usize>,
     /// What happened, one line an action.
     pub(super) trace: Vec<String>,
     pub(super) tracing: bool,
@@ -159,6 +161,7 @@ impl Cluster {
             next_read: 1,
             history: Vec::new(),
             leaders: BTreeMap::new(),
+            counts: BTreeMap::new(),
             trace: Vec::new(),
             tracing: false,
         };
@@ -263,6 +266,7 @@ impl Cluster {
     pub(super) fn save(&mut self, id: NodeId, index: LogIndex) -> Option<Event> {
         let point = self.raft(id).snapshot_point(index)?;
         let checksum = self.history[index as usize - 1].1;
+        *self.counts.entry("own snapshot").or_default() += 1;
         let snapshot = SnapshotMeta {
             id: SnapshotId { last: point.last, checksum },
             len: self.snapshot_len,
@@ -305,6 +309,9 @@ impl Cluster {
             self.trace.extend(lines);
         }
         for action in actions {
+            if let Some(kind) = kind(&action) {
+                *self.counts.entry(kind).or_default() += 1;
+            }
             self.perform(id, action);
         }
         self.check_leader(id);
@@ -313,7 +320,15 @@ impl Cluster {
     fn perform(&mut self, id: NodeId, action: Action) {
         let member = self.members.get_mut(&id).unwrap();
         match action {
-            Action::Persist(persist) => member.writes.push_back(persist),
+            Action::Persist(persist) => {
+                let disk = member.disk.entries.last().map_or(0, |e| e.id.index);
+                let end =
+                    member.writes.iter().rev().find_map(|w| w.entries.last_id()).map_or(disk, |id| id.index);
+                if persist.entries.first().is_some_and(|e| e.id.index <= end) {
+                    *self.counts.entry("truncation").or_default() += 1;
+                }
+                member.writes.push_back(persist);
+            }
             Action::Send { to, message } => self.flights.push(Flight { from: id, to, message }),
             Action::Apply(entries) => entries.iter().for_each(|entry| self.apply(id, entry)),
             Action::SendSnapshotChunk { to, term, snapshot, offset, len } => {
@@ -479,6 +494,46 @@ impl Cluster {
 /// The bytes of a snapshot file: its checksum, over and over.
 fn contents(snapshot: &SnapshotMeta) -> Vec<u8> {
     snapshot.id.checksum.to_le_bytes().into_iter().cycle().take(snapshot.len as usize).collect()
+}
+
+/// The kinds of action that a random run is meant to reach.
+pub(super) const KINDS: [&str; 14] = [
+    "leader",
+    "rejection",
+    "chunk",
+    "resumed",
+    "corrupt",
+    "switch, log replaced",
+    "own snapshot",
+    "dropped",
+    "read ready",
+    "read aborted",
+    "reads full",
+    "uncommitted full",
+    "refused",
+    "truncation",
+];
+
+fn kind(action: &Action) -> Option<&'static str> {
+    Some(match action {
+        Action::RoleChanged(change) if change.role == Role::Leader => "leader",
+        Action::Send { message: Message::AppendRejected { .. }, .. } => "rejection",
+        Action::Send {
+            message: Message::SnapshotReply { progress: SnapshotProgress::Corrupt, .. }, ..
+        } => "corrupt",
+        Action::SendSnapshotChunk { offset: 0, .. } => "chunk",
+        Action::SendSnapshotChunk { .. } => "resumed",
+        Action::DropSnapshot { .. } => "dropped",
+        Action::ReadReady { .. } => "read ready",
+        Action::ReadAborted { reason: Refusal::ReadsFull, .. } => "reads full",
+        Action::ReadAborted { .. } => "read aborted",
+        Action::ProposalRefused { reason: Refusal::UncommittedFull, .. } => "uncommitted full",
+        Action::ProposalRefused { .. } => "refused",
+        Action::Persist(Persist { snapshot: Some(switch), .. }) if !switch.keeps_suffix => {
+            "switch, log replaced"
+        }
+        _ => return None,
+    })
 }
 
 impl Shadow {

@@ -1,7 +1,9 @@
 //! Tests of the whole core.
 
 mod cluster;
+mod conduct;
 mod golden;
+mod one;
 mod random;
 mod text;
 mod traps;

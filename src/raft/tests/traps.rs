@@ -7,120 +7,7 @@ use bytes::Bytes;
 
 use super::super::*;
 use super::cluster::{WALL, configuration};
-use crate::time::Now;
-
-const ET: Micros = 300_000;
-const ME: NodeId = NodeId(1);
-const N2: NodeId = NodeId(2);
-const N3: NodeId = NodeId(3);
-
-/// One core, and what it has asked for.
-struct One {
-    raft: Raft,
-    now: Micros,
-    out: Vec<Action>,
-}
-
-impl One {
-    /// Member 1 of `voters` and `learners`; its log holds, after the founding entry, entries of these terms.
-    fn of(voters: &[u64], learners: &[u64], term: Term, terms: &[Term]) -> Self {
-        Self::with(Config::new(ME, 1), voters, learners, term, terms)
-    }
-
-    fn with(config: Config, voters: &[u64], learners: &[u64], term: Term, terms: &[Term]) -> Self {
-        let mut recovered = Recovered::formed(&configuration(voters, learners));
-        recovered.vote.term = term;
-        recovered.entries = recovered.entries.iter().cloned().chain(run(2, terms).iter().cloned()).collect();
-        let raft = Raft::new(config, recovered, Now::new(0, WALL)).unwrap();
-        let mut one = Self { raft, now: 0, out: vec![] };
-        one.batch(vec![]);
-        one.out.clear();
-        one
-    }
-
-    fn batch(&mut self, events: Vec<Event>) {
-        let mut out = Actions::new();
-        self.raft.step_into(Now::new(self.now, WALL + self.now / 1000), events, &mut out);
-        self.raft.check_invariants().unwrap();
-        self.out.extend(out);
-    }
-
-    /// Steps one event; what came of it alone.
-    fn step(&mut self, event: Event) -> Vec<Action> {
-        self.out.clear();
-        self.batch(vec![event]);
-        self.out.clone()
-    }
-
-    fn hear(&mut self, from: NodeId, message: Message) -> Vec<Action> {
-        self.step(Event::Receive { from, message })
-    }
-
-    /// Everything asked for is on disk.
-    fn sync(&mut self) -> Vec<Action> {
-        let id = self.raft.writes.issued();
-        self.step(Event::Persisted { id })
-    }
-
-    fn pass(&mut self, micros: Micros) -> Vec<Action> {
-        self.now += micros;
-        self.step(Event::Wake)
-    }
-
-    /// Leads its next term, its first entry on its own disk.
-    fn lead(&mut self) {
-        self.pass(2 * ET);
-        let term = self.raft.hard.term + 1;
-        for from in [N2, N3] {
-            self.hear(from, Message::PreVoteReply { term, granted: true });
-        }
-        self.sync();
-        self.hear(N2, Message::VoteReply { term, granted: true, wall: WALL });
-        assert_eq!(self.raft.status().role, Role::Leader);
-        self.sync();
-    }
-}
-
-fn entry(index: LogIndex, term: Term) -> Entry {
-    let data = Bytes::from_static(b"12345678");
-    Entry { id: LogId::new(term, index), kind: EntryKind::Command, stamp: Stamp::default(), data }
-}
-
-fn run(first: LogIndex, terms: &[Term]) -> Entries {
-    terms.iter().zip(first..).map(|(&term, index)| entry(index, term)).collect()
-}
-
-fn append(term: Term, previous: LogId, terms: &[Term], commit: LogIndex) -> Message {
-    Message::Append { term, previous, entries: run(previous.index + 1, terms), commit }
-}
-
-fn sent(actions: &[Action]) -> Vec<(NodeId, Message)> {
-    let message = |action: &Action| match action {
-        Action::Send { to, message } => Some((*to, message.clone())),
-        _ => None,
-    };
-    actions.iter().filter_map(message).collect()
-}
-
-fn at(term: Term, index: LogIndex) -> LogId {
-    LogId::new(term, index)
-}
-
-fn meta(last: LogId, members: &[u64]) -> SnapshotMeta {
-    let id = SnapshotId { last, checksum: 7 };
-    SnapshotMeta { id, len: 4, stamp: Stamp::default(), configuration: configuration(members, &[]) }
-}
-
-fn chunk(term: Term, meta: &SnapshotMeta, offset: u64, data: &'static [u8]) -> Message {
-    Message::SnapshotChunk { term, snapshot: meta.clone(), offset, data: Bytes::from_static(data) }
-}
-
-/// The snapshot is received and being installed.
-fn installing(one: &mut One, term: Term, meta: &SnapshotMeta) {
-    one.hear(N2, chunk(term, meta, 0, b"abcd"));
-    let out = one.step(Event::SnapshotChunkWritten { snapshot: meta.id, written: 4 });
-    assert!(out.contains(&Action::InstallSnapshot { snapshot: meta.clone() }));
-}
+use super::one::*;
 
 #[test]
 fn trap_01_a_vote_leaves_only_when_it_is_on_disk() {
@@ -150,6 +37,17 @@ fn trap_01_a_candidate_asks_and_counts_itself_only_when_its_vote_is_on_disk() {
     assert_eq!(one.raft.status().role, Role::Candidate);
     one.sync();
     assert_eq!(one.raft.status().role, Role::Leader);
+}
+
+#[test]
+fn trap_01_an_earlier_write_says_nothing_of_the_vote() {
+    let mut one = One::of(&[1, 2, 3], &[], 1, &[]);
+    one.hear(N2, append(1, at(0, 1), &[1], 1));
+    one.pass(2 * ET);
+    one.hear(N2, Message::PreVoteReply { term: 2, granted: true });
+    assert_eq!(sent(&one.step(Event::Persisted { id: 1 })), []);
+    let request = Message::Vote { term: 2, last: at(1, 2) };
+    assert_eq!(sent(&one.step(Event::Persisted { id: 2 })), [(N2, request.clone()), (N3, request)]);
 }
 
 #[test]
@@ -377,19 +275,6 @@ fn trap_12_a_stale_rejection_is_not_minded() {
 }
 
 #[test]
-fn a_hint_skips_a_term_on_both_sides() {
-    // Follower: after the founding entry terms 1 1 2 2 2; the leader, of term 3, probes at 6@1.
-    let mut follower = One::of(&[1, 2, 3], &[], 2, &[1, 1, 2, 2, 2]);
-    let out = sent(&follower.hear(N2, append(3, at(1, 6), &[], 0)));
-    assert_eq!(out, [(N2, Message::AppendRejected { term: 3, probed: 6, hint: at(1, 3) })]);
-    // Leader: terms 1 1 4 4 4; the follower's log may agree up to 5@2, so ours up to 3@1.
-    let mut leader = One::of(&[1, 2, 3], &[], 4, &[1, 1, 4, 4, 4]);
-    leader.lead();
-    let out = sent(&leader.hear(N2, Message::AppendRejected { term: 5, probed: 6, hint: at(2, 5) }));
-    assert!(matches!(&out[..], [(N2, Message::Append { previous, .. })] if *previous == at(1, 3)), "{out:?}");
-}
-
-#[test]
 fn trap_13_a_write_that_a_truncation_overtook_acknowledges_nothing_past_it() {
     let mut one = One::of(&[1, 2, 3], &[], 1, &[]);
     one.hear(N2, append(1, at(0, 1), &[1, 1], 1));
@@ -487,6 +372,7 @@ fn trap_22_a_snapshot_replaces_a_log_that_lacks_it() {
     let mut one = One::of(&[1, 2, 3], &[], 1, &[1, 1]);
     let snapshot = meta(at(2, 3), &[1, 2, 3]);
     installing(&mut one, 2, &snapshot);
+    one.sync();
     let out = one.step(Event::SnapshotInstalled { snapshot: snapshot.id });
     let switch = SnapshotSwitch { snapshot: snapshot.clone(), keeps_suffix: false };
     assert!(out.contains(&Action::SwitchSnapshot { snapshot: snapshot.clone() }));
@@ -564,100 +450,48 @@ fn trap_24_a_snapshot_is_taken_of_what_is_applied_and_never_twice() {
 }
 
 #[test]
-fn a_peer_past_the_leaders_log_is_a_disk_that_forgot() {
-    let mut one = One::of(&[1, 2, 3], &[], 0, &[]);
-    one.lead();
-    let out = one.hear(N2, Message::AppendAccepted { term: 1, matched: 3 });
-    assert!(out.contains(&Action::Halt(Fault::MatchBeyondLog { peer: N2, matched: 3, last: 2 })));
-}
-
-#[test]
-fn a_batch_is_one_write_and_one_append_per_peer() {
-    let mut one = One::of(&[1, 2, 3], &[], 0, &[]);
-    one.lead();
-    for peer in [N2, N3] {
-        one.hear(peer, Message::AppendAccepted { term: 1, matched: 2 });
-    }
-    one.out.clear();
-    one.batch((0..64).map(|proposal| Event::Propose { proposal, data: Bytes::from_static(b"x") }).collect());
-    let writes: Vec<_> =
-        one.out.iter().filter(|a| matches!(a, Action::Persist(p) if p.entries.len() == 64)).collect();
-    let appends = sent(&one.out);
-    assert_eq!((writes.len(), appends.len()), (1, 2));
-    // All three share one run of entries.
-    let (Action::Persist(write), (_, Message::Append { entries, .. })) = (writes[0], &appends[0]) else {
-        panic!()
-    };
-    assert!(core::ptr::eq(&write.entries[..], &entries[..]));
-}
-
-#[test]
-fn what_waits_for_a_followers_disk_is_bounded() {
-    let config = Config { max_uncommitted_bytes: 100, ..Config::new(ME, 1) };
-    let mut one = One::with(config, &[1, 2, 3], &[], 1, &[]);
-    one.hear(N2, append(1, at(0, 1), &[1, 1, 1], 1));
-    assert_eq!(one.raft.status().last, at(1, 4), "a single append is taken, whatever its length");
-    one.hear(N2, append(1, at(1, 4), &[1], 1));
-    assert_eq!(one.raft.status().last, at(1, 4));
-    one.sync();
-    one.hear(N2, append(1, at(1, 4), &[1], 1));
-    assert_eq!(one.raft.status().last, at(1, 5));
-}
-
-#[test]
-fn nonsense_from_a_peer_is_not_read() {
-    let wild = Stamp { unix_ms: 5, cluster_ms: 5 };
-    let runs: [Vec<Entry>; 5] = [
-        vec![entry(3, 1)],
-        vec![entry(2, 1), entry(4, 1)],
-        vec![entry(2, 1), entry(3, 0)],
-        vec![entry(2, 9)],
-        vec![Entry { stamp: wild, ..entry(2, 1) }, entry(3, 1)],
-    ];
-    for entries in runs {
-        let mut one = One::of(&[1, 2, 3], &[], 1, &[]);
-        let entries: Entries = entries.into();
-        one.hear(N2, Message::Append { term: 1, previous: at(0, 1), entries, commit: 9 });
-        assert_eq!((one.raft.status().last, one.raft.status().commit), (at(0, 1), 1));
-    }
+fn trap_22_what_precedes_a_switch_is_a_write_of_its_own() {
     let mut one = One::of(&[1, 2, 3], &[], 1, &[]);
-    let bad = Entry { kind: EntryKind::Configuration, ..entry(2, 1) };
-    let entries = [bad].into_iter().collect();
-    one.hear(N2, Message::Append { term: 1, previous: at(0, 1), entries, commit: 1 });
-    assert_eq!(one.raft.status().last, at(0, 1));
-    // The ends of the number range.
-    let (previous, entries) = (at(u64::MAX, u64::MAX), Entries::empty());
-    one.hear(N2, Message::Append { term: u64::MAX, previous, entries, commit: u64::MAX });
-    one.hear(N2, Message::Heartbeat { term: u64::MAX, round: u64::MAX, commit: 0 });
-    one.hear(N2, Message::PreVoteReply { term: 0, granted: true });
-    one.pass(9 * ET);
-    assert_eq!(one.raft.status().term, u64::MAX, "no term is left to campaign in");
-    one.hear(ME, Message::Vote { term: u64::MAX, last: at(u64::MAX, u64::MAX) });
-    let meta = SnapshotMeta { len: u64::MAX, ..meta(at(u64::MAX, u64::MAX), &[1, 2, 3]) };
-    one.hear(N2, chunk(u64::MAX, &meta, u64::MAX, b"x"));
+    let snapshot = meta(at(1, 3), &[1, 2, 3]);
+    installing(&mut one, 1, &snapshot);
+    one.out.clear();
+    let append = Event::Receive { from: N2, message: append(1, at(0, 1), &[1, 1, 1], 1) };
+    one.batch(vec![append, Event::SnapshotInstalled { snapshot: snapshot.id }]);
+    let write = |action: &Action| match action {
+        Action::Persist(p) => Some((p.snapshot.is_some(), p.entries.len())),
+        _ => None,
+    };
+    assert!(one.out.iter().filter_map(write).eq([(false, 3), (true, 0)]));
 }
 
 #[test]
-fn log_time_is_known_from_the_first_entry_and_held_near_the_majority() {
+fn trap_22_a_new_leader_needs_nobodys_snapshot() {
     let mut one = One::of(&[1, 2, 3], &[], 0, &[]);
+    let snapshot = meta(at(0, 9), &[1, 2, 3]);
+    one.hear(N2, chunk(0, &snapshot, 0, b"ab"));
     one.pass(2 * ET);
     one.hear(N2, Message::PreVoteReply { term: 1, granted: true });
     one.sync();
-    // Our clock shows WALL and a little; the voter's is far behind: with two clocks the lower one is held.
-    one.hear(N2, Message::VoteReply { term: 1, granted: true, wall: 1000 });
-    let first = one.raft.log.last_stamp();
-    assert_eq!(first.unix_ms, 1000 + stamp::TOLERANCE);
-    // The third clock agrees with ours.
-    one.hear(N3, Message::HeartbeatReply { term: 1, round: 0, wall: WALL + 600 });
-    one.step(Event::Propose { proposal: 1, data: Bytes::new() });
-    assert_eq!(one.raft.log.last_stamp().unix_ms, WALL + 600);
-    assert_eq!(one.raft.log.last_stamp().cluster_ms, 0);
+    let out = one.hear(N2, Message::VoteReply { term: 1, granted: true, wall: WALL });
+    assert!(out.contains(&Action::DropSnapshot { snapshot: snapshot.id }));
+    // Also one that is being installed is no leader's business.
+    let mut one = One::of(&[1, 2, 3], &[], 0, &[]);
+    one.hear(N2, chunk(0, &snapshot, 0, b"abcd"));
+    one.pass(2 * ET);
+    one.hear(N2, Message::PreVoteReply { term: 1, granted: true });
+    one.step(Event::SnapshotChunkWritten { snapshot: snapshot.id, written: 4 });
+    one.sync();
+    one.hear(N2, Message::VoteReply { term: 1, granted: true, wall: WALL });
+    let out = one.step(Event::SnapshotInstalled { snapshot: snapshot.id });
+    assert_eq!(out, [Action::DropSnapshot { snapshot: snapshot.id }]);
 }
 
 #[test]
-fn an_early_wake_is_harmless_and_the_timer_is_set_again() {
+fn trap_21_an_answer_to_a_round_that_never_left_confirms_nothing() {
     let mut one = One::of(&[1, 2, 3], &[], 0, &[]);
-    let out = one.pass(1);
-    assert!(matches!(out[..], [Action::WakeAt(at)] if at == one.raft.election_at));
-    assert_eq!(one.step(Event::Contact { peer: N2 }), []);
+    one.lead();
+    one.hear(N2, Message::AppendAccepted { term: 1, matched: 2 });
+    one.hear(N2, Message::HeartbeatReply { term: 1, round: 99, wall: WALL });
+    let out = one.step(Event::Read { read: 1 });
+    assert!(!out.iter().any(|a| matches!(a, Action::ReadReady { .. })));
 }

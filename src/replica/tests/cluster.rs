@@ -15,6 +15,7 @@ use crate::replica::testing::Tape;
 use crate::replica::{
     Action, Actions, Config, Event, Outcome, Replica, ReplicaRestorer, Request, Restored, Restorer, Tag, View,
 };
+use crate::rng::Rng;
 use crate::time::{Micros, Now};
 
 /// How long a request may take.
@@ -80,7 +81,11 @@ pub(super) struct Cluster {
     pub(super) nodes: BTreeMap<u64, Machine>,
     pub(super) now: Micros,
     queue: VecDeque<(u64, u64, Message)>,
+    /// Copies that arrive a second time, when time has passed.
+    late: Vec<(u64, u64, Message)>,
     cut: BTreeSet<u64>,
+    /// Loses, doubles and delays messages.
+    pub(super) chaos: Option<Rng>,
     pub(super) ends: BTreeMap<Tag, Vec<Outcome>>,
     last_tag: Tag,
 }
@@ -106,7 +111,9 @@ impl Cluster {
             nodes: BTreeMap::new(),
             now: 1_000_000,
             queue: VecDeque::new(),
+            late: Vec::new(),
             cut: BTreeSet::new(),
+            chaos: None,
             ends: BTreeMap::new(),
             last_tag: 0,
         };
@@ -246,6 +253,11 @@ impl Cluster {
                 if self.cut.contains(&from) || self.cut.contains(&to) {
                     continue;
                 }
+                match self.chaos.as_mut().map_or(9, |rng| rng.below(10)) {
+                    0 => continue,
+                    1 => self.late.push((from, to, message.clone())),
+                    _ => {}
+                }
                 if let Some(node) = self.nodes.get_mut(&to) {
                     node.inbox.push(Event::Receive { from: NodeId(from), message });
                 }
@@ -266,6 +278,7 @@ impl Cluster {
     /// Lets time pass; each node is woken when it asked for it.
     pub(super) fn advance(&mut self, time: Micros) {
         let end = self.now + time;
+        self.queue.extend(self.late.drain(..));
         self.settle();
         loop {
             let running = self.nodes.iter().filter(|(_, node)| node.replica.is_some());

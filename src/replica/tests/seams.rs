@@ -251,6 +251,21 @@ fn a_restored_state_must_be_that_of_the_recovered_snapshot() {
 }
 
 #[test]
+fn trap_16_a_configuration_that_is_in_force_or_rolled_back_is_reported_once() {
+    let mut replica = replica(config(1));
+    let changes = |replica: &mut Replica<Tape>| {
+        let mut out = Actions::new();
+        replica.step_into(NOW, [], &mut out);
+        out.drain().filter(|action| matches!(action, Action::ConfigurationChanged)).count()
+    };
+    assert_eq!(changes(&mut replica), 0);
+    // As if another one had been in force until the log was cut.
+    replica.configuration.auto_leave = true;
+    assert_eq!(changes(&mut replica), 1);
+    assert_eq!(changes(&mut replica), 0);
+}
+
+#[test]
 fn settings_that_cannot_work_are_refused() {
     let refused = |change: fn(&mut Config)| {
         let mut config = config(1);

@@ -1,0 +1,66 @@
+//! HELP of the commands that have subcommands: what there is here, in Redis's form.
+
+use super::reply::Reply;
+use crate::codec::resp::write;
+
+type Lines = &'static [(&'static str, &'static str)];
+
+const CLIENT: Lines = &[
+    ("GETNAME", "Return the name of the current connection."),
+    ("ID", "Return the ID of the current connection."),
+    ("INFO", "Return information about the current client connection."),
+    ("LIST [TYPE <type>|ID <id> [<id> ...]]", "Return information about client connections."),
+    ("NO-EVICT (ON|OFF)", "Accepted: no client is ever evicted."),
+    ("NO-TOUCH (ON|OFF)", "Accepted: keys have no time of access."),
+    ("SETINFO <option> <value>", "Set client meta attr. Options are LIB-NAME and LIB-VER."),
+    ("SETNAME <name>", "Assign the name <name> to the current connection."),
+];
+
+const CLUSTER: Lines = &[
+    ("INFO", "Return information about the cluster."),
+    ("KEYSLOT <key>", "Return the hash slot for <key>."),
+    ("MYID", "Return the node id."),
+    ("NODES", "Return the members: the leader is the master of all slots."),
+    ("REPLICAS <node-id>", "Return <node-id> replicas."),
+    ("SHARDS", "Return the slot range and the nodes associated with it."),
+    ("SLOTS", "Return the slot range with its master and replicas."),
+];
+
+const COMMAND: Lines = &[
+    ("(no subcommand)", "Return details about all commands."),
+    ("COUNT", "Return the total number of commands in this server."),
+    ("DOCS [<command-name> ...]", "Return documentation details about commands."),
+    ("GETKEYS <full-command>", "Return the keys from a full command."),
+    ("INFO [<command-name> ...]", "Return details about commands."),
+    ("LIST [FILTERBY (MODULE|ACLCAT|PATTERN) <argument>]", "Return a list of all commands in this server."),
+];
+
+const CONFIG: Lines = &[
+    ("GET <pattern>", "Return parameters matching the glob-like <pattern> and their values."),
+    ("SET <directive> <value>", "Refused: settings are given when the server starts."),
+];
+
+const SESSION: Lines = &[
+    ("OPEN [<nonce>]", "Open a session for ONCE and return its id; the same nonce returns the same session."),
+    ("CLOSE <id>", "Close a session and forget its replies."),
+];
+
+/// The reply to `<container> HELP`; the name is in capitals.
+pub(super) fn reply(container: &str) -> Reply {
+    let lines = match container {
+        "CLIENT" => CLIENT,
+        "CLUSTER" => CLUSTER,
+        "COMMAND" => COMMAND,
+        "CONFIG" => CONFIG,
+        _ => SESSION,
+    };
+    Reply::of(|out| {
+        write::array(out, 2 * lines.len() + 3);
+        let title = alloc::format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
+        write::simple(out, &title);
+        for (usage, meaning) in lines.iter().chain(&[("HELP", "Prints this help.")]) {
+            write::simple(out, usage);
+            write::simple(out, &alloc::format!("    {meaning}"));
+        }
+    })
+}
