@@ -249,7 +249,7 @@ fn same_seed_same_run_to_the_byte() {
 /// Crashes of any node at any moment, between and within disk operations; whole clusters lose power too.
 #[test]
 fn acknowledged_writes_survive_any_crashes() {
-    with_seeds(0..20, |seed, slot| {
+    with_seeds(0..60, |seed, slot| {
         let sim = formed(Settings::new(seed, 3), slot)?;
         let mut clients = appenders(seed);
         let mut rng = Rng::stream(seed, 50);
@@ -277,7 +277,7 @@ fn acknowledged_writes_survive_any_crashes() {
 /// The same under a network that loses, doubles and reorders what cores say, and that is cut at random.
 #[test]
 fn acknowledged_writes_survive_crashes_in_foul_weather() {
-    with_seeds(100..112, |seed, slot| {
+    with_seeds(100..170, |seed, slot| {
         let sim = formed(Settings::new(seed, 3), slot)?;
         let mut clients = appenders(seed);
         let mut rng = Rng::stream(seed, 50);
@@ -301,7 +301,7 @@ fn acknowledged_writes_survive_crashes_in_foul_weather() {
 /// The power fails while the cluster forms: it forms all the same, and only once.
 #[test]
 fn formation_survives_crashes() {
-    with_seeds(200..230, |seed, slot| {
+    with_seeds(200..300, |seed, slot| {
         let sim = slot.insert(Cluster::new(Settings::new(seed, 3)));
         let mut rng = Rng::stream(seed, 50);
         for _ in 0..6 {
