@@ -5,7 +5,6 @@ use std::vec::Vec;
 
 use super::lanes::{JobLane, LogLane};
 use crate::node::{self, Event, Fault, Node};
-use crate::raft::NodeId;
 use crate::replica::StateMachine;
 use crate::rng::Rng;
 use crate::sim::clock::Clock;
@@ -27,7 +26,6 @@ pub enum Crash {
 /// One machine.
 #[derive(Debug)]
 pub struct Machine<S: StateMachine> {
-    pub(super) id: NodeId,
     /// The disk. Its faults are set here.
     pub disk: Disk,
     /// The clocks. A change holds from the next step on; the monotonic one may not go backwards while a process lives.
@@ -78,9 +76,8 @@ impl<S: StateMachine> Process<S> {
 
 impl<S: StateMachine> Machine<S> {
     pub(super) fn new(config: node::Config, clock: Clock, seed: u64) -> Self {
-        let id = config.raft.id;
+        let rng = Rng::stream(seed, 100 + config.raft.id.0);
         Self {
-            id,
             disk: Disk::new(),
             clock,
             config,
@@ -88,7 +85,7 @@ impl<S: StateMachine> Machine<S> {
             notes: Vec::new(),
             process: None,
             lives: 0,
-            rng: Rng::stream(seed, 100 + id.0),
+            rng,
         }
     }
 

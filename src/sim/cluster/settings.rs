@@ -30,7 +30,7 @@ pub struct Settings {
 
 /// Messages between cores may be lost, doubled and reordered on the way (raft's doors say so); everything else that nodes
 /// say to each other relies on its connection.
-pub fn core_messages_are_loose(payload: &[u8]) -> Care {
+fn core_messages_are_loose(payload: &[u8]) -> Care {
     // The header begins with an array of three, the version and the kind; kinds from 16 on are messages between cores.
     match payload {
         [0x83, 0x01, 0x10..=0x18, ..] => Care::Loose,

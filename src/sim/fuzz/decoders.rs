@@ -8,7 +8,9 @@ use super::Source;
 use crate::codec::frame::{Decoder, FRAME_HEADER};
 use crate::codec::input::Input;
 use crate::codec::peer::PeerMessage;
-use crate::codec::resp::{ReplyParser, RequestLimits, RequestParser, downgrade, is_whole_reply};
+use crate::codec::resp::{
+    ProtocolError, ReplyParser, RequestLimits, RequestParser, downgrade, is_whole_reply,
+};
 use crate::kv::{Call, KvStore, parse};
 use crate::raft::{self, Configuration, Entries, Entry, EntryKind, LogId, NodeId, Recovered, Stamp};
 use crate::replica::{self, Context, Replica, Restorer, StateMachine};
@@ -33,10 +35,10 @@ pub fn decoders(data: &[u8]) {
     }
 }
 
-/// Calls `take` with pieces whose lengths the source chooses, until all bytes are given.
-fn in_pieces(source: &mut Source<'_>, mut take: impl FnMut(&[u8])) {
+/// The rest of the source in pieces, whose length its next byte says.
+fn pieces<'a>(source: &mut Source<'a>) -> core::slice::Chunks<'a, u8> {
     let step = usize::from(source.byte().unwrap_or(0)).max(1);
-    source.0.chunks(step).for_each(&mut take);
+    source.0.chunks(step)
 }
 
 fn fill(input: &mut Input, bytes: &[u8], needed: usize) {
@@ -45,64 +47,64 @@ fn fill(input: &mut Input, bytes: &[u8], needed: usize) {
 }
 
 fn requests(mut source: Source<'_>) {
-    let limits = RequestLimits { line: 64, arguments: 16, bytes: 256 };
-    let whole = source.0.get(1..).unwrap_or_default().to_vec();
-    let run = |feed: &mut dyn FnMut(&mut dyn FnMut(&[u8]))| {
-        let (mut parser, mut input) = (RequestParser::new(limits), Input::new(64));
-        let (mut requests, mut arguments, mut error) = (Vec::new(), Vec::new(), None);
-        feed(&mut |piece| {
-            fill(&mut input, piece, parser.needed());
-            loop {
-                match parser.parse(&mut input, &mut arguments) {
-                    Ok(true) => requests.push(core::mem::take(&mut arguments)),
-                    Ok(false) => break,
-                    Err(e) => {
-                        error = Some(e);
-                        break;
-                    }
-                }
-            }
-        });
-        (requests, error)
-    };
-    let divided = run(&mut |take| in_pieces(&mut source, take));
-    assert_eq!(divided, run(&mut |take| take(&whole)), "the same requests however they are divided");
+    let divided = parse_requests(pieces(&mut source));
+    let whole = core::iter::once(source.0);
+    assert_eq!(divided, parse_requests(whole), "the same requests however they are divided");
     for request in &divided.0 {
-        // The words of an inline command are bounded by its line.
-        assert!(!request.is_empty() && request.len() <= limits.arguments.max(limits.line));
-        assert!(request.iter().map(Bytes::len).sum::<usize>() <= limits.bytes);
         // What the commands are is judged elsewhere: here only that judging does not panic.
         let _ = parse(request);
     }
 }
 
+fn parse_requests<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Vec<Bytes>>, Option<ProtocolError>) {
+    let limits = RequestLimits { line: 64, arguments: 16, bytes: 256 };
+    let (mut parser, mut input) = (RequestParser::new(limits), Input::new(64));
+    let (mut requests, mut arguments) = (Vec::new(), Vec::new());
+    for piece in pieces {
+        fill(&mut input, piece, parser.needed());
+        loop {
+            match parser.parse(&mut input, &mut arguments) {
+                Ok(true) => requests.push(core::mem::take(&mut arguments)),
+                Ok(false) => break,
+                Err(error) => return (requests, Some(error)),
+            }
+        }
+    }
+    for request in &requests {
+        // The words of an inline command are bounded by its line.
+        assert!(!request.is_empty() && request.len() <= limits.arguments.max(limits.line));
+        assert!(request.iter().map(Bytes::len).sum::<usize>() <= limits.bytes);
+    }
+    (requests, None)
+}
+
 fn replies(mut source: Source<'_>) {
-    let whole = source.0.get(1..).unwrap_or_default().to_vec();
+    let pieces = pieces(&mut source);
     let mut resp2 = Vec::new();
-    let downgraded = downgrade(&whole, &mut resp2);
+    let downgraded = downgrade(source.0, &mut resp2);
     if downgraded.is_err() {
         assert!(resp2.is_empty(), "a refused reply leaves nothing");
-    } else if is_whole_reply(&whole) {
+    } else if is_whole_reply(source.0) {
         assert!(is_whole_reply(&resp2), "RESP2 made from RESP3 is whole: {resp2:?}");
     }
     let (mut parser, mut input) = (ReplyParser::new(1 << 10), Input::new(64));
-    in_pieces(&mut source, |piece| {
+    for piece in pieces {
         fill(&mut input, piece, parser.needed());
         while let Ok(Some(_)) = parser.next_reply(&mut input) {}
-    });
+    }
 }
 
 fn frames(mut source: Source<'_>) {
     const MAX: usize = 256;
     let mut decoder = Decoder::new(MAX);
-    in_pieces(&mut source, |piece| {
+    for piece in pieces(&mut source) {
         decoder.space(piece.len())[..piece.len()].copy_from_slice(piece);
         decoder.advance(piece.len());
         while let Ok(Some(payload)) = decoder.next_frame() {
             assert!(payload.len() <= MAX);
             let _ = PeerMessage::open(&payload);
         }
-    });
+    }
 }
 
 fn peer_messages(data: &[u8]) {
