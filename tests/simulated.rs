@@ -479,7 +479,8 @@ fn row_02_rot_in_the_log_is_refused() {
         let node = sim.nodes()[(seed % 3) as usize];
         sim.crash(node, Crash::Process);
         let disk = &mut sim.machine(node).disk;
-        let segment = disk.list().into_iter().map(|(name, _)| name).find(|n| matches!(n, FileName::Segment(_)));
+        let segment =
+            disk.list().into_iter().map(|(name, _)| name).find(|n| matches!(n, FileName::Segment(_)));
         let segment = segment.expect("a segment");
         // Somewhere in the first records after the header, which later ones prove to have been synced.
         disk.rot(segment, 4096 + 64 + seed % 64, 0x10);

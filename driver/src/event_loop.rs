@@ -17,7 +17,7 @@ use crate::bell::Bell;
 use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::disk::Disk;
-use crate::job_lane::JobLane;
+use crate::job_lane::JobLanes;
 use crate::log_lane::LogLane;
 use crate::peer::{PeerLimits, Peers};
 use crate::process;
@@ -115,7 +115,7 @@ pub struct EventLoop<S: StateMachine> {
     events: Vec<Event<S>>,
     actions: Actions<S>,
     log: LogLane,
-    jobs: JobLane<S>,
+    jobs: JobLanes<S>,
     peers: Peers,
     clients: Clients,
     /// Listening sockets that wait for the node to have recovered.
@@ -157,7 +157,7 @@ where
         let id = setup.node.raft.id;
         let node = Node::new(setup.node, now, &mut actions).map_err(StartError::Config)?;
         let log = LogLane::start(setup.disk.clone(), Arc::clone(&bell))?;
-        let jobs = JobLane::start(setup.disk, Arc::clone(&bell))?;
+        let jobs = JobLanes::start(&setup.disk, &bell)?;
         let registry = || poll.registry().try_clone();
         let peers = Peers::new(registry()?, setup.peers, FIRST_LINK, Arc::clone(&bell));
         let clients = Clients::new(registry()?, setup.gateway, setup.max_clients, FIRST_CLIENT);
@@ -366,7 +366,7 @@ where
 
     /// A lane whose thread has died can never answer: that is a failed disk as far as the node can tell.
     fn check_lanes(&mut self) {
-        if !self.log.is_alive() || !self.jobs.is_alive() {
+        if !self.log.is_alive() || !self.jobs.are_alive() {
             self.fault = Some(Fault::Disk(DiskError::Io(None, 0)));
         }
     }

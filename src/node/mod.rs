@@ -54,10 +54,11 @@ mod step;
 mod tests;
 mod timers;
 
+pub use crate::replica::Garbage;
 pub use action::{Action, Actions, Note};
 pub use event::{Event, LinkId, RequestId};
 pub use fault::Fault;
-pub use job::{Garbage, Job};
+pub use job::{Job, Pace};
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
