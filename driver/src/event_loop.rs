@@ -41,6 +41,9 @@ const MAX_SLEEP: Micros = 1_000_000;
 /// How long a clean end may take. Microseconds.
 const STOP_TIMEOUT: Micros = 3_000_000;
 
+/// A sync of the log that takes longer is told to people: elections and clients feel it. Microseconds.
+const SLOW_SYNC: Micros = 200_000;
+
 /// How old the status that clients see may be: building it for each turn would cost a busy node some percent. Microseconds.
 const STATUS_AGE: Micros = 100;
 
@@ -364,10 +367,15 @@ where
         late || (self.stopped && !self.clients.has_output())
     }
 
-    /// A lane whose thread has died can never answer: that is a failed disk as far as the node can tell.
+    /// A lane whose thread has died can never answer: that is a failed disk as far as the node can tell. A slow one is told
+    /// of (STORAGE row 6).
     fn check_lanes(&mut self) {
         if !self.log.is_alive() || !self.jobs.is_alive() {
             self.fault = Some(Fault::Disk(DiskError::Io(None, 0)));
+        }
+        let longest = self.log.times().take_recent_max_us();
+        if longest >= SLOW_SYNC {
+            self.stderr.note(format_args!("the disk is slow: a sync of the log took {} ms", longest / 1000));
         }
     }
 

@@ -33,6 +33,8 @@ pub struct SyncTimes {
     count: AtomicU64,
     total_us: AtomicU64,
     max_us: AtomicU64,
+    /// The longest since somebody asked.
+    recent_max_us: AtomicU64,
 }
 
 impl SyncTimes {
@@ -51,10 +53,16 @@ impl SyncTimes {
         self.max_us.load(Ordering::Relaxed)
     }
 
+    /// The longest since the last call of this, in microseconds.
+    pub fn take_recent_max_us(&self) -> u64 {
+        self.recent_max_us.swap(0, Ordering::Relaxed)
+    }
+
     fn add(&self, us: u64) {
         self.count.fetch_add(1, Ordering::Relaxed);
         self.total_us.fetch_add(us, Ordering::Relaxed);
         self.max_us.fetch_max(us, Ordering::Relaxed);
+        self.recent_max_us.fetch_max(us, Ordering::Relaxed);
     }
 }
 

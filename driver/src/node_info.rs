@@ -81,8 +81,9 @@ mod tests {
 
     #[test]
     fn the_lines_of_info_are_names_and_values() {
-        let info =
-            NodeInfo::parse("# Quorate\r\nraft_role:leader\r\nleader_id:2\r\napplied_index:17\r\ndigest:0a\r\n");
+        let info = NodeInfo::parse(
+            "# Quorate\r\nraft_role:leader\r\nleader_id:2\r\napplied_index:17\r\ndigest:0a\r\n",
+        );
         assert!(info.leads());
         assert_eq!(info.leader(), Some(2));
         assert_eq!(info.state(), Some((17, "0a")));
