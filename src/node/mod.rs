@@ -114,6 +114,29 @@ pub struct Config {
 }
 
 impl Config {
+    /// The defaults for node `id` of a cluster of `founders`: those of a core, requests that take up to 5 s and are sent on
+    /// to the leader, segments of 64 MiB, a snapshot every 64 MiB of log and half of the last one's length, 16,384 sessions
+    /// that expire after an hour. `fresh_disk` and `seed` are random.
+    pub const fn new(
+        id: NodeId,
+        founders: BTreeMap<NodeId, Addresses>,
+        fresh_disk: DiskId,
+        seed: u64,
+    ) -> Self {
+        Self {
+            raft: crate::raft::Config::new(id, seed),
+            founders,
+            fresh_disk,
+            request_timeout: 5_000_000,
+            forward: true,
+            segment_bytes: 64 << 20,
+            snapshot_log_bytes: Some(64 << 20),
+            snapshot_growth_percent: 50,
+            max_sessions: 16 << 10,
+            session_ttl_ms: 3_600_000,
+        }
+    }
+
     /// Longest payload of a frame that this node or one with the same settings sends: what
     /// [`frame::Decoder`](crate::codec::frame::Decoder) is to accept. Bytes.
     pub const fn max_frame_bytes(&self) -> usize {

@@ -73,8 +73,8 @@ impl Raft {
             return Err(self.conflict(leader, previous));
         }
         let before = LogId::new(previous.term, previous.index - 1);
-        // Committed entries agree with every leader.
-        let index = self.log.agreement(before).max(self.commit);
+        // At the base at the earliest: `previous` is past the commit index, and so past the base.
+        let index = self.log.agreement(before);
         let hint = LogId::new(self.log.term(index).unwrap_or(0), index);
         let reply = Message::AppendRejected { term: self.hard.term, probed: previous.index, hint };
         self.send(leader, reply, out);

@@ -296,7 +296,10 @@ impl Raft {
                 self.armed = None;
             }
             match self.dispatch(event, out) {
-                Ok(()) => self.announce(out),
+                Ok(()) => {
+                    self.forget_overtaken(out);
+                    self.announce(out);
+                }
                 Err(fault) => self.halt(fault, out),
             }
         }

@@ -151,7 +151,7 @@ impl Raft {
         if !meta.configuration.members.contains_key(&self.config.id)
             || meta.configuration.validate().is_err()
             || meta.id.last.term > self.hard.term
-            || meta.id.last.index == LogIndex::MAX
+            || meta.id.last.index > LogIndex::MAX / 2
         {
             return;
         }
@@ -199,12 +199,16 @@ impl Raft {
 
     /// Tells the leader that its snapshot is not needed, once that is durably so.
     fn decline(&mut self, leader: NodeId, snapshot: SnapshotId, out: &mut Actions) {
-        if self.incoming.as_ref().is_some_and(|i| i.meta.id.last.index <= self.commit) {
-            self.forget_incoming(out);
-        }
         if self.is_vote_durable() {
             let progress = SnapshotProgress::Installed(self.commit.min(self.writes.persisted()));
             self.send(leader, Message::SnapshotReply { term: self.hard.term, snapshot, progress }, out);
+        }
+    }
+
+    /// A snapshot that the log has caught up with is not waited for.
+    pub(super) fn forget_overtaken(&mut self, out: &mut Actions) {
+        if self.incoming.as_ref().is_some_and(|i| i.meta.id.last.index <= self.commit) {
+            self.forget_incoming(out);
         }
     }
 

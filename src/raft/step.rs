@@ -1,4 +1,5 @@
-//! The one place where role meets event: exhaustive, without a wildcard arm, and it only dispatches.
+//! The one place where role meets event: exhaustive, and it only dispatches. No arm takes what is not named: a new role or
+//! event does not compile before its place here is decided (`_` stands for the role where every role does the same).
 
 use super::role::State;
 use super::{Actions, Event, Fault, LogId, Message, NodeId, Raft, SnapshotProgress, Term};

@@ -1,5 +1,7 @@
 //! Seeded lives of a directory: writes, truncations, switches, upkeep, crashes between and within operations. After every
 //! crash the directory opens, holds everything that was reported durable, and nothing that was never written.
+//!
+//! `QUORATE_STORAGE_SEEDS` says how many lives, `QUORATE_STORAGE_FIRST` from which seed.
 
 use std::vec::Vec;
 

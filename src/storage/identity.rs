@@ -196,4 +196,21 @@ mod tests {
         assert_eq!(read(&bytes, &mut notes), Err(OpenError::IdentityLost));
         assert_eq!(read(&[], &mut notes), Err(OpenError::IdentityLost));
     }
+
+    #[test]
+    fn the_copy_that_is_sound_is_written_last() {
+        let identity = Identity { node: NodeId(1), disk: DiskId(2), cluster: None, boots: 1 };
+        let stored = Stored { identity, generation: 1, sound: CopyOf::First };
+        let whole = file(&stored.writes(FileName::Identity));
+        for (torn, sound) in [(0, STRIDE), (STRIDE, 0)] {
+            let mut bytes = whole.clone();
+            bytes[torn as usize + 9] ^= 1;
+            let mut stored = Stored::read(&bytes.into(), &mut Vec::new()).unwrap();
+            let ops = stored.replace(Identity { boots: 2, ..identity });
+            let offset =
+                |op: &DiskOp| if let DiskOp::WriteAt { offset, .. } = op { Some(*offset) } else { None };
+            assert_eq!(ops.iter().filter_map(offset).collect::<Vec<_>>(), [torn, sound]);
+            assert!(matches!(ops[1], DiskOp::Sync { .. }) && matches!(ops[3], DiskOp::Sync { .. }));
+        }
+    }
 }

@@ -650,6 +650,24 @@ fn row_14_the_older_snapshot_stays_until_the_switch_is_durable_and_while_it_is_p
 }
 
 #[test]
+fn a_durable_switch_that_replaces_the_log_frees_its_segments() {
+    let (mut disk, mut log) = formed();
+    for index in 2..40 {
+        log.write(&mut disk, run_of(1, index..=index, 300));
+    }
+    let snapshot = save(&mut disk, LogId::new(2, 20), 10);
+    let batch =
+        log.plan(None, Some(SnapshotSwitch { snapshot, keeps_suffix: false }), run_of(2, 21..=21, 1500));
+    perform(&mut disk, &batch);
+    log.maintain(&mut disk);
+    assert!(log.segments().0 > 3, "not before it is durable");
+    log.done(batch.id);
+    log.maintain(&mut disk);
+    assert!(log.segments().0 <= 2);
+    assert_eq!(indexes(&reopen(&mut disk).recovered), [(21, 2)]);
+}
+
+#[test]
 fn row_14_a_snapshot_is_synced_in_steps_and_its_failure_leaves_nothing() {
     let mut disk = TestDisk::default();
     let mut job = save_job(LogId::new(1, 6), 5 << 20);

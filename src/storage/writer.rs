@@ -134,8 +134,7 @@ impl LogWriter {
     }
 
     /// The bytes of the first segment of a log that has none: its header and the founding entries, if any (a node that
-    /// joins a cluster gets all of them from its leader). They are durable, and
-    /// so is `spare`, before the writer is used.
+    /// joins a cluster gets all of them from its leader). They are durable, and so is `spare`, before the writer is used.
     pub(super) fn found(&mut self, recovered: &Recovered, spare: Spare) -> SmallVec<[Bytes; 2]> {
         let mut packed = BytesMut::new();
         recovered.entries.pack(&mut packed);

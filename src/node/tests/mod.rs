@@ -49,12 +49,16 @@ fn trap_25_nobody_campaigns_before_every_founder_is_formed() {
     world.run_for(5_000_000);
     let formed = |world: &World, id| world.node(id).status().cluster.is_some();
     assert!(formed(&world, 1) && formed(&world, 2) && !formed(&world, 3));
-    assert!((1..=2).all(|id| world.node(id).term == 0 && world.machines[&id].phase() == Some(Phase::Forming)));
+    assert!(
+        (1..=2).all(|id| world.node(id).term == 0 && world.machines[&id].phase() == Some(Phase::Forming))
+    );
     // A restart in between changes nothing.
     world.crash(1);
     world.start(1);
     world.run_for(5_000_000);
-    assert!((1..=2).all(|id| world.node(id).term == 0 && world.machines[&id].phase() == Some(Phase::Forming)));
+    assert!(
+        (1..=2).all(|id| world.node(id).term == 0 && world.machines[&id].phase() == Some(Phase::Forming))
+    );
     world.machine(3).jobs_stall = false;
     world.settle();
     assert_eq!(world.write_through(1, b"a"), reply("1"));
@@ -447,4 +451,42 @@ fn a_stranger_is_turned_away_and_stays_unformed() {
     assert!(world.machines[&4].notes.len() < 10, "it is not said again and again");
     let leader = world.leader();
     assert_eq!(world.write_through(leader, b"a"), reply("1"));
+}
+
+#[test]
+fn a_leader_remembers_a_refusal_until_the_next_epoch_of_the_stream() {
+    let mut world = World::new(3);
+    (1..=3).for_each(|id| world.machine(id).config.raft.max_entry_bytes = 4 << 10);
+    (1..=3).for_each(|id| world.start(id));
+    world.settle();
+    let (leader, follower) = (world.leader(), world.follower());
+    let (term, link) = (world.node(leader).term, world.link(leader, follower));
+    let mut forward = |id, epoch, len| {
+        let request = Request::Write(Bytes::from(alloc::vec![b'x'; len]));
+        let one = Forwarded { id, connection: 1, epoch, budget: 1_000_000, request };
+        world.inject(leader, link, &PeerMessage::Forward { term, requests: alloc::vec![one] });
+        world.run_for(100_000);
+        world.query(leader, b"count")
+    };
+    assert_eq!(forward(1, 0, 8 << 10), reply("0"), "too large");
+    assert_eq!(forward(2, 0, 10), reply("0"), "after a refusal");
+    assert_eq!(forward(3, 1, 10), reply("1"), "another epoch");
+}
+
+#[test]
+fn one_member_that_may_be_behind_cannot_fence_a_node() {
+    let mut world = World::running(3);
+    let (leader, wiped) = (world.leader(), world.follower());
+    let other = (1..=3).find(|id| *id != leader && *id != wiped).expect("three");
+    world.crash(other);
+    world.crash(wiped);
+    world.machine(wiped).disk.files.clear();
+    world.machine(wiped).config.fresh_disk = DiskId(77);
+    world.start(wiped);
+    world.run_for(5_000_000);
+    assert!(world.machines[&wiped].notes.iter().any(|note| note.contains("is known with disk")));
+    assert_eq!(world.machines[&wiped].halted, None);
+    assert_eq!(world.machines[&wiped].phase(), Some(Phase::Forming));
+    world.start(other);
+    world.run_until(10_000_000, |world| world.machines[&wiped].halted.is_some());
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::super::*;
 use super::cluster::WALL;
 use super::one::*;
+use crate::time::Now;
 
 #[test]
 fn a_vote_is_given_only_to_a_log_that_is_not_behind() {
@@ -101,7 +102,9 @@ fn nonsense_from_a_peer_is_not_read() {
     one.hear(N2, Message::PreVoteReply { term: 0, granted: true });
     one.pass(9 * ET);
     assert_eq!(one.raft.status().term, u64::MAX, "no term is left to campaign in");
-    one.hear(ME, Message::Vote { term: u64::MAX, last: at(u64::MAX, u64::MAX) });
+    let mut alone = One::of(&[1, 2, 3], &[], 1, &[]);
+    assert_eq!(alone.hear(ME, Message::HeartbeatReply { term: 9, round: 1, wall: 0 }), []);
+    assert_eq!(alone.raft.status().term, 1, "nobody hears itself");
     let meta = SnapshotMeta { len: u64::MAX, ..meta(at(u64::MAX, u64::MAX), &[1, 2, 3]) };
     one.hear(N2, chunk(u64::MAX, &meta, u64::MAX, b"x"));
 }
@@ -151,7 +154,8 @@ fn a_lost_campaign_is_given_up_at_once() {
     let mut one = One::of(&[1, 2, 3], &[], 0, &[]);
     one.pass(2 * ET);
     one.hear(N2, Message::PreVoteReply { term: 0, granted: false });
-    // Strangers have no say.
+    // Strangers have no say, nor have answers to another question.
+    one.hear(N3, Message::PreVoteReply { term: 5, granted: true });
     one.hear(NodeId(9), Message::PreVoteReply { term: 1, granted: true });
     assert_eq!(one.raft.status().role, Role::PreCandidate);
     one.hear(N3, Message::PreVoteReply { term: 0, granted: false });
@@ -198,6 +202,133 @@ fn a_term_has_one_leader() {
 fn what_is_committed_is_acknowledged_whatever_was_asked() {
     let mut one = One::of(&[1, 2, 3], &[], 1, &[1, 1, 1]);
     one.hear(N2, append(1, at(1, 4), &[], 4));
-    let out = sent(&one.hear(N2, append(1, at(0, 1), &[1], 4)));
-    assert_eq!(out, [(N2, Message::AppendAccepted { term: 1, matched: 4 })]);
+    one.hear(N3, append(2, at(0, 1), &[1], 4));
+    assert_eq!(sent(&one.sync()), [(N3, Message::AppendAccepted { term: 2, matched: 4 })]);
+}
+
+#[test]
+fn entries_are_handed_out_in_order_and_in_pieces() {
+    let mut one = One::of(&[1], &[], 0, &[]);
+    one.pass(2 * ET);
+    one.sync();
+    let data = Bytes::from(vec![0; 600 << 10]);
+    one.batch((0..4).map(|proposal| Event::Propose { proposal, data: data.clone() }).collect());
+    let applied = |action: &Action| match action {
+        Action::Apply(run) => Some(run.iter().map(|e| e.id.index).collect::<Vec<_>>()),
+        _ => None,
+    };
+    let pieces: Vec<_> = one.sync().iter().filter_map(applied).collect();
+    assert_eq!(pieces, [vec![2, 3], vec![4], vec![5], vec![6]]);
+}
+
+#[test]
+fn a_vote_that_is_in_no_write_yet_is_not_durable() {
+    let config = Config { pre_vote: false, ..Config::new(ME, 1) };
+    let mut one = One::with(config, &[1, 2, 3], &[], 0, &[]);
+    one.now = 2 * ET;
+    one.batch(vec![Event::Wake, Event::Persisted { id: 0 }]);
+    assert_eq!((one.raft.status().role, sent(&one.out)), (Role::Candidate, vec![]));
+}
+
+#[test]
+fn who_knows_the_terms_leader_votes_for_nobody_in_it_and_who_votes_waits() {
+    let mut one = One::of(&[1, 2, 3], &[], 1, &[]);
+    one.hear(N2, Message::Heartbeat { term: 1, round: 1, commit: 0 });
+    one.now = ET;
+    let out = sent(&one.hear(N3, Message::Vote { term: 1, last: at(9, 9) }));
+    assert!(matches!(out[..], [(N3, Message::VoteReply { granted: false, .. })]));
+    one.hear(N3, Message::Vote { term: 2, last: at(9, 9) });
+    assert_eq!(one.raft.election_at, ET + one.raft.election_after);
+}
+
+#[test]
+fn without_a_majoritys_clocks_log_time_goes_on_by_itself() {
+    let mut one = One::of(&[1, 2, 3], &[], 0, &[]);
+    one.lead();
+    let first = one.raft.log.last_stamp();
+    if let super::super::State::Leader(lead) = &mut one.raft.state {
+        lead.peers.values_mut().for_each(|peer| peer.clock = None);
+        lead.stamp = None;
+    }
+    one.now += 40_000;
+    let wild = Now::new(one.now, u64::MAX);
+    one.raft.step(wild, Event::Propose { proposal: 1, data: Bytes::new() });
+    let stamp = one.raft.log.last_stamp();
+    assert_eq!(stamp.cluster_ms, first.cluster_ms + 40);
+    // By itself: from the founding entry, whose clocks are at 0. But never backwards.
+    assert_eq!(stamp.unix_ms, first.unix_ms);
+}
+
+#[test]
+fn chunks_are_asked_for_again_only_for_a_peer_that_is_there() {
+    let config = Config { trailing_bytes: 0, ..Config::new(ME, 1) };
+    let mut one = One::with(config, &[1, 2, 3], &[], 1, &[1, 1, 1]);
+    one.lead();
+    one.hear(N2, Message::AppendAccepted { term: 2, matched: 5 });
+    one.step(Event::Snapshotted { snapshot: meta(at(1, 4), &[1, 2, 3]) });
+    let reject = Message::AppendRejected { term: 2, probed: 4, hint: at(0, 1) };
+    let chunks =
+        |out: &[Action]| out.iter().filter(|a| matches!(a, Action::SendSnapshotChunk { .. })).count();
+    assert_eq!(chunks(&one.hear(N3, reject)), 1);
+    let beat =
+        |from| Event::Receive { from, message: Message::HeartbeatReply { term: 2, round: 0, wall: WALL } };
+    one.now += ET + 1;
+    one.step(beat(N2));
+    assert_eq!(chunks(&one.step(Event::Wake)), 0);
+    one.step(beat(N3));
+    assert_eq!(chunks(&one.pass(50_000)), 1);
+}
+
+#[test]
+fn chunks_that_wait_for_the_disk_are_bounded() {
+    let config = Config { snapshot_chunk_bytes: 2, max_inflight_chunks: 1, ..Config::new(ME, 1) };
+    let mut one = One::with(config, &[1, 2, 3], &[], 1, &[]);
+    let snapshot = meta(at(1, 5), &[1, 2, 3]);
+    one.hear(N2, chunk(1, &snapshot, 0, b"ab"));
+    let out = one.hear(N2, chunk(1, &snapshot, 2, b"cd"));
+    assert!(!out.iter().any(|a| matches!(a, Action::WriteSnapshotChunk { .. })));
+    one.step(Event::SnapshotChunkWritten { snapshot: snapshot.id, written: 2 });
+    let out = one.hear(N2, chunk(1, &snapshot, 2, b"cd"));
+    assert!(out.iter().any(|a| matches!(a, Action::WriteSnapshotChunk { offset: 2, .. })));
+}
+
+#[test]
+fn what_breaks_the_contract_halts() {
+    let halts = |event: fn() -> Event| {
+        let mut one = One::of(&[1, 2, 3], &[], 1, &[1, 1, 1]);
+        one.hear(N2, append(1, at(1, 4), &[], 3));
+        let out = one.step(event());
+        assert!(matches!(out[..], [Action::Halt(Fault::Contract(_))]), "{out:?}");
+    };
+    halts(|| Event::Persisted { id: 99 });
+    halts(|| Event::Snapshotted { snapshot: meta(at(7, 3), &[1, 2, 3]) });
+    halts(|| Event::Snapshotted { snapshot: SnapshotMeta { len: 0, ..meta(at(1, 3), &[1, 2, 3]) } });
+}
+
+#[test]
+fn a_halt_aborts_the_reads_that_wait() {
+    let mut one = One::of(&[1, 2, 3], &[], 0, &[]);
+    one.lead();
+    one.step(Event::Read { read: 1 });
+    let out = one.hear(N2, Message::AppendAccepted { term: 1, matched: 9 });
+    assert!(out.contains(&Action::ReadAborted { read: 1, reason: Refusal::Halted }));
+}
+
+#[test]
+fn a_clock_that_steps_back_is_taken_to_stand_still() {
+    let mut one = One::of(&[1, 2, 3], &[], 0, &[]);
+    one.pass(ET);
+    one.now = 0;
+    one.step(Event::Wake);
+    assert_eq!(one.raft.now.mono, ET);
+}
+
+#[test]
+fn a_snapshot_that_the_log_caught_up_with_is_dropped() {
+    let mut one = One::of(&[1, 2, 3], &[], 1, &[]);
+    let snapshot = meta(at(1, 3), &[1, 2, 3]);
+    one.hear(N2, chunk(1, &snapshot, 0, b"ab"));
+    let out = one.hear(N2, append(1, at(0, 1), &[1, 1], 3));
+    assert!(out.contains(&Action::DropSnapshot { snapshot: snapshot.id }));
+    assert_eq!(one.step(Event::SnapshotChunkWritten { snapshot: snapshot.id, written: 2 }), []);
 }

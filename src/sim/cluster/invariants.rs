@@ -10,6 +10,9 @@ use crate::raft::{LogIndex, NodeId, Role, Term};
 /// Digests are compared at this many of the latest applied indexes.
 const DIGESTS: usize = 1 << 16;
 
+/// The index of the founding entry.
+const FOUNDING: LogIndex = 1;
+
 /// What earlier steps have shown, to hold later ones against.
 #[derive(Debug, Default)]
 pub(super) struct Invariants {
@@ -87,9 +90,10 @@ impl Invariants {
         self.check_digest(node, raft.applied, status.digest)
     }
 
-    /// A commit index is on a majority of disks by the time that anyone shows it.
+    /// A commit index is on a majority of disks by the time that anyone shows it. The founding entry is agreed on before
+    /// there is a core that could show it.
     fn check_majority(&mut self, commit: LogIndex, voters: usize) -> Result<(), String> {
-        if commit <= self.committed {
+        if commit <= self.committed.max(FOUNDING) {
             return Ok(());
         }
         self.committed = commit;

@@ -44,15 +44,10 @@ impl Settings {
         let raft = raft::Config { trailing_bytes: 4 << 10, ..raft::Config::new(NodeId(1), 0) };
         let node = node::Config {
             raft,
-            founders: BTreeMap::new(),
-            fresh_disk: DiskId(0),
-            request_timeout: 5_000_000,
-            forward: true,
             segment_bytes: 64 << 10,
             snapshot_log_bytes: Some(32 << 10),
-            snapshot_growth_percent: 50,
             max_sessions: 1000,
-            session_ttl_ms: 3_600_000,
+            ..node::Config::new(NodeId(1), BTreeMap::new(), DiskId(0), 0)
         };
         Self {
             seed,

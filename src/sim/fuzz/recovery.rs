@@ -8,12 +8,17 @@ use crate::rng::Rng;
 use crate::sim::disk::Disk;
 use crate::storage::{FileName, Opened, Recovery, Settings};
 
-/// Opens a directory made from `data`.
+/// Opens a directory made from `data`: by edits of a sound one, or of nothing but these bytes.
 ///
 /// # Panics
 /// When recovery panics, does not end, or opens a directory that it then cannot open again.
 pub fn recovery(data: &[u8]) {
-    let mut disk = directory(Source(data));
+    let mut source = Source(data);
+    if source.byte().is_some_and(|choice| choice % 4 != 0) {
+        crate::storage::fuzz::recover_arbitrary(source.0);
+        return;
+    }
+    let mut disk = directory(source);
     let Some(first) = open(&mut disk) else { return };
     let second = open(&mut disk).expect("what was opened once can be opened again");
     assert_eq!(first, second, "and holds the same");
