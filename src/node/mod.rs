@@ -275,6 +275,11 @@ impl<S: StateMachine> Node<S> {
         self.settle(out);
     }
 
+    /// Whether this node leads, as far as it knows.
+    pub const fn leads(&self) -> bool {
+        matches!(self.role, Role::Leader)
+    }
+
     /// What INFO, CLUSTER and `status` show. Costs a few small allocations: for once a turn, not for once a request.
     pub fn status(&self) -> Status {
         let raft = self.member.as_ref().map(|member| member.replica.raft().status());
