@@ -34,18 +34,21 @@ struct Known {
     persisted: LogIndex,
     /// Whether this life's core has shown itself.
     seen: bool,
+    /// Whether the disk was replaced by another one: `persisted` is what the best of them held.
+    replaced: bool,
 }
 
 impl Invariants {
     /// The node's process ended: what it had only in memory may be less in its next life.
     pub(super) fn process_ended(&mut self, node: NodeId) {
         let known = self.known.entry(node).or_default();
-        *known = Known { persisted: known.persisted, ..Known::default() };
+        *known = Known { persisted: known.persisted, replaced: known.replaced, ..Known::default() };
     }
 
-    /// The node's disk is another one: nothing is promised about what it holds.
+    /// The node's disk is another one: nothing is promised about what it holds. What the old one held still counts
+    /// in majorities: it was acknowledged, perhaps to a leader that is slower to say so than the new disk is to start.
     pub(super) fn disk_changed(&mut self, node: NodeId) {
-        self.known.entry(node).or_default().persisted = 0;
+        self.known.entry(node).or_default().replaced = true;
     }
 
     /// Holds a node's state against all that was seen. `voters` is how many members vote.
@@ -58,7 +61,7 @@ impl Invariants {
             }
         }
         let known = self.known.entry(node).or_default();
-        if !known.seen && raft.persisted < known.persisted {
+        if !known.seen && !known.replaced && raft.persisted < known.persisted {
             return Err(format!(
                 "durability: the log was on disk up to {}, and came back up to {}",
                 known.persisted, raft.persisted
@@ -83,8 +86,9 @@ impl Invariants {
             term: raft.term,
             commit: raft.commit,
             applied: raft.applied,
-            persisted: raft.persisted,
+            persisted: if known.replaced { known.persisted.max(raft.persisted) } else { raft.persisted },
             seen: true,
+            replaced: known.replaced,
         };
         self.check_majority(raft.commit, voters)?;
         self.check_digest(node, raft.applied, status.digest)
