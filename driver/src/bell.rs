@@ -40,3 +40,60 @@ impl Bell {
         self.asleep.store(false, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::Events;
+    use std::sync::Arc;
+    use std::sync::mpsc::{channel, sync_channel};
+    use std::thread;
+    use std::time::Duration;
+
+    #[test]
+    fn nothing_that_was_put_there_is_slept_over() {
+        const ROUNDS: u32 = 20_000;
+        let mut poll = Poll::new().unwrap();
+        let bell = Arc::new(Bell::new(&poll, Token(0)).unwrap());
+        let (question, questions) = channel();
+        let (answer, answers) = sync_channel(1);
+        let ringer = Arc::clone(&bell);
+        let other = thread::spawn(move || {
+            for n in questions {
+                answer.send(n).unwrap();
+                ringer.ring();
+            }
+        });
+        let mut events = Events::with_capacity(4);
+        for n in 0..ROUNDS {
+            question.send(n).unwrap();
+            loop {
+                bell.lie_down();
+                if let Ok(answered) = answers.try_recv() {
+                    bell.get_up();
+                    assert_eq!(answered, n);
+                    break;
+                }
+                poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
+                bell.get_up();
+                assert!(!events.is_empty(), "the ring of round {n} was lost");
+            }
+        }
+        drop(question);
+        other.join().unwrap();
+    }
+
+    #[test]
+    fn ringing_wakes_nobody_who_is_awake() {
+        let mut poll = Poll::new().unwrap();
+        let bell = Bell::new(&poll, Token(0)).unwrap();
+        let mut events = Events::with_capacity(4);
+        bell.ring();
+        poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
+        assert!(events.is_empty());
+        bell.lie_down();
+        bell.ring();
+        poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
+        assert!(!events.is_empty());
+    }
+}

@@ -137,6 +137,15 @@ impl Client {
         self.call(CallKind::Write, command)
     }
 
+    /// Closes the session of the writes, if there is one, so that it does not fill a place in the cluster until it expires.
+    /// To be called by whom writes little and ends; without it nothing is lost but that place, for a time.
+    pub fn finish(mut self) {
+        if let Some(session) = self.clerk.session() {
+            // If nobody takes it now, the session expires by itself.
+            let _ = self.read(&["SESSION", "CLOSE", &session.to_string()]);
+        }
+    }
+
     fn call<A: AsRef<[u8]>>(&mut self, kind: CallKind, command: &[A]) -> Result<Value, ClerkError> {
         let now = self.clock.now().mono;
         self.done = None;

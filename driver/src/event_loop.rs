@@ -1,6 +1,7 @@
 //! The event loop: one thread, one poll, one step of the node a turn.
 
 use std::io;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,14 +11,14 @@ use quorate::gateway::{Context, Process, Settings};
 use quorate::node::{self, Action, Actions, Event, Fault, Garbage, Job, Node, Phase, Status};
 use quorate::raft::{ConfigError, NodeId};
 use quorate::replica::StateMachine;
-use quorate::storage::DiskError;
+use quorate::storage::{DiskBatch, DiskError, DiskOp};
 use quorate::time::{Micros, Now};
 
 use crate::bell::Bell;
 use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::disk::Disk;
-use crate::job_lane::JobLane;
+use crate::job_lane::JobLanes;
 use crate::log_lane::LogLane;
 use crate::peer::{PeerLimits, Peers};
 use crate::process;
@@ -40,6 +41,12 @@ const MAX_SLEEP: Micros = 1_000_000;
 
 /// How long a clean end may take. Microseconds.
 const STOP_TIMEOUT: Micros = 3_000_000;
+
+/// A sync of the log that takes longer is told to people: elections and clients feel it. Microseconds.
+const SLOW_SYNC: Micros = 200_000;
+
+/// A follower writes more than this on the log's thread, however quick the disk. Bytes.
+const SYNC_HERE_BYTES: usize = 1 << 20;
 
 /// How old the status that clients see may be: building it for each turn would cost a busy node some percent. Microseconds.
 const STATUS_AGE: Micros = 100;
@@ -115,7 +122,9 @@ pub struct EventLoop<S: StateMachine> {
     events: Vec<Event<S>>,
     actions: Actions<S>,
     log: LogLane,
-    jobs: JobLane<S>,
+    /// What the log is to write, in this turn.
+    batches: Vec<DiskBatch>,
+    jobs: JobLanes<S>,
     peers: Peers,
     clients: Clients,
     /// Listening sockets that wait for the node to have recovered.
@@ -157,7 +166,7 @@ where
         let id = setup.node.raft.id;
         let node = Node::new(setup.node, now, &mut actions).map_err(StartError::Config)?;
         let log = LogLane::start(setup.disk.clone(), Arc::clone(&bell))?;
-        let jobs = JobLane::start(setup.disk, Arc::clone(&bell))?;
+        let jobs = JobLanes::start(&setup.disk, &bell)?;
         let registry = || poll.registry().try_clone();
         let peers = Peers::new(registry()?, setup.peers, FIRST_LINK, Arc::clone(&bell));
         let clients = Clients::new(registry()?, setup.gateway, setup.max_clients, FIRST_CLIENT);
@@ -178,6 +187,7 @@ where
             events: Vec::new(),
             actions,
             log,
+            batches: Vec::new(),
             jobs,
             peers,
             clients,
@@ -205,7 +215,9 @@ where
             self.read(&readiness);
             self.now = self.clock.now();
             self.step();
+            self.write_log();
             self.flush();
+            self.sync_here();
             if let Some(fault) = self.fault.take() {
                 return Ok(End::Halted(fault));
             }
@@ -292,9 +304,13 @@ where
             self.events.push(Event::Wake);
             self.check_lanes();
         }
+        self.step_node();
+    }
+
+    fn step_node(&mut self) {
         if !self.events.is_empty() {
             self.seen.stale = true;
-            self.node.step_into(now, self.events.drain(..), &mut self.actions);
+            self.node.step_into(self.now, self.events.drain(..), &mut self.actions);
             self.perform();
         }
     }
@@ -307,7 +323,7 @@ where
         let (now, events) = (self.now, &mut self.events);
         for action in self.actions.drain() {
             match action {
-                Action::Log(batch) => self.log.submit(batch),
+                Action::Log(batch) => self.batches.push(batch),
                 Action::Job(job) => self.jobs.submit(job),
                 Action::Dial { peer, address } => self.peers.dial(now.mono, peer, address, events),
                 Action::Send { link, frame } => self.peers.send(link, frame, events),
@@ -327,6 +343,28 @@ where
                 }
             }
         }
+    }
+
+    /// Hands the log's writes to its thread. A follower keeps them if its disk is quick: see [`sync_here`](Self::sync_here).
+    fn write_log(&mut self) {
+        if self.node.leads() || !self.log.is_quick() || written_bytes(&self.batches) > SYNC_HERE_BYTES {
+            self.batches.drain(..).for_each(|batch| self.log.submit(batch));
+        }
+    }
+
+    /// Syncs what a follower has to sync on this thread, and sends its answer in the same turn: that saves two wake-ups of
+    /// threads for each write. A leader never does so, as it has to notice that its disk stalls; a follower whose disk stalls
+    /// has nothing to say anyway, and leaves the next syncs to the thread.
+    fn sync_here(&mut self) {
+        if self.batches.is_empty() || self.fault.is_some() {
+            return;
+        }
+        let done = self.log.perform_here(mem::take(&mut self.batches));
+        self.events.extend(done.into_iter().map(|d| Event::DiskDone { batch: d.batch, result: d.result }));
+        self.now = self.clock.now();
+        self.step_node();
+        self.batches.drain(..).for_each(|batch| self.log.submit(batch));
+        self.flush();
     }
 
     /// One write for each socket that has something to be written.
@@ -364,10 +402,15 @@ where
         late || (self.stopped && !self.clients.has_output())
     }
 
-    /// A lane whose thread has died can never answer: that is a failed disk as far as the node can tell.
+    /// A lane whose thread has died can never answer: that is a failed disk as far as the node can tell. A slow one is told
+    /// of (STORAGE row 6).
     fn check_lanes(&mut self) {
-        if !self.log.is_alive() || !self.jobs.is_alive() {
+        if !self.log.is_alive() || !self.jobs.are_alive() {
             self.fault = Some(Fault::Disk(DiskError::Io(None, 0)));
+        }
+        let longest = self.log.times().take_recent_max_us();
+        if longest >= SLOW_SYNC {
+            self.stderr.note(format_args!("the disk is slow: a sync of the log took {} ms", longest / 1000));
         }
     }
 
@@ -390,6 +433,15 @@ where
     pub fn id(&self) -> NodeId {
         self.id
     }
+}
+
+/// Bytes that batches are to write.
+fn written_bytes(batches: &[DiskBatch]) -> usize {
+    let written = |op: &DiskOp| match op {
+        DiskOp::WriteAt { data, .. } => data.iter().map(bytes::Bytes::len).sum(),
+        _ => 0,
+    };
+    batches.iter().flat_map(|batch| &batch.ops).map(written).sum()
 }
 
 impl Seen {

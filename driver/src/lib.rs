@@ -20,6 +20,10 @@
 //! 6. **Flush**: one vectored write for each link and one write for each client that has output. What a socket does not take
 //!    waits until it is writable.
 //!
+//! 7. **Sync**, on a follower with a quick disk: what the log has to write is written and synced right here, and the answer to
+//!    the leader leaves in the same turn. On a leader, and whenever syncs take more than a millisecond on average, the log lane
+//!    does that, so that a stalled disk is noticed.
+//!
 //! So an unpipelined write costs its leader one turn for the request, one for the follower's answer and one for its own disk,
 //! and each turn one poll, one read and one write for each socket concerned; under load all of it is shared by all requests
 //! of a turn.
@@ -29,8 +33,9 @@
 //! | thread | does | so that |
 //! | --- | --- | --- |
 //! | main | the loop | |
-//! | [`log`](log_lane) | writes and syncs the log; all batches that wait are synced at once | a stalled disk stalls no heartbeat |
-//! | [`jobs`](job_lane) | recovery, snapshots, spare segments; drops what is large | the log never waits behind a snapshot |
+//! | [`log`](log_lane) | writes and syncs the log; all batches that wait are synced at once | a stalled disk stalls no leader |
+//! | [`jobs`](job_lane) | spare segments, pieces of snapshots for and from peers | the log waits for no other file |
+//! | [`snapshots`](job_lane) | recovery; loads and saves snapshots, the latter at leisure; drops what is large | nothing waits behind a snapshot |
 //! | `resolver` | names of peers, if there are any | a slow name server stalls nothing |
 //! | `stderr` | the log for people | a pipe that nobody reads stalls nothing |
 //!

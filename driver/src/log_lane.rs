@@ -2,11 +2,14 @@
 //!
 //! Batches are performed in the order of their ids. All that wait when the lane becomes free are performed as one group,
 //! and the equal syncs at their ends once (group commit). A batch is reported only after the syncs that it asked for.
+//!
+//! While the disk is quick, waking a thread and being woken by it costs more than the sync itself. A caller that can bear to
+//! be held up may then perform a group [on its own thread](LogLane::perform_here).
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -18,6 +21,12 @@ use crate::disk::Disk;
 /// Most batches of one group: a report must not wait for an endless stream of later batches.
 const MAX_GROUP: usize = 1024;
 
+/// A disk is quick while its syncs take less than this on average. Microseconds.
+const QUICK: u64 = 1_000;
+
+/// What is assumed of a disk before it has shown how quick it is. Microseconds.
+const ASSUMED: u64 = 4 * QUICK;
+
 /// How one batch ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Completion {
@@ -28,11 +37,23 @@ pub struct Completion {
 }
 
 /// How often and how long the log was synced. Each number only grows.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SyncTimes {
     count: AtomicU64,
     total_us: AtomicU64,
     max_us: AtomicU64,
+    /// The longest since somebody asked.
+    recent_max_us: AtomicU64,
+    /// An average in which each sync weighs an eighth.
+    average_us: AtomicU64,
+}
+
+impl Default for SyncTimes {
+    fn default() -> Self {
+        let zero = || AtomicU64::new(0);
+        let average_us = AtomicU64::new(ASSUMED);
+        Self { count: zero(), total_us: zero(), max_us: zero(), recent_max_us: zero(), average_us }
+    }
 }
 
 impl SyncTimes {
@@ -51,10 +72,24 @@ impl SyncTimes {
         self.max_us.load(Ordering::Relaxed)
     }
 
+    /// The longest since the last call of this, in microseconds.
+    pub fn take_recent_max_us(&self) -> u64 {
+        self.recent_max_us.swap(0, Ordering::Relaxed)
+    }
+
+    /// Whether syncs have been quick lately.
+    pub fn are_quick(&self) -> bool {
+        self.average_us.load(Ordering::Relaxed) < QUICK
+    }
+
     fn add(&self, us: u64) {
         self.count.fetch_add(1, Ordering::Relaxed);
         self.total_us.fetch_add(us, Ordering::Relaxed);
         self.max_us.fetch_max(us, Ordering::Relaxed);
+        self.recent_max_us.fetch_max(us, Ordering::Relaxed);
+        // Only one thread syncs at a time: nothing is lost between the load and the store.
+        let average = self.average_us.load(Ordering::Relaxed);
+        self.average_us.store(average - average / 8 + us / 8, Ordering::Relaxed);
     }
 }
 
@@ -62,6 +97,10 @@ impl SyncTimes {
 #[derive(Debug)]
 pub struct LogLane {
     submit: Option<Sender<DiskBatch>>,
+    /// Batches that were handed to the thread and have not come back.
+    outstanding: usize,
+    /// The thread has it while it performs a group.
+    writer: Arc<Mutex<Writer>>,
     completions: Receiver<Completion>,
     thread: Option<JoinHandle<()>>,
     times: Arc<SyncTimes>,
@@ -73,14 +112,17 @@ impl LogLane {
         let (submit, batches) = channel();
         let (report, completions) = channel();
         let times = Arc::new(SyncTimes::default());
-        let writer = Writer { disk, times: Arc::clone(&times), failed: None };
-        let thread =
-            thread::Builder::new().name("log".into()).spawn(move || run(writer, &batches, &report, &bell))?;
-        Ok(Self { submit: Some(submit), completions, thread: Some(thread), times })
+        let writer = Arc::new(Mutex::new(Writer { disk, times: Arc::clone(&times), failed: None }));
+        let shared = Arc::clone(&writer);
+        let thread = thread::Builder::new()
+            .name("log".into())
+            .spawn(move || run(&shared, &batches, &report, &bell))?;
+        Ok(Self { submit: Some(submit), outstanding: 0, writer, completions, thread: Some(thread), times })
     }
 
     /// Hands a batch over. Its completion comes by [`try_next`](Self::try_next).
-    pub fn submit(&self, batch: DiskBatch) {
+    pub fn submit(&mut self, batch: DiskBatch) {
+        self.outstanding += 1;
         if let Some(submit) = &self.submit {
             // The thread ends only when this sender is dropped, or by a panic, after which no write is ever reported
             // done; `is_alive` tells.
@@ -89,8 +131,26 @@ impl LogLane {
     }
 
     /// The next completion, in the order of batches, if there is one.
-    pub fn try_next(&self) -> Option<Completion> {
-        self.completions.try_recv().ok()
+    pub fn try_next(&mut self) -> Option<Completion> {
+        let done = self.completions.try_recv().ok()?;
+        self.outstanding = self.outstanding.saturating_sub(1);
+        Some(done)
+    }
+
+    /// Whether a group may be performed [here](Self::perform_here), and is likely to be done soon: the thread has nothing to
+    /// do, and the disk is quick.
+    pub fn is_quick(&self) -> bool {
+        self.outstanding == 0 && self.times.are_quick()
+    }
+
+    /// Performs a group on the caller's thread, if the other one has nothing to do; otherwise hands the batches over to it,
+    /// so that their order is kept, and yields no completion yet.
+    pub fn perform_here(&mut self, group: Vec<DiskBatch>) -> Vec<Completion> {
+        if self.outstanding > 0 {
+            group.into_iter().for_each(|batch| self.submit(batch));
+            return Vec::new();
+        }
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner).perform(&group).collect()
     }
 
     /// Whether the thread runs.
@@ -112,7 +172,7 @@ impl Drop for LogLane {
     }
 }
 
-fn run(mut writer: Writer, batches: &Receiver<DiskBatch>, report: &Sender<Completion>, bell: &Bell) {
+fn run(writer: &Mutex<Writer>, batches: &Receiver<DiskBatch>, report: &Sender<Completion>, bell: &Bell) {
     let mut group = Vec::new();
     while let Ok(first) = batches.recv() {
         group.push(first);
@@ -122,10 +182,13 @@ fn run(mut writer: Writer, batches: &Receiver<DiskBatch>, report: &Sender<Comple
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
             }
         }
+        // A group that panicked is never reported; the loop notices that the thread is gone.
+        let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
         for completion in writer.perform(&group) {
             // A loop that is gone needs no report.
             let _ = report.send(completion);
         }
+        drop(writer);
         group.clear();
         bell.ring();
     }
@@ -313,9 +376,38 @@ mod tests {
         let times = Arc::clone(&writer.times);
         let poll = mio::Poll::new().unwrap();
         let bell = Bell::new(&poll, mio::Token(0)).unwrap();
-        thread::spawn(move || run(writer, &batches, &report, &bell)).join().unwrap();
+        let writer = Mutex::new(writer);
+        thread::spawn(move || run(&writer, &batches, &report, &bell)).join().unwrap();
         let ids: Vec<_> = completions.iter().map(|c| (c.batch, c.result)).collect();
         assert_eq!(ids, (1..=20).map(|id| (id, Ok(()))).collect::<Vec<_>>());
         assert_eq!(times.count(), 1);
+    }
+
+    #[test]
+    fn a_group_that_is_performed_here_does_not_overtake_one_that_was_handed_over() {
+        let (_dir, Writer { disk, .. }) = writer();
+        let poll = mio::Poll::new().unwrap();
+        let bell = Arc::new(Bell::new(&poll, mio::Token(0)).unwrap());
+        let mut lane = LogLane::start(disk.clone(), bell).unwrap();
+        let here = lane.perform_here(vec![batch(1, [write(LOG, 0, "a"), sync(LOG)])]);
+        assert_eq!(here, [Completion { batch: 1, result: Ok(()) }]);
+        lane.submit(batch(2, [write(LOG, 0, "b"), sync(LOG)]));
+        assert!(lane.perform_here(vec![batch(3, [write(LOG, 0, "c"), sync(LOG)])]).is_empty());
+        let ids: Vec<_> = (0..2).map(|_| lane.completions.recv().unwrap().batch).collect();
+        assert_eq!(ids, [2, 3]);
+        let all = disk.perform(&DiskOp::ReadAt { file: LOG, offset: 0, len: 9 });
+        assert_eq!(all, Ok(DiskReply::Bytes("c".into())));
+    }
+
+    #[test]
+    fn a_disk_has_to_show_that_it_is_quick_and_one_stall_counts() {
+        let times = SyncTimes::default();
+        assert!(!times.are_quick());
+        (0..20).for_each(|_| times.add(100));
+        assert!(times.are_quick());
+        times.add(50_000);
+        assert!(!times.are_quick());
+        (0..40).for_each(|_| times.add(100));
+        assert!(times.are_quick());
     }
 }

@@ -434,17 +434,6 @@ fn a_cluster_that_is_not_there_is_said_to_be_so() {
 }
 
 #[test]
-fn a_transaction_is_one_step() {
-    let cluster = Cluster::start(3, &[]);
-    for id in cluster.ids() {
-        let mut connection = cluster.redis(id);
-        let (n, m): (u64, u64) =
-            redis::pipe().atomic().cmd("INCR").arg("a").cmd("INCR").arg("a").query(&mut connection).unwrap();
-        assert_eq!(m, n + 1, "node {id}");
-    }
-}
-
-#[test]
 fn a_real_client_library_at_work() {
     let cluster = Cluster::start(3, &[]);
     let mut connection = cluster.redis(cluster.follower());

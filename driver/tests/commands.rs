@@ -23,6 +23,23 @@ fn the_demo_shows_that_nothing_is_lost() {
 }
 
 #[test]
+fn an_interrupted_demo_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut demo = Command::new(QUORATE)
+        .arg("demo")
+        .env("TMPDIR", directory.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.by_ref().any(|line| line.contains("clients write")));
+    kill_process(Pid::from_raw(i32::try_from(demo.id()).unwrap()).unwrap(), Signal::INT).unwrap();
+    assert_eq!(demo.wait().unwrap().code(), Some(1));
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "data is left behind");
+}
+
+#[test]
 fn dev_stays_up_until_it_is_told_to_stop_and_leaves_nothing_behind() {
     let directory = tempfile::tempdir().unwrap();
     let mut dev = Command::new(QUORATE)

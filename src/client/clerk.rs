@@ -163,6 +163,15 @@ impl Clerk {
         self.calls.begin_session();
     }
 
+    /// The session of this clerk's writes while it is open: who ends for good closes it by `SESSION CLOSE`, sent as a
+    /// [`CallKind::Read`], so that it does not fill a place until it expires.
+    pub fn session(&self) -> Option<u64> {
+        match self.session {
+            Session::Open(id) => Some(id),
+            Session::Closed | Session::Opening => None,
+        }
+    }
+
     /// Calls that have not ended.
     pub fn calls(&self) -> usize {
         self.calls.len()

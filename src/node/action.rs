@@ -4,9 +4,10 @@ use alloc::string::String;
 
 use smallvec::SmallVec;
 
+use super::Garbage;
 use super::event::{LinkId, RequestId};
 use super::fault::Fault;
-use super::job::{Garbage, Job};
+use super::job::Job;
 use crate::codec::frame::Frame;
 use crate::raft::NodeId;
 use crate::replica::{Outcome, StateMachine};

@@ -57,6 +57,32 @@ impl<S: StateMachine> Job<S> {
             Work::Upkeep(_) => "upkeep",
         }
     }
+
+    /// How a driver that has threads to spare runs it.
+    pub fn pace(&self) -> Pace {
+        match &*self.work {
+            Work::Recover(_) | Work::Form(_) | Work::Load(_) | Work::Install { .. } => Pace::Long,
+            Work::Save(_) => Pace::Leisure,
+            Work::ReadChunk { .. } | Work::WriteChunk { .. } | Work::Remove { .. } | Work::Upkeep(_) => {
+                Pace::Short
+            }
+        }
+    }
+}
+
+/// How long a job takes, and who waits for it. Jobs of different pace may run beside each other; those of one pace run one
+/// after the other, in their order. Running all of them one after the other is right, too, only slower: a spare segment
+/// then waits behind a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Pace {
+    /// A few operations that somebody waits for.
+    Short,
+    /// All of a state, and somebody waits for it.
+    Long,
+    /// All of a state, and nobody waits for it: best done a little at a time, so that the disk and the processor are free for
+    /// those who wait.
+    Leisure,
 }
 
 impl<S: StateMachine> fmt::Debug for Job<S> {
@@ -80,26 +106,9 @@ impl<S: StateMachine> DiskJob for Job<S> {
     }
 }
 
-/// Something large that nobody needs any more: dropping it may take long.
-pub struct Garbage<S: StateMachine> {
-    _state: S,
-}
-
-impl<S: StateMachine> Garbage<S> {
-    pub(super) fn new(state: S) -> Self {
-        Self { _state: state }
-    }
-}
-
-impl<S: StateMachine> fmt::Debug for Garbage<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Garbage").finish_non_exhaustive()
-    }
-}
-
 /// Jobs and garbage are for another thread.
 const fn _travels<S: StateMachine>() {
     const fn is_send<T: Send>() {}
     is_send::<Job<S>>();
-    is_send::<Garbage<S>>();
+    is_send::<super::Garbage<S>>();
 }

@@ -54,10 +54,11 @@ mod step;
 mod tests;
 mod timers;
 
+pub use crate::replica::Garbage;
 pub use action::{Action, Actions, Note};
 pub use event::{Event, LinkId, RequestId};
 pub use fault::Fault;
-pub use job::{Garbage, Job};
+pub use job::{Job, Pace};
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
@@ -272,6 +273,11 @@ impl<S: StateMachine> Node<S> {
             self.take(event, out);
         }
         self.settle(out);
+    }
+
+    /// Whether this node leads, as far as it knows.
+    pub const fn leads(&self) -> bool {
+        matches!(self.role, Role::Leader)
     }
 
     /// What INFO, CLUSTER and `status` show. Costs a few small allocations: for once a turn, not for once a request.

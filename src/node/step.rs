@@ -4,7 +4,7 @@ use alloc::format;
 use core::mem;
 
 use super::job::Work;
-use super::{Action, Actions, Event, Fault, Garbage, Job, Node, Note, Phase};
+use super::{Action, Actions, Event, Fault, Job, Node, Note, Phase};
 use crate::codec::peer::PeerMessage;
 use crate::raft::{NodeId, Role, RoleChange};
 use crate::replica::{self, Outcome, Refused, StateMachine};
@@ -130,7 +130,7 @@ impl<S: StateMachine> Node<S> {
             replica::Action::DropSnapshot { snapshot } => self.drop_incoming(snapshot, out),
             replica::Action::RoleChanged(change) => self.role_changed(change, out),
             replica::Action::ConfigurationChanged => self.configuration_changed(out),
-            replica::Action::Discard(state) => out.push(Action::Discard(Garbage::new(state))),
+            replica::Action::Discard(garbage) => out.push(Action::Discard(garbage)),
             replica::Action::WakeAt(at) => self.timers.replica_at = Some(at),
             replica::Action::Halt(fault) => self.fault = Some(Fault::Raft(fault)),
         }

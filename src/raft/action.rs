@@ -1,9 +1,11 @@
 //! The door out: everything a core asks of its embedder.
 
+use alloc::collections::VecDeque;
+
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::{Entries, Fault, LogIndex, Message, NodeId, SnapshotId, SnapshotMeta, Term};
+use super::{Entries, Entry, Fault, LogIndex, Message, NodeId, SnapshotId, SnapshotMeta, Term};
 use crate::time::Micros;
 
 /// Numbers the writes of one incarnation of a core, from 1; never reused, so that a completion can be mistaken for no
@@ -104,6 +106,8 @@ pub enum Action {
         /// Which snapshot.
         snapshot: SnapshotId,
     },
+    /// Drop these where it delays nothing: a long log that a snapshot has replaced.
+    Discard(Discarded),
     /// The core's role, term or known leader changed.
     RoleChanged(RoleChange),
     /// Step `Event::Wake` at this time. Replaces every earlier one. At most one a batch, and only when a deadline has come
@@ -128,6 +132,10 @@ pub struct Persist {
     /// The commit index as far as known: only a hint that shortens recovery.
     pub commit: LogIndex,
 }
+
+/// Entries that are in no log any more.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Discarded(pub(super) VecDeque<Entry>);
 
 /// The log record that names a snapshot (STORAGE: log and snapshot change as one).
 #[derive(Debug, Clone, PartialEq, Eq)]

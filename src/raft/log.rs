@@ -1,8 +1,9 @@
 //! The log in memory: a run of entries after a base, and the shared runs that are handed out of it.
 
 use alloc::collections::VecDeque;
+use core::mem;
 
-use super::{Entries, Entry, LogId, LogIndex, Stamp, Term};
+use super::{Discarded, Entries, Entry, LogId, LogIndex, Stamp, Term};
 
 /// Runs remembered for reuse: enough for a write, the appends beside it, and the commits of a few steps before.
 const RUNS: usize = 4;
@@ -149,23 +150,33 @@ impl Log {
         self.runs.retain(|run| run.last().is_some_and(|e| e.id.index < from));
     }
 
-    /// Lets go of entries at or below `index`, but keeps those of the last `trailing` bytes before it.
-    pub(super) fn compact(&mut self, index: LogIndex, trailing: usize) {
-        let mut before = self.bytes_between(self.base.index + 1, index);
-        while before > trailing {
-            let Some(entry) = self.entries.pop_front() else { break };
-            before -= entry.packed_len();
-            self.bytes -= entry.packed_len();
-            self.base = entry.id;
-            self.base_stamp = entry.stamp;
+    /// Lets go of entries at or below `index`, but keeps those of the last `trailing` bytes before it. The work is in
+    /// proportion to what is kept: dropping what is returned is for whoever has the time.
+    pub(super) fn compact(&mut self, index: LogIndex, trailing: usize) -> Discarded {
+        let covered = usize::try_from(index.saturating_sub(self.base.index)).unwrap_or(usize::MAX);
+        let mut cut = covered.min(self.entries.len());
+        let mut before = 0;
+        while let Some(entry) = cut.checked_sub(1).and_then(|last| self.entries.get(last)) {
+            before += entry.packed_len();
+            if before > trailing {
+                break;
+            }
+            cut -= 1;
         }
+        let kept = self.entries.split_off(cut);
+        let gone = mem::replace(&mut self.entries, kept);
+        if let Some(last) = gone.back() {
+            (self.base, self.base_stamp) = (last.id, last.stamp);
+        }
+        self.bytes = self.entries.iter().map(Entry::packed_len).sum();
         let base = self.base.index;
         self.runs.retain(|run| run.first().is_some_and(|e| e.id.index > base));
+        Discarded(gone)
     }
 
-    /// Becomes the log of no entries after `base`.
-    pub(super) fn reset(&mut self, base: LogId, base_stamp: Stamp) {
-        *self = Self::new(base, base_stamp);
+    /// Becomes the log of no entries after `base`, and returns those that it had.
+    pub(super) fn reset(&mut self, base: LogId, base_stamp: Stamp) -> Discarded {
+        Discarded(mem::replace(self, Self::new(base, base_stamp)).entries)
     }
 
     /// The entries from `from` to `to`, both included, as far as they are there.

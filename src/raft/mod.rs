@@ -76,7 +76,7 @@ mod tests;
 mod writes;
 
 pub use action::{
-    Action, Actions, HardState, Persist, PersistId, ProposalId, ReadId, Refusal, Role, RoleChange,
+    Action, Actions, Discarded, HardState, Persist, PersistId, ProposalId, ReadId, Refusal, Role, RoleChange,
     SnapshotSwitch,
 };
 pub use config::{Config, ConfigError};

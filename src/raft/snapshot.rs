@@ -8,6 +8,9 @@ use super::{
     SnapshotProgress, SnapshotSwitch,
 };
 
+/// Entries that a compaction drops in the step itself: more take longer than a heartbeat may wait.
+const DROPPED_AT_ONCE: usize = 1024;
+
 impl Raft {
     /// The embedder saved a snapshot of its own state: the log up to there may go, in memory and on disk.
     pub(super) fn on_snapshotted(&mut self, meta: SnapshotMeta, out: &mut Actions) -> Result<(), Fault> {
@@ -50,16 +53,20 @@ impl Raft {
             self.write(out);
         }
         let last = meta.id.last;
+        let gone;
         if keeps_suffix {
-            self.log.compact(last.index, self.config.trailing_bytes);
+            gone = self.log.compact(last.index, self.config.trailing_bytes);
             self.membership.compact(self.log.base().index);
         } else {
             self.writes.replace(last.index, self.commit);
-            self.log.reset(last, meta.stamp);
+            gone = self.log.reset(last, meta.stamp);
             self.membership = super::membership::Membership::new(last.index, meta.configuration.clone());
         }
         self.snapshot = Some(meta.clone());
         self.switch = Some(SnapshotSwitch { snapshot: meta, keeps_suffix });
+        if gone.0.len() > DROPPED_AT_ONCE {
+            out.push(Action::Discard(gone));
+        }
     }
 
     // --- sending ---

@@ -4,10 +4,10 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::event::Tag;
-use super::snapshot::{ReplicaRestorer, ReplicaView};
+use super::snapshot::{ReplicaRestorer, ReplicaView, Restored};
 use super::{Outcome, StateMachine};
 use crate::raft::{
-    Fault, Message, NodeId, Persist, RoleChange, SnapshotId, SnapshotMeta, SnapshotPoint, Term,
+    Discarded, Fault, Message, NodeId, Persist, RoleChange, SnapshotId, SnapshotMeta, SnapshotPoint, Term,
 };
 use crate::time::Micros;
 
@@ -79,11 +79,21 @@ pub enum Action<S: StateMachine> {
     /// The configuration in force changed.
     ConfigurationChanged,
     /// Drop this where it delays nothing.
-    Discard(S),
+    Discard(Garbage<S>),
     /// Step `Event::Wake` at this time.
     WakeAt(Micros),
     /// The core found itself or its disk to be wrong.
     Halt(Fault),
+}
+
+/// Something large that nobody needs any more: dropping it may take long.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Garbage<S: StateMachine> {
+    /// A state, with its sessions, that another has replaced or that is not needed.
+    State(Restored<S>),
+    /// A log that a snapshot has replaced.
+    Entries(Discarded),
 }
 
 /// The actions of one step, in order.

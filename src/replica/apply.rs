@@ -48,6 +48,12 @@ impl<S: StateMachine> Machine<S> {
         Self { state, sessions, applied, stamp }
     }
 
+    /// What [`restored`](Self::restored) takes.
+    pub(super) fn into_restored(self) -> Restored<S> {
+        let Self { state, sessions, applied, stamp } = self;
+        Restored { state, sessions, applied, stamp }
+    }
+
     /// Applies the next entry and appends the reply to `out`.
     pub(super) fn apply(&mut self, entry: &Entry, out: &mut Vec<u8>) -> Result<Effect, Fault> {
         if self.applied.index.checked_add(1) != Some(entry.id.index) {

@@ -32,7 +32,7 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use action::{Action, Actions};
+pub use action::{Action, Actions, Garbage};
 pub use config::Config;
 pub use event::{Event, Tag};
 pub use request::{Outcome, Refused, Request, SessionError, SessionId};

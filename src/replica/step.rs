@@ -4,7 +4,7 @@ use super::envelope::Envelope;
 use super::pending::{Applied, Waiter};
 use super::session::Limits;
 use super::{
-    Action, Actions, Event, Life, Outcome, Refused, Replica, ReplicaRestorer, Request, Restored,
+    Action, Actions, Event, Garbage, Life, Outcome, Refused, Replica, ReplicaRestorer, Request, Restored,
     StateMachine, Tag,
 };
 use crate::raft::{self, Entries, Fault, LogId, Refusal, SnapshotId, SnapshotMeta};
@@ -160,14 +160,14 @@ impl<S: StateMachine> Replica<S> {
     /// A received snapshot is loaded: it is kept aside until the core has decided about it.
     fn installed(&mut self, snapshot: SnapshotId, restored: Restored<S>, out: &mut Actions<S>) {
         if self.life == Life::Halted {
-            out.push(Action::Discard(restored.state));
+            out.push(Action::Discard(Garbage::State(restored)));
         } else if restored.applied != snapshot.last {
             // The file's name and its contents disagree.
-            out.push(Action::Discard(restored.state));
+            out.push(Action::Discard(Garbage::State(restored)));
             self.tell(raft::Event::SnapshotFailed { snapshot });
         } else {
             if let Some(older) = self.aside.insert(snapshot, restored) {
-                out.push(Action::Discard(older.state));
+                out.push(Action::Discard(Garbage::State(older)));
             }
             self.tell(raft::Event::SnapshotInstalled { snapshot });
         }
@@ -228,10 +228,11 @@ impl<S: StateMachine> Replica<S> {
             raft::Action::SwitchSnapshot { snapshot } => self.switch(&snapshot, out)?,
             raft::Action::DropSnapshot { snapshot } => {
                 if let Some(restored) = self.aside.remove(&snapshot) {
-                    out.push(Action::Discard(restored.state));
+                    out.push(Action::Discard(Garbage::State(restored)));
                 }
                 out.push(Action::DropSnapshot { snapshot });
             }
+            raft::Action::Discard(entries) => out.push(Action::Discard(Garbage::Entries(entries))),
             raft::Action::RoleChanged(change) => {
                 self.leader = change.leader;
                 out.push(Action::RoleChanged(change));
@@ -293,7 +294,7 @@ impl<S: StateMachine> Replica<S> {
         let restored = self.aside.remove(&snapshot.id);
         let restored = restored.ok_or(Fault::Invariant("a snapshot to switch to was never loaded"))?;
         let old = core::mem::replace(&mut self.machine, Machine::restored(restored));
-        out.push(Action::Discard(old.state));
+        out.push(Action::Discard(Garbage::State(old.into_restored())));
         self.policy.switched(snapshot.len);
         while let Some(tag) = self.pending.passed(snapshot.id.last.index) {
             self.replies.ended(tag, Outcome::Undetermined);

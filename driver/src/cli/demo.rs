@@ -12,10 +12,11 @@ use quorate::client::ClerkError;
 use quorate::codec::resp::Value;
 
 use super::flags::Usage;
+use super::interrupt::Interrupt;
 use super::temporary::TemporaryDirectory;
 use super::{Failure, NOT_DONE, say};
 use crate::blocking_client::Client;
-use crate::fleet::{Fleet, Logs, free_base, local_places};
+use crate::fleet::{Fleet, Logs, Place, free_base, local_places};
 use crate::node_info::NodeInfo;
 
 const COMMAND: &str = "demo";
@@ -56,6 +57,8 @@ pub(crate) fn run(mut parser: Parser) -> Result<(), Failure> {
         Err(error) => return Err(Usage::refused(COMMAND, &error).into()),
     }
     let system = |error: std::io::Error| Failure::Failed { code: NOT_DONE, text: error.to_string() };
+    // Before there is anything to clean up.
+    let interrupt = Interrupt::watch().map_err(system)?;
     let mut directory = TemporaryDirectory::new("quorate-demo").map_err(system)?;
     let executable = std::env::current_exe().map_err(system)?;
     // Above the ports of `dev`, so that both can run beside each other.
@@ -63,10 +66,14 @@ pub(crate) fn run(mut parser: Parser) -> Result<(), Failure> {
     let places = local_places(directory.path(), 3, base);
     let flags = vec!["--segment-bytes=8MiB".into()];
     let fleet = Fleet::new(&executable, places, flags, Logs::Files);
-    let mut demo = Demo { fleet, start: Instant::now(), until: Instant::now() + DEADLINE };
+    let mut demo = Demo { fleet, interrupt, start: Instant::now(), until: Instant::now() + DEADLINE };
     let done = demo.play();
+    let interrupted = demo.interrupt.wait(Duration::ZERO);
     drop(demo);
     done.map_err(|text| {
+        if interrupted {
+            return Failure::Failed { code: 1, text: "the demo was interrupted".into() };
+        }
         directory.keep();
         let kept = directory.path().display();
         Failure::Failed { code: 1, text: format!("the demo failed: {text} (data and logs are in {kept})") }
@@ -75,6 +82,7 @@ pub(crate) fn run(mut parser: Parser) -> Result<(), Failure> {
 
 struct Demo {
     fleet: Fleet,
+    interrupt: Interrupt,
     start: Instant,
     until: Instant,
 }
@@ -148,7 +156,7 @@ impl Demo {
     /// What the nodes that answer say of themselves.
     fn infos(&self) -> BTreeMap<u64, NodeInfo> {
         let soon = Instant::now() + Duration::from_millis(500);
-        let ask = |place: &crate::fleet::Place| Some((place.id, NodeInfo::fetch(&place.client, soon).ok()?));
+        let ask = |place: &Place| Some((place.id, NodeInfo::fetch(&place.client, soon).ok()?));
         self.fleet.places().iter().filter_map(ask).collect()
     }
 
@@ -177,6 +185,9 @@ impl Demo {
     }
 
     fn check_time(&self, what: &str) -> Result<(), String> {
+        if self.interrupt.wait(Duration::ZERO) {
+            return Err("interrupted".into());
+        }
         if Instant::now() < self.until { Ok(()) } else { Err(format!("waited too long for {what}")) }
     }
 
@@ -265,6 +276,7 @@ fn write(
         n += 1;
         acknowledged.fetch_add(1, Ordering::Relaxed);
     }
+    clerk.finish();
     Ok(Written { client, acknowledged: n })
 }
 

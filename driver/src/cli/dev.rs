@@ -1,16 +1,13 @@
 //! `quorate dev`: a local cluster that stays up until Ctrl-C.
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use lexopt::{Arg, Parser};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::low_level::pipe;
 
 use super::flags::{self, Usage};
+use super::interrupt::Interrupt;
 use super::temporary::TemporaryDirectory;
 use super::{Failure, NOT_DONE, say};
 use crate::fleet::{Fleet, Logs, free_base, local_places};
@@ -88,7 +85,7 @@ fn dev(options: &Options) -> Result<(), Failure> {
     let base = base_port(options)?;
     let executable = std::env::current_exe().map_err(|e| failed(format!("cannot find this program: {e}")))?;
     // Before the first node: from here on a signal ends the nodes, too.
-    let mut signals = Signals::install().map_err(|e| failed(format!("cannot watch for signals: {e}")))?;
+    let interrupt = Interrupt::watch().map_err(|e| failed(format!("cannot watch for signals: {e}")))?;
     let temporary = match &options.data_dir {
         Some(_) => None,
         None => Some(TemporaryDirectory::new("quorate-dev").map_err(|e| failed(e.to_string()))?),
@@ -99,7 +96,7 @@ fn dev(options: &Options) -> Result<(), Failure> {
     fleet.start_all(Instant::now() + START).map_err(|e| failed(e.to_string()))?;
     explain(&fleet, temporary.is_some());
     let mut alive: BTreeSet<u64> = fleet.places().iter().map(|place| place.id).collect();
-    while !signals.wait(LOOK) {
+    while !interrupt.wait(LOOK) {
         alive.retain(|id| match fleet.ended(*id) {
             Some(status) => {
                 let line = fleet.place(*id).map(|place| shell_line(&fleet, place)).unwrap_or_default();
@@ -162,24 +159,4 @@ fn shell_line(fleet: &Fleet, place: &crate::fleet::Place) -> String {
     let command = fleet.command(place);
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
-}
-
-/// SIGINT and SIGTERM as bytes in a pipe.
-struct Signals(UnixStream);
-
-impl Signals {
-    fn install() -> std::io::Result<Self> {
-        let (reader, writer) = UnixStream::pair()?;
-        writer.set_nonblocking(true)?;
-        pipe::register(SIGINT, writer.try_clone()?)?;
-        pipe::register(SIGTERM, writer)?;
-        Ok(Self(reader))
-    }
-
-    /// Whether one has come within `patience`.
-    fn wait(&mut self, patience: Duration) -> bool {
-        let _ = std::io::stdout().flush();
-        let _ = self.0.set_read_timeout(Some(patience));
-        matches!(self.0.read(&mut [0; 16]), Ok(1..))
-    }
 }

@@ -92,7 +92,9 @@ pub(crate) fn run(verb: Verb, parser: Parser) -> Result<(), Failure> {
         code: if error == ClerkError::Undetermined { NOT_KNOWN } else { NOT_DONE },
         text: error.to_string(),
     })?;
-    show(verb, reply)
+    let shown = show(verb, reply);
+    client.finish();
+    shown
 }
 
 fn parse(verb: Verb, mut parser: Parser) -> Result<Option<Options>, Usage> {

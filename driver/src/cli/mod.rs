@@ -8,6 +8,7 @@ mod address;
 mod demo;
 mod dev;
 mod flags;
+mod interrupt;
 mod key;
 mod serve;
 mod status;

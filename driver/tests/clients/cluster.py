@@ -1,5 +1,5 @@
 """A cluster of real `quorate serve` processes for the scripts beside this file. Ends only what it started."""
-import os, shutil, signal, socket, subprocess, tempfile, time
+import os, shutil, signal, socket, subprocess, sys, tempfile, time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
@@ -26,11 +26,17 @@ class Cluster:
         self.processes = {}
 
     def __enter__(self):
-        for i in self.ids:
-            self.start(i, wait=False)
-        for i in self.ids:
-            self.await_ready(i)
-        self.leader()
+        # A script that is told to stop takes its nodes with it.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        try:
+            for i in self.ids:
+                self.start(i, wait=False)
+            for i in self.ids:
+                self.await_ready(i)
+            self.leader()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_):

@@ -81,7 +81,7 @@ def bounds(keys):
         load(port, "--count", keys, "--keys", keys, "--sequential", "--depth", 32)
         c.kill(away)
         largest = 0
-        for _ in range(6):
+        for _ in range(24):
             load(port, "--count", keys // 3, "--keys", keys, "--depth", 32)
             largest = max(largest, size(c, leader, "segment-") + size(c, leader, "spare-"))
         written = int(c.info(leader)["log_bytes"])

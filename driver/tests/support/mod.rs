@@ -17,7 +17,7 @@ use quorate_driver::node_info::NodeInfo;
 use tempfile::TempDir;
 
 /// How long anything may take that a test waits for: reached only when the test fails.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Clusters run one after the other: the tests share one machine.
 static GATE: Mutex<()> = Mutex::new(());
@@ -25,18 +25,18 @@ static GATE: Mutex<()> = Mutex::new(());
 /// Ports below those that systems give to outgoing connections.
 static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
 
-pub const QUORATE: &str = env!("CARGO_BIN_EXE_quorate");
+pub(crate) const QUORATE: &str = env!("CARGO_BIN_EXE_quorate");
 
 /// A cluster in a temporary directory. Its processes end with it.
-pub struct Cluster {
-    pub fleet: Fleet,
-    pub directory: TempDir,
+pub(crate) struct Cluster {
+    pub(crate) fleet: Fleet,
+    pub(crate) directory: TempDir,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl Cluster {
     /// Nodes that are not started yet.
-    pub fn planned(nodes: u64, flags: &[&str]) -> Self {
+    pub(crate) fn planned(nodes: u64, flags: &[&str]) -> Self {
         let turn = GATE.lock().unwrap_or_else(PoisonError::into_inner);
         let directory = tempfile::tempdir().unwrap();
         let offset = NEXT_PORT.fetch_add(10, Ordering::Relaxed) % 90;
@@ -49,36 +49,36 @@ impl Cluster {
     }
 
     /// Running nodes, one of which leads.
-    pub fn start(nodes: u64, flags: &[&str]) -> Self {
+    pub(crate) fn start(nodes: u64, flags: &[&str]) -> Self {
         let mut cluster = Self::planned(nodes, flags);
         cluster.fleet.start_all(Instant::now() + PATIENCE).unwrap();
         cluster.leader();
         cluster
     }
 
-    pub fn ids(&self) -> Vec<u64> {
+    pub(crate) fn ids(&self) -> Vec<u64> {
         self.fleet.places().iter().map(|place| place.id).collect()
     }
 
-    pub fn address(&self, id: u64) -> &str {
+    pub(crate) fn address(&self, id: u64) -> &str {
         &self.fleet.place(id).unwrap().client
     }
 
-    pub fn data(&self, id: u64) -> PathBuf {
+    pub(crate) fn data(&self, id: u64) -> PathBuf {
         self.fleet.place(id).unwrap().directory.clone()
     }
 
     /// What a node has written to its log for people.
-    pub fn log(&self, id: u64) -> String {
+    pub(crate) fn log(&self, id: u64) -> String {
         std::fs::read_to_string(self.fleet.log_file(id).unwrap()).unwrap_or_default()
     }
 
-    pub fn info(&self, id: u64) -> Option<NodeInfo> {
+    pub(crate) fn info(&self, id: u64) -> Option<NodeInfo> {
         NodeInfo::fetch(self.address(id), Instant::now() + Duration::from_secs(2)).ok()
     }
 
     /// Waits until `find` finds something.
-    pub fn wait_for<T>(&self, what: &str, mut find: impl FnMut() -> Option<T>) -> T {
+    pub(crate) fn wait_for<T>(&self, what: &str, mut find: impl FnMut() -> Option<T>) -> T {
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(found) = find() {
@@ -93,7 +93,7 @@ impl Cluster {
     }
 
     /// Waits until a running node leads and all others that run follow it.
-    pub fn leader(&self) -> u64 {
+    pub(crate) fn leader(&self) -> u64 {
         self.wait_for("a leader that all follow", || {
             let running: Vec<_> = self.ids().into_iter().filter(|id| self.fleet.pid(*id).is_some()).collect();
             let infos: Vec<_> = running.iter().map(|id| self.info(*id)).collect::<Option<_>>()?;
@@ -105,13 +105,13 @@ impl Cluster {
     }
 
     /// Any running node that does not lead.
-    pub fn follower(&self) -> u64 {
+    pub(crate) fn follower(&self) -> u64 {
         let leader = self.leader();
         self.ids().into_iter().find(|id| *id != leader && self.fleet.pid(*id).is_some()).unwrap()
     }
 
     /// Waits until all nodes hold the same state at the same index, which is returned.
-    pub fn converged(&self) -> u64 {
+    pub(crate) fn converged(&self) -> u64 {
         self.wait_for("equal states", || {
             let states: Vec<_> = self.ids().iter().map(|id| self.info(*id)).collect::<Option<_>>()?;
             let states: Vec<_> = states.iter().map(|info| info.state()).collect::<Option<_>>()?;
@@ -120,47 +120,47 @@ impl Cluster {
     }
 
     /// A client of the whole cluster.
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::new(self.fleet.clients(), PATIENCE).unwrap()
     }
 
     /// A connection to one node.
-    pub fn connection(&self, id: u64) -> BlockingConnection {
+    pub(crate) fn connection(&self, id: u64) -> BlockingConnection {
         BlockingConnection::connect(self.address(id), Instant::now() + PATIENCE).unwrap()
     }
 
     /// A connection of the library that applications use.
-    pub fn redis(&self, id: u64) -> redis::Connection {
+    pub(crate) fn redis(&self, id: u64) -> redis::Connection {
         redis::Client::open(format!("redis://{}/", self.address(id))).unwrap().get_connection().unwrap()
     }
 
     /// Starts a node and waits until it accepts connections.
-    pub fn restart(&mut self, id: u64) {
+    pub(crate) fn restart(&mut self, id: u64) {
         self.fleet.start(id).unwrap();
         self.fleet.wait_ready(id, Instant::now() + PATIENCE).unwrap();
     }
 
     /// Starts a node that has to refuse, and says with which exit code it ends and what it has said.
-    pub fn refused(&mut self, id: u64) -> (Option<i32>, String) {
+    pub(crate) fn refused(&mut self, id: u64) -> (Option<i32>, String) {
         self.fleet.start(id).unwrap();
         let status = self.fleet.wait(id, PATIENCE).expect("the node should have ended");
         (status.code(), self.log(id))
     }
 
     /// Runs a `quorate` command that connects to this cluster.
-    pub fn run(&self, words: &[&str]) -> Output {
+    pub(crate) fn run(&self, words: &[&str]) -> Output {
         let clients = self.fleet.clients().join(",");
         Command::new(QUORATE).args(words).args(["--connect", &clients]).output().unwrap()
     }
 }
 
 /// Asks, and takes any error for a failed test.
-pub fn ask(connection: &mut BlockingConnection, command: &[&str]) -> Value {
+pub(crate) fn ask(connection: &mut BlockingConnection, command: &[&str]) -> Value {
     connection.ask(command, Instant::now() + PATIENCE).unwrap()
 }
 
 /// Reads a key as text; `None` if there is none.
-pub fn get(client: &mut Client, key: &str) -> Result<Option<String>, ClerkError> {
+pub(crate) fn get(client: &mut Client, key: &str) -> Result<Option<String>, ClerkError> {
     Ok(match client.read(&["GET", key])? {
         Value::Null => None,
         other => other.text().map(|bytes| String::from_utf8_lossy(bytes).into_owned()),

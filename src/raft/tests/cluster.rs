@@ -382,7 +382,10 @@ impl Cluster {
             }
             Action::WakeAt(at) => member.wake = Some(at),
             Action::Halt(fault) => member.halted = Some(fault),
-            Action::Proposed { .. } | Action::ProposalRefused { .. } | Action::RoleChanged(_) => {}
+            Action::Proposed { .. }
+            | Action::ProposalRefused { .. }
+            | Action::RoleChanged(_)
+            | Action::Discard(_) => {}
         }
     }
 

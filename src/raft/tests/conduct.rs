@@ -332,3 +332,17 @@ fn a_snapshot_that_the_log_caught_up_with_is_dropped() {
     assert!(out.contains(&Action::DropSnapshot { snapshot: snapshot.id }));
     assert_eq!(one.step(Event::SnapshotChunkWritten { snapshot: snapshot.id, written: 2 }), []);
 }
+
+#[test]
+fn a_long_log_is_not_dropped_in_the_step_that_replaces_it() {
+    // Counterexample: a snapshot replaced a log of a million entries, and dropping them held up every heartbeat.
+    let config = Config { trailing_bytes: 0, ..Config::new(ME, 1) };
+    let mut one = One::with(config, &[1, 2, 3], &[], 1, &[1; 3000]);
+    one.hear(N2, append(1, at(1, 3001), &[], 3001));
+    let out = one.step(Event::Snapshotted { snapshot: meta(at(1, 2900), &[1, 2, 3]) });
+    let gone = out.iter().find_map(|a| if let Action::Discard(gone) = a { Some(gone.0.len()) } else { None });
+    assert_eq!(gone, Some(2900));
+    let status = one.raft.status();
+    assert_eq!((status.first_index, status.last.index), (2901, 3001));
+    assert_eq!(status.log_bytes, 101 * (PACKED_HEADER + 8));
+}

@@ -86,7 +86,7 @@ pub(super) fn action(action: &Action) -> Option<String> {
             let leader = leader.map_or(String::new(), |l| format!(" of {l:?}"));
             format!("is {role:?}@{term}{leader}")
         }
-        Action::WakeAt(_) => return None,
+        Action::WakeAt(_) | Action::Discard(_) => return None,
         Action::Halt(fault) => format!("halts: {fault}"),
     })
 }

@@ -14,7 +14,7 @@ use crate::replica::apply::Machine;
 use crate::replica::envelope::Envelope;
 use crate::replica::testing::Tape;
 use crate::replica::{
-    Action, Actions, Config, Event, Outcome, Refused, Replica, ReplicaRestorer, Restorer, Tag, View,
+    Action, Actions, Config, Event, Garbage, Outcome, Refused, Replica, ReplicaRestorer, Restorer, Tag, View,
 };
 use crate::time::Now;
 
@@ -141,7 +141,7 @@ fn a_switch_replaces_all_and_leaves_the_writes_that_it_passes_unknown() {
     replica.take(Event::SnapshotInstalled { snapshot: meta.id, restored }, &mut out);
     assert!(out.is_empty());
     let actions = perform(&mut replica, raft::Action::SwitchSnapshot { snapshot: meta });
-    assert!(matches!(&actions[0], Action::Discard(old) if old.items().len() == 2));
+    assert!(matches!(&actions[0], Action::Discard(Garbage::State(old)) if old.state.items().len() == 2));
     assert_eq!(ends(actions), [(1, Outcome::Undetermined)]);
     assert!(!replica.policy.is_due(), "the log starts anew");
     assert_eq!((replica.state().items(), replica.context().index), (&[b"s".to_vec()][..], 7));

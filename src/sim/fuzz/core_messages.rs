@@ -259,6 +259,7 @@ impl Bench {
                     self.unwritten.retain(|(id, _)| *id != snapshot);
                     self.installing.retain(|meta| meta.id != snapshot);
                 }
+                Action::Discard(_) => {}
                 Action::Halt(fault) => {
                     assert!(!matches!(fault, Fault::Contract(_) | Fault::Invariant(_)), "{fault}");
                     self.halted = true;
