@@ -5,6 +5,8 @@
 //! ```text
 //! QUORATE_SEED=17 cargo test --test simulated <name of the test> -- --nocapture
 //! ```
+//!
+//! `QUORATE_SEEDS=1000` runs so many seeds of each test instead of the few that everyone runs.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -26,7 +28,9 @@ const SECOND: u64 = 1_000_000;
 /// Runs a scenario for each seed, or for the one that `QUORATE_SEED` names.
 fn with_seeds(seeds: std::ops::Range<u64>, scenario: impl Fn(u64, &mut Option<Sim>) -> Checked<()>) {
     let only = std::env::var("QUORATE_SEED").ok().map(|seed| seed.parse().expect("QUORATE_SEED is a number"));
-    let seeds: Vec<u64> = only.map_or_else(|| seeds.collect(), |seed| vec![seed]);
+    let count = std::env::var("QUORATE_SEEDS").map(|count| count.parse().expect("QUORATE_SEEDS is a number"));
+    let end = count.map_or(seeds.end, |count: u64| seeds.start + count);
+    let seeds = only.map_or(seeds.start..end, |seed| seed..seed + 1);
     for seed in seeds {
         let mut sim = None;
         let run = panic::catch_unwind(AssertUnwindSafe(|| scenario(seed, &mut sim)));
