@@ -305,14 +305,7 @@ impl Clients {
             return self.remove(name, events);
         }
         client.queue(name, &mut self.ready, &mut self.dirty);
-        let wake_at = client.connection.wake_at().into_iter().chain(client.close_by).min();
-        // A timer that has moved to later is looked at when its old time comes: most are moved with each command.
-        if let Some(at) = wake_at.filter(|at| client.timer.is_none_or(|timer| *at < timer)) {
-            if let Some(old) = client.timer.replace(at) {
-                self.timers.remove(&(old, name));
-            }
-            self.timers.insert((at, name));
-        }
+        client.arm(name, &mut self.timers);
     }
 
     fn perform<S: StateMachine>(
@@ -361,6 +354,8 @@ impl Clients {
                 self.remove(name, events);
             } else {
                 client.queue(name, &mut self.ready, &mut self.dirty);
+                // A connection that had too much output to go on wants to as soon as it is written.
+                client.arm(name, &mut self.timers);
             }
         }
     }
@@ -389,6 +384,17 @@ impl Client {
         if self.writable && !self.in_dirty && !self.connection.output().is_empty() {
             self.in_dirty = true;
             dirty.push(name);
+        }
+    }
+
+    /// Sets the timer. One that has moved to later is looked at when its old time comes: most are moved with each command.
+    fn arm(&mut self, name: u64, timers: &mut BTreeSet<(Micros, u64)>) {
+        let wake_at = self.connection.wake_at().into_iter().chain(self.close_by).min();
+        if let Some(at) = wake_at.filter(|at| self.timer.is_none_or(|timer| *at < timer)) {
+            if let Some(old) = self.timer.replace(at) {
+                timers.remove(&(old, name));
+            }
+            timers.insert((at, name));
         }
     }
 

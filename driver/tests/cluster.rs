@@ -4,6 +4,8 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -130,6 +132,25 @@ fn a_pipeline_is_answered_in_order() {
         let read: Vec<u64> = pipeline.query(&mut connection).unwrap();
         assert_eq!(read, (0..500).collect::<Vec<_>>(), "node {id}");
     }
+}
+
+#[test]
+fn a_pipeline_goes_on_when_its_long_replies_are_written() {
+    // All requests arrive at once; a connection stops at its output's soft limit, and nothing but its own output wakes it.
+    let cluster = Cluster::start(1, &[]);
+    let mut stream = TcpStream::connect(&cluster.fleet.clients()[0]).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(("COMMAND\r\n".repeat(1000) + "ECHO the-end\r\n").as_bytes()).unwrap();
+    let (mut read, mut tail) = (0, Vec::new());
+    while !tail.ends_with(b"$7\r\nthe-end\r\n") {
+        let mut chunk = [0; 1 << 16];
+        let n = stream.read(&mut chunk).expect("the replies go on");
+        assert_ne!(n, 0, "closed after {read} bytes");
+        read += n;
+        tail.drain(..tail.len().saturating_sub(32));
+        tail.extend_from_slice(&chunk[..n]);
+    }
+    assert!(read > 2 << 20, "{read} bytes fit below the soft limit");
 }
 
 #[test]
