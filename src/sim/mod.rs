@@ -13,7 +13,7 @@ pub mod queue;
 pub mod trace;
 
 pub use clock::Clock;
-pub use cluster::{Answer, Checked, Cluster, Crash, Settings, Violation};
+pub use cluster::{Answer, Checked, ClerkId, Cluster, Crash, Settings, Violation};
 pub use disk::{Disk, OpKind};
 pub use network::{Care, Network, Weather};
 pub use queue::Queue;

@@ -4,21 +4,24 @@
 //! at the time it asked for. It decides nothing for a node; it decides everything for the world: how long an operation
 //! takes, which frames arrive, what a power failure leaves on a disk.
 
+mod clients;
 mod invariants;
 mod lanes;
 mod machine;
 mod perform;
 mod settings;
 
+pub use clients::ClerkId;
 pub use machine::{Crash, Machine};
 pub use settings::Settings;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::string::String;
 use std::vec::Vec;
 
 use bytes::Bytes;
 
+use self::clients::{Client, Gateway, Wire};
 use self::invariants::Invariants;
 use super::network::{Network, Opened};
 use super::queue::Queue;
@@ -46,6 +49,8 @@ enum Happening<S: StateMachine> {
     Frame { link: LinkId, payload: Bytes },
     /// This end hears that its connection is closed.
     Closed { link: LinkId },
+    /// Something happens between a clerk and a gateway.
+    Wire(Wire),
     /// Something reaches a node from outside the network of nodes.
     Outside { node: NodeId, life: u64, event: Event<S> },
 }
@@ -98,6 +103,10 @@ pub struct Cluster<S: StateMachine> {
     pending: BTreeMap<RequestId, NodeId>,
     answers: BTreeMap<RequestId, Answer>,
     last_request: u64,
+    clients: Vec<Client>,
+    gateways: BTreeMap<u64, Gateway>,
+    /// Connections that may still be answered by a node that has not heard of their end.
+    ended_gateways: BTreeSet<u64>,
     /// For what the world decides; nodes and disks have their own.
     rng: Rng,
 }
@@ -123,6 +132,9 @@ impl<S: StateMachine> Cluster<S> {
             pending: BTreeMap::new(),
             answers: BTreeMap::new(),
             last_request: 0,
+            clients: Vec::new(),
+            gateways: BTreeMap::new(),
+            ended_gateways: BTreeSet::new(),
             rng,
         }
     }
@@ -331,6 +343,7 @@ impl<S: StateMachine> Cluster<S> {
             self.pending.remove(&id);
             self.answers.insert(id, Answer::ConnectionLost);
         }
+        self.gateways_lost(node);
     }
 
     fn dial(&mut self, from: NodeId, to: NodeId) {

@@ -22,6 +22,7 @@ impl<S: StateMachine> Cluster<S> {
             Happening::Wake { node, life } => self.wake(node, life),
             Happening::LogOp { node, life } => self.log_op(node, life),
             Happening::JobOp { node, life } => self.job_op(node, life),
+            Happening::Wire(wire) => self.wire(wire),
             Happening::Outside { node, life, event } => self.deliver(node, life, event),
             Happening::Opened { link, dialled } => self.deliver_on(link, Event::LinkOpened { link, dialled }),
             Happening::Frame { link, payload } => {
@@ -85,6 +86,9 @@ impl<S: StateMachine> Cluster<S> {
                 self.trace.record(self.now, node, "reply", &[&request.number.to_le_bytes()], || {
                     std::format!("{request:?} {outcome:?}")
                 });
+                if self.answer_gateway(request, &outcome) {
+                    return Ok(());
+                }
                 if self.pending.remove(&request).is_none() {
                     return Err(self.violation(node, std::format!("{request:?} is answered twice")));
                 }
@@ -146,7 +150,7 @@ impl<S: StateMachine> Cluster<S> {
         }
     }
 
-    fn deliver(&mut self, node: NodeId, life: u64, event: Event<S>) {
+    pub(super) fn deliver(&mut self, node: NodeId, life: u64, event: Event<S>) {
         if let Some(process) = self.machine(node).alive(life) {
             process.inbox.push(event);
             self.plan_turn(node);

@@ -1,0 +1,237 @@
+//! Clients of a cluster as they are in production: clerks that speak RESP with the gateways of the nodes, over connections
+//! that divide the bytes as they like and break with the node's process.
+
+use std::collections::BTreeMap;
+use std::string::String;
+use std::vec::Vec;
+
+use bytes::Bytes;
+
+use super::{Cluster, Happening};
+use crate::client::{self, CallId, CallKind, Clerk, ClerkError};
+use crate::codec::resp::Value;
+use crate::gateway::{self, Connection, Context, Process};
+use crate::node::{Event, RequestId};
+use crate::raft::NodeId;
+use crate::replica::{Outcome, StateMachine};
+use crate::time::Micros;
+
+/// Names a clerk of a cluster.
+pub type ClerkId = usize;
+
+/// What happens between a clerk and a gateway.
+#[derive(Debug)]
+pub(super) enum Wire {
+    /// A clerk's connection reaches whom it was meant for.
+    Connects { clerk: ClerkId, link: client::LinkId, endpoint: String },
+    /// Bytes of a clerk reach the gateway.
+    Asks { connection: u64, bytes: Bytes },
+    /// A clerk has closed its end.
+    Ends { connection: u64 },
+    /// Something reaches a clerk.
+    Clerk { clerk: ClerkId, event: client::Event },
+    /// The time of a gateway's wake may have come.
+    GatewayWakes { connection: u64 },
+}
+
+/// One clerk, its connections and what its calls came to.
+#[derive(Debug)]
+pub(super) struct Client {
+    clerk: Clerk,
+    links: BTreeMap<client::LinkId, u64>,
+    done: BTreeMap<CallId, Result<Value, ClerkError>>,
+}
+
+/// The node's end of a connection.
+#[derive(Debug)]
+pub(super) struct Gateway {
+    pub(super) node: NodeId,
+    connection: Connection,
+    clerk: ClerkId,
+    link: client::LinkId,
+    /// When the last bytes arrive, in each direction: later ones come later.
+    asked: Micros,
+    answered: Micros,
+}
+
+impl<S: StateMachine> Cluster<S> {
+    /// A new clerk that knows all nodes.
+    pub fn clerk(&mut self) -> ClerkId {
+        let endpoints = self.machines.values().next().map(|machine| &machine.config.founders);
+        let endpoints = endpoints.into_iter().flatten().map(|(_, at)| at.client.clone()).collect();
+        let seed = self.rng.next_u64();
+        let clerk = Clerk::new(client::Config::new(endpoints, seed.into()));
+        self.clients.push(Client { clerk, links: BTreeMap::new(), done: BTreeMap::new() });
+        self.clients.len() - 1
+    }
+
+    /// Begins a call of a command by a clerk.
+    pub fn call(&mut self, clerk: ClerkId, kind: CallKind, arguments: &[&[u8]]) -> CallId {
+        let mut out = Vec::new();
+        let call = self.clients[clerk].clerk.call(self.now, kind, arguments, &mut out);
+        self.perform_for_clerk(clerk, out);
+        call
+    }
+
+    /// How a call ended, once it has.
+    pub fn take_result(&mut self, clerk: ClerkId, call: CallId) -> Option<Result<Value, ClerkError>> {
+        self.clients[clerk].done.remove(&call)
+    }
+
+    pub(super) fn wire(&mut self, wire: Wire) {
+        match wire {
+            Wire::Connects { clerk, link, endpoint } => self.accept(clerk, link, &endpoint),
+            Wire::Asks { connection, bytes } => {
+                if let Some(gateway) = self.gateways.get_mut(&connection) {
+                    gateway.connection.space(bytes.len())[..bytes.len()].copy_from_slice(&bytes);
+                    gateway.connection.advance(bytes.len());
+                    self.step_gateway(connection, gateway::Event::Input);
+                }
+            }
+            Wire::Ends { connection } => self.end_gateway(connection),
+            Wire::Clerk { clerk, event } => {
+                let mut out = Vec::new();
+                self.clients[clerk].clerk.step(self.now, event, &mut out);
+                self.perform_for_clerk(clerk, out);
+            }
+            Wire::GatewayWakes { connection } => {
+                let Some(gateway) = self.gateways.get(&connection) else { return };
+                let clock = self.machines.get(&gateway.node).map(|machine| machine.clock);
+                let local = clock.unwrap_or_default().read(self.now).mono;
+                if gateway.connection.wake_at().is_some_and(|at| at <= local) {
+                    self.step_gateway(connection, gateway::Event::Wake);
+                }
+            }
+        }
+    }
+
+    /// The node's answer to a request of a gateway's; `false` when it is not a gateway's.
+    pub(super) fn answer_gateway(&mut self, request: RequestId, outcome: &Outcome) -> bool {
+        let known = self.gateways.contains_key(&request.connection);
+        if known {
+            let (number, outcome) = (request.number, outcome.clone());
+            self.step_gateway(request.connection, gateway::Event::Reply { number, outcome });
+        }
+        known || self.ended_gateways.contains(&request.connection)
+    }
+
+    /// The process of `node` ended, and its connections with it.
+    pub(super) fn gateways_lost(&mut self, node: NodeId) {
+        let lost: Vec<u64> =
+            self.gateways.iter().filter(|(_, gateway)| gateway.node == node).map(|(&id, _)| id).collect();
+        for connection in lost {
+            self.end_gateway(connection);
+        }
+    }
+
+    fn accept(&mut self, clerk: ClerkId, link: client::LinkId, endpoint: &str) {
+        let found = self.machines.iter().find(|(id, machine)| {
+            machine.is_up() && machine.config.founders.get(id).is_some_and(|at| at.client == endpoint)
+        });
+        let Some((&node, machine)) = found else {
+            self.tell_clerk(self.now, clerk, client::Event::Disconnected { link });
+            return;
+        };
+        self.last_request += 1;
+        let id = self.last_request;
+        let local = machine.clock.read(self.now);
+        let connection = Connection::new(id, "clerk:1", local, &gateway::Settings::default());
+        self.clients[clerk].links.insert(link, id);
+        self.gateways
+            .insert(id, Gateway { node, connection, clerk, link, asked: self.now, answered: self.now });
+        self.tell_clerk(self.now, clerk, client::Event::Connected { link });
+    }
+
+    fn step_gateway(&mut self, connection: u64, event: gateway::Event) {
+        let Some(gateway) = self.gateways.get_mut(&connection) else { return };
+        let node = gateway.node;
+        let Some(machine) = self.machines.get(&node) else { return };
+        let Some(status) = machine.node().map(crate::node::Node::status) else { return };
+        let (clock, life, process) = (machine.clock, machine.lives, Process::default());
+        let context = Context { node: &status, process: &process };
+        let mut out = Vec::new();
+        gateway.connection.step(clock.read(self.now), event, &context, &mut out);
+        let wake = gateway.connection.wake_at();
+        let written = Bytes::copy_from_slice(gateway.connection.output());
+        gateway.connection.written(written.len());
+        self.answer_clerk(connection, written);
+        if let Some(at) = wake {
+            let at = clock.when(at).max(self.now);
+            self.queue.push(at, Happening::Wire(Wire::GatewayWakes { connection }));
+        }
+        for action in out {
+            match action {
+                gateway::Action::Request { id, epoch, request } => {
+                    self.deliver(node, life, Event::Request { id, epoch, deadline: None, request });
+                }
+                gateway::Action::ListClients => {
+                    self.step_gateway(connection, gateway::Event::Clients(Vec::new()));
+                }
+                gateway::Action::TakeSnapshot => self.deliver(node, life, Event::TakeSnapshot),
+                gateway::Action::Close => self.end_gateway(connection),
+            }
+        }
+    }
+
+    /// Sends bytes to the clerk, in one piece or two.
+    fn answer_clerk(&mut self, connection: u64, mut bytes: Bytes) {
+        while !bytes.is_empty() {
+            let piece = if self.rng.chance(1, 4) {
+                self.rng.below(bytes.len() as u64) + 1
+            } else {
+                bytes.len() as u64
+            };
+            let piece = bytes.split_to(piece as usize);
+            let at = self.now + 20 + self.rng.below(100);
+            let Some(gateway) = self.gateways.get_mut(&connection) else { return };
+            gateway.answered = gateway.answered.max(at);
+            let (at, clerk, link) = (gateway.answered, gateway.clerk, gateway.link);
+            self.tell_clerk(at, clerk, client::Event::Received { link, bytes: piece });
+        }
+    }
+
+    /// The gateway's end is gone; its node, if it still runs, and the clerk hear of it.
+    fn end_gateway(&mut self, connection: u64) {
+        let Some(gateway) = self.gateways.remove(&connection) else { return };
+        self.ended_gateways.insert(connection);
+        let life = self.machines.get(&gateway.node).map_or(0, |machine| machine.lives);
+        self.deliver(gateway.node, life, Event::ConnectionClosed { connection });
+        self.tell_clerk(gateway.answered, gateway.clerk, client::Event::Disconnected { link: gateway.link });
+    }
+
+    fn tell_clerk(&mut self, at: Micros, clerk: ClerkId, event: client::Event) {
+        self.queue.push(at.max(self.now), Happening::Wire(Wire::Clerk { clerk, event }));
+    }
+
+    fn perform_for_clerk(&mut self, clerk: ClerkId, actions: Vec<client::Action>) {
+        for action in actions {
+            match action {
+                client::Action::Connect { link, endpoint } => {
+                    let at = self.now + 50 + self.rng.below(200);
+                    self.queue.push(at, Happening::Wire(Wire::Connects { clerk, link, endpoint }));
+                }
+                client::Action::Send { link, bytes } => self.ask_gateway(clerk, link, bytes),
+                client::Action::Close { link } => {
+                    let connection = self.clients[clerk].links.remove(&link);
+                    let asked = connection.and_then(|id| self.gateways.get(&id)).map(|gateway| gateway.asked);
+                    if let (Some(connection), Some(asked)) = (connection, asked) {
+                        self.queue.push(asked.max(self.now), Happening::Wire(Wire::Ends { connection }));
+                    }
+                }
+                client::Action::Done { call, result } => {
+                    self.clients[clerk].done.insert(call, result);
+                }
+                client::Action::WakeAt(at) => self.tell_clerk(at, clerk, client::Event::Wake),
+            }
+        }
+    }
+
+    fn ask_gateway(&mut self, clerk: ClerkId, link: client::LinkId, bytes: Bytes) {
+        let at = self.now + 20 + self.rng.below(100);
+        let Some(&connection) = self.clients[clerk].links.get(&link) else { return };
+        let Some(gateway) = self.gateways.get_mut(&connection) else { return };
+        gateway.asked = gateway.asked.max(at);
+        let at = gateway.asked;
+        self.queue.push(at, Happening::Wire(Wire::Asks { connection, bytes }));
+    }
+}
