@@ -1,33 +1,30 @@
-//! A second driver: three nodes of the key-value store as tokio tasks, channels for a network, memory for disks. All that
-//! decides is in the library; a driver carries bytes, reads a clock and keeps names apart.
-//!
-//! `cargo run --example tokio_channels`
+//! A driver on tokio: channels for a network, memory for disks. All that decides is in the library; a driver carries bytes,
+//! reads a clock and keeps names apart.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use quorate::codec::frame::FRAME_HEADER;
-use quorate::kv::{Call, KvStore, parse};
-use quorate::node::{Action, Actions, Addresses, Config, Event, LinkId, Node, RequestId};
-use quorate::raft::{DiskId, NodeId};
+use quorate::kv::KvStore;
+use quorate::node::{Action, Actions, Config, Event, LinkId, Node, RequestId};
+use quorate::raft::{ConfigError, NodeId};
 use quorate::replica::{Outcome, Request};
 use quorate::storage::DiskJob;
 use quorate::{rng::Rng, sim::Disk, time::Now};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
+
+/// The other end of a connection.
+type End = (UnboundedSender<Input>, LinkId);
 
 /// What reaches a node's task: an event, or something that the task has to take note of first.
-enum Input {
+pub enum Input {
     Event(Event<KvStore>),
-    /// A peer dialled: our end of the connection is `link`, the other one is `other`.
-    Accepted {
-        link: LinkId,
-        other: (UnboundedSender<Input>, LinkId),
-    },
+    /// A peer dialled: our end's name, and the other end. `Asked`: a client's request.
+    Accepted(LinkId, End),
     Asked(Request, oneshot::Sender<Outcome>),
 }
 
@@ -38,10 +35,23 @@ struct Driver {
     started: Instant,
     id: NodeId,
     inboxes: BTreeMap<NodeId, UnboundedSender<Input>>,
-    /// Where the other end of each connection is.
-    links: BTreeMap<LinkId, (UnboundedSender<Input>, LinkId)>,
+    links: BTreeMap<LinkId, End>,
     clients: BTreeMap<RequestId, oneshot::Sender<Outcome>>,
     wake: Option<Instant>,
+}
+
+/// Starts the node of `config` as a task. `inboxes` are all nodes', its own among them.
+pub fn spawn(
+    config: Config,
+    inboxes: BTreeMap<NodeId, UnboundedSender<Input>>,
+    inbox: UnboundedReceiver<Input>,
+) -> Result<(), ConfigError> {
+    let (id, started, mut actions) = (config.raft.id, Instant::now(), Actions::new());
+    let node = Node::new(config, now(started), &mut actions)?;
+    let (links, clients) = (BTreeMap::new(), BTreeMap::new());
+    let driver = Driver { node, disk: Disk::new(), started, id, inboxes, links, clients, wake: None };
+    tokio::spawn(driver.run(inbox, actions));
+    Ok(())
 }
 
 impl Driver {
@@ -66,7 +76,7 @@ impl Driver {
     fn take(&mut self, input: Input) -> Event<KvStore> {
         match input {
             Input::Event(event) => event,
-            Input::Accepted { link, other } => {
+            Input::Accepted(link, other) => {
                 self.links.insert(link, other);
                 Event::LinkOpened { link, dialled: None }
             }
@@ -95,7 +105,7 @@ impl Driver {
             Action::Dial { peer, .. } => {
                 let (ours, theirs, there) = (fresh(), fresh(), self.inboxes[&peer].clone());
                 let own = self.inboxes[&self.id].clone();
-                let _ = there.send(Input::Accepted { link: theirs, other: (own, ours) });
+                let _ = there.send(Input::Accepted(theirs, (own, ours)));
                 self.links.insert(ours, (there, theirs));
                 self.post(Event::LinkOpened { link: ours, dialled: Some(peer) });
             }
@@ -113,8 +123,7 @@ impl Driver {
                 }
             }
             Action::Reply { request, outcome } => {
-                let client = self.clients.remove(&request);
-                let _ = client.map(|client| client.send(outcome));
+                let _ = self.clients.remove(&request).map(|client| client.send(outcome));
             }
             Action::WakeAt(at) => self.wake = Some(self.started + Duration::from_micros(at)),
             Action::Note(note) => println!("  n{}: {}", self.id, note.0),
@@ -137,54 +146,4 @@ fn fresh() -> u64 {
 fn now(started: Instant) -> Now {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Now::new(started.elapsed().as_micros() as u64, wall.as_millis() as u64)
-}
-
-/// Runs a command at one node, as a client would. Only what was certainly not done is asked again.
-async fn command(node: &UnboundedSender<Input>, line: &str) -> Result<Bytes, Box<dyn Error>> {
-    let words: Vec<Bytes> = line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
-    loop {
-        let request = match parse(&words)? {
-            Call::Write(command) => Request::Write(command),
-            Call::Read(query) => Request::Read(query),
-        };
-        let (client, answer) = oneshot::channel();
-        node.send(Input::Asked(request, client))?;
-        match answer.await? {
-            Outcome::Reply(reply) => return Ok(reply),
-            Outcome::Refused(_) => sleep(Duration::from_millis(20)).await,
-            other => return Err(format!("{line}: {other:?}").into()),
-        }
-    }
-}
-
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let address = |id| Addresses { peer: format!("n{id}:7200"), client: format!("n{id}:7100") };
-    let founders: BTreeMap<_, _> = (1..=3).map(|id| (NodeId(id), address(id))).collect();
-    let channels: Vec<_> = founders.keys().map(|&id| (id, unbounded_channel())).collect();
-    let inboxes: BTreeMap<_, _> = channels.iter().map(|(id, (sender, _))| (*id, sender.clone())).collect();
-    let started = Instant::now();
-    for (id, (_, inbox)) in channels {
-        let config = Config::new(id, founders.clone(), DiskId(id.0.into()), 42);
-        let mut actions = Actions::new();
-        let node = Node::new(config, now(started), &mut actions)?;
-        let (inboxes, links, clients) = (inboxes.clone(), BTreeMap::new(), BTreeMap::new());
-        let disk = Disk::new();
-        tokio::spawn(
-            Driver { node, disk, started, id, inboxes, links, clients, wake: None }.run(inbox, actions),
-        );
-    }
-    // Any node takes any command and sends it on to the leader.
-    for (node, line, expected) in [
-        (1, "SET greeting hello", "+OK\r\n"),
-        (2, "APPEND greeting -world", ":11\r\n"),
-        (3, "GET greeting", "$11\r\nhello-world\r\n"),
-        (3, "INCR visits", ":1\r\n"),
-        (2, "INCR visits", ":2\r\n"),
-    ] {
-        let reply = command(&inboxes[&NodeId(node)], line).await?;
-        println!("n{node}> {line} -> {}", reply.escape_ascii());
-        assert_eq!(reply, expected);
-    }
-    Ok(())
 }
