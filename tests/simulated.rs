@@ -513,7 +513,17 @@ fn row_04_a_failed_sync_halts_the_node() {
 /// A full disk refuses writes and loses none; when there is room again they go on (row 7).
 #[test]
 fn row_07_a_full_disk_refuses_and_resumes() {
-    with_seeds(560..563, |seed, slot| {
+    full_disks(560..563);
+}
+
+/// In this run a leader with room sends entries to a follower without.
+#[test]
+fn row_07_a_follower_without_room_takes_no_entries() {
+    full_disks(578..579);
+}
+
+fn full_disks(seeds: std::ops::Range<u64>) {
+    with_seeds(seeds, |seed, slot| {
         let sim = formed(Settings::new(seed, 3), slot)?;
         let mut clients = appenders(seed);
         work(sim, &mut clients, SECOND / 5)?;

@@ -19,6 +19,8 @@ pub(super) struct Lane {
     upkeep: Upkeeping,
     /// What the replica was told about room for the log.
     full: bool,
+    /// Packed bytes of a leader's entries that wait in the inbox.
+    taken: usize,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +88,23 @@ impl<S: StateMachine> Node<S> {
             self.lane.full = full;
             self.inbox.insert(0, replica::Event::DiskRoom(!full));
         }
+    }
+
+    /// Whether the log has room for `bytes` more of a leader's entries (STORAGE row 7). A follower that took what it cannot
+    /// place would halt by its disk; an append that is not taken is as good as lost, and comes again.
+    pub(super) fn takes(&mut self, bytes: usize) -> bool {
+        let Some(member) = &self.member else { return false };
+        let taken = self.lane.taken.saturating_add(bytes);
+        let takes = member.log.has_room(taken);
+        if takes {
+            self.lane.taken = taken;
+        }
+        takes
+    }
+
+    /// The inbox was stepped: what it held is written, as far as the log knows.
+    pub(super) fn inbox_taken(&mut self) {
+        self.lane.taken = 0;
     }
 
     /// Starts the next upkeep, if one is due.

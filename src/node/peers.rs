@@ -220,6 +220,11 @@ impl<S: StateMachine> Node<S> {
             return self.be_added(peer, out);
         }
         self.completed(out);
+        if matches!(&message, Message::Append { entries, .. } if !entries.is_empty())
+            && !self.takes(packed.len())
+        {
+            return self.inbox.push(replica::Event::Contact { peer });
+        }
         match &message {
             Message::Append { entries, .. } if !entries.is_empty() => {
                 self.packing.remember(entries.clone(), packed);
