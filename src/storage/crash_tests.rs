@@ -219,7 +219,7 @@ fn live(seed: u64) {
 }
 
 #[test]
-fn rows_01_05_09_12_13_16_any_crash_loses_nothing_that_was_durable() {
+fn trap_23_and_rows_01_05_09_12_13_16_any_crash_loses_nothing_that_was_durable() {
     let runs = std::env::var("QUORATE_STORAGE_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(300);
     let first = std::env::var("QUORATE_STORAGE_FIRST").ok().and_then(|n| n.parse().ok()).unwrap_or(0);
     for seed in first..first + runs {
