@@ -121,6 +121,7 @@ impl<S: StateMachine> Node<S> {
             Work::Save(save) => match save.take() {
                 Ok(snapshot) => {
                     self.counters.snapshots_saved += 1;
+                    self.keep_track(snapshot.id);
                     self.inbox.push(replica::Event::SnapshotSaved { snapshot });
                 }
                 Err(error) => {
