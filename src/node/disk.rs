@@ -135,7 +135,10 @@ impl<S: StateMachine> Node<S> {
             Work::WriteChunk { snapshot, write } => match write.take() {
                 Ok(written) => self.inbox.push(replica::Event::SnapshotChunkWritten { snapshot, written }),
                 // The leader sends it again after a while.
-                Err(error) => self.disk_trouble("a piece of a snapshot was not written", error, out),
+                Err(error) => {
+                    self.inbox.push(replica::Event::SnapshotFailed { snapshot });
+                    self.disk_trouble("a piece of a snapshot was not written", error, out);
+                }
             },
             Work::Remove { file, remove } => {
                 if let Err(error) = remove.take() {
