@@ -167,12 +167,13 @@ impl Requests {
     }
 
     /// Whether the core might take a later write of a batch after it refused an earlier one: when its bound of uncommitted
-    /// bytes or the replica's of pending requests is near. Then the batch is stepped one by one.
+    /// bytes or of those not yet on the disk (`unwritten`), or the replica's of pending requests is near. Then the batch is stepped one by one.
     pub(super) fn in_doubt<S: StateMachine>(
         &self,
         events: &[replica::Event<S>],
         limits: &raft::Config,
         max_pending: usize,
+        unwritten: usize,
     ) -> bool {
         let writes = events
             .iter()
@@ -181,7 +182,7 @@ impl Requests {
             return false;
         }
         self.doubt.is_some()
-            || self.write_bytes > limits.max_uncommitted_bytes / 2
+            || self.write_bytes.saturating_add(unwritten) > limits.max_uncommitted_bytes / 2
             || self.local.len() > max_pending
     }
 

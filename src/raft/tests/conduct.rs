@@ -75,6 +75,28 @@ fn what_waits_for_a_followers_disk_is_bounded() {
 }
 
 #[test]
+fn what_waits_for_a_leaders_own_disk_is_bounded() {
+    // Counterexample: the leader's disk stalled, the followers' did not. Everything was committed, so that nothing was ever
+    // refused, and what waited for the leader's disk filled its memory.
+    let config = Config { max_uncommitted_bytes: 2 * (PACKED_HEADER + 8), ..Config::new(ME, 1) };
+    let mut one = One::with(config, &[1, 2, 3], &[], 0, &[]);
+    one.lead();
+    let propose = |one: &mut One, proposal| {
+        let out = one.step(Event::Propose { proposal, data: Bytes::from_static(b"12345678") });
+        let matched = one.raft.status().last.index;
+        for peer in [N2, N3] {
+            one.hear(peer, Message::AppendAccepted { term: 1, matched });
+        }
+        assert_eq!(one.raft.status().commit, matched);
+        !out.contains(&Action::ProposalRefused { proposal, reason: Refusal::UncommittedFull })
+    };
+    let taken: Vec<bool> = (1..=4).map(|proposal| propose(&mut one, proposal)).collect();
+    assert_eq!(taken, [true, true, false, false]);
+    one.sync();
+    assert!(propose(&mut one, 5));
+}
+
+#[test]
 fn nonsense_from_a_peer_is_not_read() {
     let wild = Stamp { unix_ms: 5, cluster_ms: 5 };
     let runs: [Vec<Entry>; 5] = [
