@@ -49,6 +49,8 @@ enum Verdict {
     Done,
     /// The command failed for good.
     Failed,
+    /// Not done, and it will not be before a person acts.
+    Refused,
     /// Not done; another endpoint knows better.
     Moved(String),
     /// Not done; ask elsewhere after a pause.
@@ -241,7 +243,9 @@ impl Clerk {
                 self.endpoints.succeeded();
                 self.done(id, Ok(reply), out);
             }
-            Verdict::Failed => {
+            // This sending was not done; an earlier one may be, and only the log can tell.
+            Verdict::Refused if is_write && call.uncertain > 0 => self.pause(now),
+            Verdict::Failed | Verdict::Refused => {
                 let text = match reply {
                     Value::Error(text) => text,
                     _ => bytes::Bytes::new(),
@@ -437,6 +441,7 @@ fn judge(reply: &Value) -> Verdict {
         b"CLUSTERDOWN" | b"LOADING" | b"MASTERDOWN" | b"READONLY" => Verdict::Elsewhere,
         b"TRYAGAIN" | b"SESSIONWINDOW" | b"SESSIONFULL" | b"SESSIONLIMIT" => Verdict::Again,
         b"STALESEQ" => Verdict::Stale,
+        b"MISCONF" => Verdict::Refused,
         b"UNDETERMINED" => Verdict::Unknown,
         b"ERR" if text.starts_with(b"ERR max number of clients") => Verdict::Elsewhere,
         b"SESSIONEXPIRED" => Verdict::SessionExpired,

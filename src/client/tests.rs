@@ -155,6 +155,31 @@ fn a_lost_reply_is_asked_for_again_under_the_same_number() {
 }
 
 #[test]
+fn a_refusal_does_not_say_that_an_earlier_sending_was_not_done() {
+    // Counterexample: the first sending was appended and its reply lost; the second found the disk full, and the clerk reported
+    // that nothing was done.
+    let mut s = Script::new(true);
+    let call = s.write("INCR n");
+    s.open_session();
+    assert_eq!(s.asked(), "ONCE 70 1 1 INCR n");
+    s.reply("-UNDETERMINED who knows");
+    s.sleep();
+    assert_eq!(s.asked(), "ONCE 70 1 1 INCR n");
+    s.reply("-MISCONF the disk has no room; nothing was done");
+    assert_eq!(s.ended(), []);
+    s.sleep();
+    assert_eq!(s.asked(), "ONCE 70 1 1 INCR n");
+    s.reply(":1");
+    assert_eq!(s.ended(), [(call, Ok(Value::Integer(1)))]);
+    // A call that was never sent before is certainly not done.
+    let call = s.write("INCR n");
+    assert_eq!(s.asked(), "ONCE 70 2 2 INCR n");
+    s.reply("-MISCONF the disk has no room; nothing was done");
+    let text = Bytes::from_static(b"MISCONF the disk has no room; nothing was done");
+    assert_eq!(s.ended(), [(call, Err(ClerkError::Command(text)))]);
+}
+
+#[test]
 fn a_lost_reply_to_the_opening_gives_the_same_session() {
     let mut s = Script::new(true);
     s.write("INCR n");

@@ -68,6 +68,21 @@ impl<S: StateMachine> Node<S> {
         }
     }
 
+    /// `peer` needs no more of `snapshot`. If that is not the one that it is being sent by now, that one's file stays: all its
+    /// pieces may have been read but one that is lost on the way.
+    pub(super) fn transferred(&mut self, peer: NodeId, snapshot: SnapshotId) {
+        if self.sending.get(&peer) == Some(&snapshot) {
+            self.pin(peer, None);
+        }
+    }
+
+    /// The file of `snapshot` is in the directory, whether or not the core has a use for it: upkeep is to remove it one day.
+    pub(super) fn keep_track(&mut self, snapshot: SnapshotId) {
+        if let Some(member) = &mut self.member {
+            member.log.keep_track(snapshot);
+        }
+    }
+
     /// This node does not lead any more: it sends nothing.
     pub(super) fn unpin_all(&mut self) {
         while let Some((peer, _)) = self.sending.first_key_value() {
@@ -112,6 +127,7 @@ impl<S: StateMachine> Node<S> {
         match loaded {
             Ok(restored) => {
                 self.counters.snapshots_installed += 1;
+                self.keep_track(snapshot);
                 out.push(Action::Note(Note(format!("a snapshot up to {:?} is installed", snapshot.last))));
                 self.inbox.push(replica::Event::SnapshotInstalled { snapshot, restored });
             }

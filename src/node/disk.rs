@@ -140,6 +140,7 @@ impl<S: StateMachine> Node<S> {
             Work::Save(save) => match save.take() {
                 Ok(snapshot) => {
                     self.counters.snapshots_saved += 1;
+                    self.keep_track(snapshot.id);
                     self.inbox.push(replica::Event::SnapshotSaved { snapshot });
                 }
                 Err(error) => {
@@ -153,7 +154,10 @@ impl<S: StateMachine> Node<S> {
             Work::WriteChunk { snapshot, write } => match write.take() {
                 Ok(written) => self.inbox.push(replica::Event::SnapshotChunkWritten { snapshot, written }),
                 // The leader sends it again after a while.
-                Err(error) => self.disk_trouble("a piece of a snapshot was not written", error, out),
+                Err(error) => {
+                    self.inbox.push(replica::Event::SnapshotFailed { snapshot });
+                    self.disk_trouble("a piece of a snapshot was not written", error, out);
+                }
             },
             Work::Remove { file, remove } => {
                 if let Err(error) = remove.take() {

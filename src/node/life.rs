@@ -183,7 +183,12 @@ impl<S: StateMachine> Node<S> {
     pub(super) fn facts(&self) -> Option<Facts> {
         let identity = self.identity?;
         let last = match (&self.member, identity.cluster) {
-            (Some(member), _) => member.replica.raft().status().persisted,
+            (Some(member), _) => {
+                let raft = member.replica.raft().status();
+                // While a snapshot takes the place of the log, the old log's entries are still on the disk and not counted
+                // any more; the snapshot, past all that was ever acknowledged, is not counted yet.
+                raft.persisted.max(raft.commit)
+            }
             (None, None) => 0,
             (None, Some(_)) => return None,
         };

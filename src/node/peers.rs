@@ -229,7 +229,9 @@ impl<S: StateMachine> Node<S> {
             Message::Append { entries, .. } if !entries.is_empty() => {
                 self.packing.remember(entries.clone(), packed);
             }
-            Message::SnapshotReply { progress: SnapshotProgress::Installed(_), .. } => self.pin(peer, None),
+            Message::SnapshotReply { snapshot, progress: SnapshotProgress::Installed(_), .. } => {
+                self.transferred(peer, *snapshot);
+            }
             _ => {}
         }
         self.inbox.push(replica::Event::Receive { from: peer, message });

@@ -138,6 +138,8 @@ impl Requests {
     /// Leadership is lost: writes that are still in the replica may be answered as not done, even after a later one was
     /// done elsewhere. Those connections wait.
     pub(super) fn leadership_lost(&mut self) {
+        // Counted anew: some may be left from a leadership before.
+        self.unsettled.clear();
         for origin in self.local.values().filter(|origin| origin.write > 0) {
             if let From::Client(id) = origin.from {
                 *self.unsettled.entry(id.connection).or_default() += 1;
@@ -165,12 +167,13 @@ impl Requests {
     }
 
     /// Whether the core might take a later write of a batch after it refused an earlier one: when its bound of uncommitted
-    /// bytes or the replica's of pending requests is near. Then the batch is stepped one by one.
+    /// bytes or of those not yet on the disk (`unwritten`), or the replica's of pending requests is near. Then the batch is stepped one by one.
     pub(super) fn in_doubt<S: StateMachine>(
         &self,
         events: &[replica::Event<S>],
         limits: &raft::Config,
         max_pending: usize,
+        unwritten: usize,
     ) -> bool {
         let writes = events
             .iter()
@@ -179,7 +182,7 @@ impl Requests {
             return false;
         }
         self.doubt.is_some()
-            || self.write_bytes > limits.max_uncommitted_bytes / 2
+            || self.write_bytes.saturating_add(unwritten) > limits.max_uncommitted_bytes / 2
             || self.local.len() > max_pending
     }
 
@@ -455,5 +458,26 @@ impl<S: StateMachine> Node<S> {
             let outcome = if read { Outcome::Refused(Refused::Stopping) } else { Outcome::Undetermined };
             self.finish(*tag, outcome, out);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_outlives_two_leaderships_holds_its_connection_once() {
+        // Counterexample: leadership was lost, won and lost again before the write was decided. It was counted twice and
+        // settled once, and the connection waited for ever.
+        let mut requests = Requests::default();
+        let tag = requests.tag();
+        let from = From::Client(RequestId { connection: 9, number: 1 });
+        requests.local.insert(tag, Origin { from, epoch: 0, write: 100 });
+        requests.leadership_lost();
+        requests.leadership_lost();
+        assert!(requests.unsettled.contains_key(&9));
+        requests.local.remove(&tag);
+        requests.settle(9);
+        assert!(!requests.unsettled.contains_key(&9));
     }
 }

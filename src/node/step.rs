@@ -82,7 +82,9 @@ impl<S: StateMachine> Node<S> {
         }
         self.check_room();
         let mut inbox = mem::take(&mut self.inbox);
-        if self.requests.in_doubt(&inbox, &self.config.raft, self.config.replica().max_pending) {
+        let unwritten = self.member.as_ref().map_or(0, |member| member.replica.raft().unwritten_bytes());
+        let max_pending = self.config.replica().max_pending;
+        if self.requests.in_doubt(&inbox, &self.config.raft, max_pending, unwritten) {
             for event in inbox.drain(..) {
                 if !self.refused_meanwhile(&event, out) {
                     self.step_events([event], out);

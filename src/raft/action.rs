@@ -81,7 +81,7 @@ pub enum Action {
         len: u64,
     },
     /// Write these bytes of a snapshot that is being received to a temporary file, starting it anew at offset 0; then step
-    /// `Event::SnapshotChunkWritten`.
+    /// `Event::SnapshotChunkWritten`, or `Event::SnapshotFailed` if that cannot be done now.
     WriteSnapshotChunk {
         /// Which snapshot.
         snapshot: SnapshotId,

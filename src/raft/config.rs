@@ -29,7 +29,8 @@ pub struct Config {
     pub max_inflight_appends: usize,
     /// Most packed bytes of entries on their way to one peer, unless a single message is larger.
     pub max_inflight_bytes: usize,
-    /// Most packed bytes of the leader's log that wait to be committed; more is refused.
+    /// Most packed bytes of the leader's log that wait to be committed, and of any node's log that wait for its own disk; more is
+    /// refused.
     pub max_uncommitted_bytes: usize,
     /// Most reads that wait for a round.
     pub max_pending_reads: usize,

@@ -57,7 +57,8 @@ pub enum Event {
         /// Which one.
         snapshot: SnapshotId,
     },
-    /// The snapshot of an `InstallSnapshot` action did not verify or could not be loaded; its bytes are gone.
+    /// The snapshot of an `InstallSnapshot` action did not verify or could not be loaded; its bytes are gone. Or the bytes of
+    /// a `WriteSnapshotChunk` action could not be written, for want of space: the leader sends them again after a while.
     SnapshotFailed {
         /// Which one.
         snapshot: SnapshotId,

@@ -123,7 +123,7 @@ impl Raft {
     /// Whether the disk keeps up: what waits for it is bounded here too, whatever window the leader believes in. An append
     /// that is not taken is as good as lost, and comes again.
     fn has_room_for(&self, entries: &Entries) -> bool {
-        let waiting = self.writes.bytes().saturating_add(self.staged_bytes);
+        let waiting = self.unwritten_bytes();
         waiting == 0 || waiting.saturating_add(entries.packed_len()) <= self.config.max_uncommitted_bytes
     }
 }

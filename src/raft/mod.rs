@@ -319,6 +319,12 @@ impl Raft {
         self.membership.latest()
     }
 
+    /// Packed bytes of entries that are not yet on this node's own disk. With
+    /// [`max_uncommitted_bytes`](Config::max_uncommitted_bytes) of them, no more are taken.
+    pub fn unwritten_bytes(&self) -> usize {
+        self.writes.bytes().saturating_add(self.staged_bytes)
+    }
+
     /// The state, for people.
     pub fn status(&self) -> Status {
         let matched = match &self.state {

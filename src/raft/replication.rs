@@ -16,9 +16,12 @@ impl Raft {
         let State::Leader(lead) = &self.state else { return };
         let bytes = super::PACKED_HEADER.saturating_add(data.len());
         let full = lead.uncommitted.saturating_add(bytes) > self.config.max_uncommitted_bytes;
+        // A majority may commit without this node's disk: what waits for it is bounded here, as at a follower.
+        let waiting = self.unwritten_bytes();
+        let behind = waiting.saturating_add(bytes) > self.config.max_uncommitted_bytes;
         let refusal = if data.len() > self.config.max_entry_bytes {
             Some(Refusal::TooLarge)
-        } else if full && lead.uncommitted > 0 {
+        } else if (full && lead.uncommitted > 0) || (behind && waiting > 0) {
             Some(Refusal::UncommittedFull)
         } else {
             None

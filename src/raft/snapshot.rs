@@ -261,8 +261,12 @@ impl Raft {
         out.push(Action::SwitchSnapshot { snapshot: meta });
     }
 
-    /// The bytes did not verify.
+    /// The bytes did not verify, or a piece of them was not written: that one is taken when it comes again.
     pub(super) fn on_snapshot_failed(&mut self, snapshot: SnapshotId, out: &mut Actions) {
+        if let Some(incoming) = self.incoming.as_mut().filter(|i| i.meta.id == snapshot && !i.installing) {
+            incoming.received = incoming.written;
+            return;
+        }
         if self.incoming.take_if(|i| i.meta.id == snapshot && i.installing).is_some() {
             self.report_incoming(snapshot, SnapshotProgress::Corrupt, out);
         }

@@ -48,7 +48,7 @@ pub enum Event<S: StateMachine> {
         /// What its bytes hold.
         restored: Restored<S>,
     },
-    /// The job of `Action::InstallSnapshot` failed.
+    /// The job of `Action::InstallSnapshot` failed, or the bytes of a `WriteSnapshotChunk` could not be written.
     SnapshotFailed {
         /// Which one.
         snapshot: SnapshotId,

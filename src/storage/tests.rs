@@ -650,6 +650,23 @@ fn row_14_the_older_snapshot_stays_until_the_switch_is_durable_and_while_it_is_p
 }
 
 #[test]
+fn a_snapshot_that_the_log_never_named_is_removed_when_it_goes_on_from_a_later_one() {
+    let (mut disk, mut log) = formed();
+    log.write(&mut disk, run_of(1, 2..=9, 10));
+    let overtaken = save(&mut disk, LogId::new(1, 4), 100);
+    let snapshot = save(&mut disk, LogId::new(1, 6), 100);
+    let batch = log.plan(None, Some(SnapshotSwitch { snapshot, keeps_suffix: true }), Entries::empty());
+    perform(&mut disk, &batch);
+    log.keep_track(overtaken.id);
+    log.maintain(&mut disk);
+    assert!(!disk.bytes(snapshot_file(&overtaken)).is_empty(), "not before that is durable");
+    log.done(batch.id);
+    log.maintain(&mut disk);
+    assert!(disk.bytes(snapshot_file(&overtaken)).is_empty());
+    assert_eq!(disk.names().filter(|f| matches!(f, FileName::Snapshot { .. })).count(), 1);
+}
+
+#[test]
 fn a_durable_switch_that_replaces_the_log_frees_its_segments() {
     let (mut disk, mut log) = formed();
     for index in 2..40 {

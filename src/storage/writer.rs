@@ -75,7 +75,7 @@ pub struct LogWriter {
     snapshot: Option<SnapshotMeta>,
     /// The same, as far as it is durable.
     durable_snapshot: Option<LogId>,
-    /// Snapshot files that the log named.
+    /// Snapshot files that are there.
     files: Vec<LogId>,
     pins: Vec<SnapshotId>,
     outstanding: VecDeque<Outstanding>,
@@ -431,6 +431,14 @@ impl LogWriter {
         }
         self.marked = true;
         Some(self.batch(ops, None, None))
+    }
+
+    /// The file of `snapshot` is there, saved or received. It goes when the log goes on from a later one, even if the log
+    /// never named it: a picture that was overtaken by a leader's snapshot while it was being saved.
+    pub fn keep_track(&mut self, snapshot: SnapshotId) {
+        if !self.files.contains(&snapshot.last) {
+            self.files.push(snapshot.last);
+        }
     }
 
     /// Keeps a snapshot's file as long as it is pinned. Pins are counted.

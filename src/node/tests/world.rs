@@ -22,6 +22,8 @@ use crate::time::{Micros, Now};
 #[derive(Debug, Clone, Default)]
 pub(super) struct Disk {
     pub(super) files: BTreeMap<FileName, Vec<u8>>,
+    /// There is no space for snapshots that are being received.
+    pub(super) full: bool,
 }
 
 impl Disk {
@@ -38,6 +40,9 @@ impl Disk {
                 return Ok(DiskReply::Bytes(Bytes::copy_from_slice(&bytes[start..end])));
             }
             DiskOp::Create { file } => drop(self.files.insert(file, Vec::new())),
+            DiskOp::WriteAt { file: file @ FileName::Incoming { .. }, .. } if self.full => {
+                return Err(DiskError::NoSpace(file));
+            }
             DiskOp::WriteAt { file, offset, data } => {
                 let data: Vec<u8> = data.iter().flatten().copied().collect();
                 self.write(file, offset as usize, &data)?;

@@ -75,6 +75,28 @@ fn what_waits_for_a_followers_disk_is_bounded() {
 }
 
 #[test]
+fn what_waits_for_a_leaders_own_disk_is_bounded() {
+    // Counterexample: the leader's disk stalled, the followers' did not. Everything was committed, so that nothing was ever
+    // refused, and what waited for the leader's disk filled its memory.
+    let config = Config { max_uncommitted_bytes: 2 * (PACKED_HEADER + 8), ..Config::new(ME, 1) };
+    let mut one = One::with(config, &[1, 2, 3], &[], 0, &[]);
+    one.lead();
+    let propose = |one: &mut One, proposal| {
+        let out = one.step(Event::Propose { proposal, data: Bytes::from_static(b"12345678") });
+        let matched = one.raft.status().last.index;
+        for peer in [N2, N3] {
+            one.hear(peer, Message::AppendAccepted { term: 1, matched });
+        }
+        assert_eq!(one.raft.status().commit, matched);
+        !out.contains(&Action::ProposalRefused { proposal, reason: Refusal::UncommittedFull })
+    };
+    let taken: Vec<bool> = (1..=4).map(|proposal| propose(&mut one, proposal)).collect();
+    assert_eq!(taken, [true, true, false, false]);
+    one.sync();
+    assert!(propose(&mut one, 5));
+}
+
+#[test]
 fn nonsense_from_a_peer_is_not_read() {
     let wild = Stamp { unix_ms: 5, cluster_ms: 5 };
     let runs: [Vec<Entry>; 5] = [
@@ -345,4 +367,75 @@ fn a_long_log_is_not_dropped_in_the_step_that_replaces_it() {
     let status = one.raft.status();
     assert_eq!((status.first_index, status.last.index), (2901, 3001));
     assert_eq!(status.log_bytes, 101 * (PACKED_HEADER + 8));
+}
+
+/// What a leader sends of which snapshot to a peer that had `written` bytes of the older one, was away while the newer one
+/// was saved, and is back.
+fn sent_after_an_absence(written: u64) -> Vec<(SnapshotId, u64)> {
+    let config = Config {
+        trailing_bytes: PACKED_HEADER + 8,
+        snapshot_chunk_bytes: 2,
+        max_inflight_chunks: 1,
+        ..Config::new(ME, 1)
+    };
+    let mut one = One::with(config, &[1, 2, 3], &[], 1, &[1, 1, 1]);
+    one.lead();
+    let beat =
+        |from| Event::Receive { from, message: Message::HeartbeatReply { term: 2, round: 0, wall: WALL } };
+    let chunks = |out: &[Action]| -> Vec<(SnapshotId, u64)> {
+        let chunk = |action: &Action| match action {
+            Action::SendSnapshotChunk { to: N3, snapshot, offset, .. } => Some((snapshot.id, *offset)),
+            _ => None,
+        };
+        out.iter().filter_map(chunk).collect()
+    };
+    one.hear(N2, Message::AppendAccepted { term: 2, matched: 5 });
+    let older = meta(at(1, 4), &[1, 2, 3]);
+    one.step(Event::Snapshotted { snapshot: older.clone() });
+    let reject = Message::AppendRejected { term: 2, probed: 4, hint: at(0, 1) };
+    assert_eq!(chunks(&one.hear(N3, reject)), [(older.id, 0)]);
+    if written > 0 {
+        let progress = SnapshotProgress::Written(written);
+        one.hear(N3, Message::SnapshotReply { term: 2, snapshot: older.id, progress });
+    }
+    one.step(Event::Unreachable { peer: N3 });
+    one.now += ET + 1;
+    one.step(beat(N2));
+    // The log still goes on from the older one: by itself that transfer is as good as the newer one's.
+    let newer = one.step(Event::Snapshotted { snapshot: meta(at(2, 5), &[1, 2, 3]) });
+    assert_eq!((chunks(&newer), one.raft.status().first_index), (vec![], 5));
+    assert_eq!(chunks(&one.step(Event::Wake)), [], "nothing is asked for while nobody is there");
+    one.step(beat(N3));
+    chunks(&one.pass(50_000))
+}
+
+#[test]
+fn a_leader_that_kept_sending_an_old_snapshot_to_a_peer_that_was_away_goes_over_to_the_newest() {
+    // Counterexample: nobody keeps the older one's file for a peer that is not connected. Once it was gone, the leader asked
+    // for a piece of it for ever.
+    assert_eq!(sent_after_an_absence(0), [(meta(at(2, 5), &[1, 2, 3]).id, 0)]);
+    // What is written of the older one was read from a file that has been kept since: it goes on.
+    assert_eq!(sent_after_an_absence(2), [(meta(at(1, 4), &[1, 2, 3]).id, 2)]);
+}
+
+#[test]
+fn a_piece_that_could_not_be_written_is_taken_again() {
+    // Counterexample: the disk was full for a moment; the receiver waited for the piece after the one that was lost, and the
+    // sender sent the lost one for ever.
+    let config = Config { snapshot_chunk_bytes: 2, max_inflight_chunks: 2, ..Config::new(ME, 1) };
+    let mut one = One::with(config, &[1, 2, 3], &[], 1, &[]);
+    let snapshot = meta(at(1, 5), &[1, 2, 3]);
+    let asks = |out: &[Action], wanted: u64| {
+        out.iter().any(|a| matches!(a, Action::WriteSnapshotChunk { offset, .. } if *offset == wanted))
+    };
+    assert!(asks(&one.hear(N2, chunk(1, &snapshot, 0, b"ab")), 0));
+    assert!(asks(&one.hear(N2, chunk(1, &snapshot, 2, b"cd")), 2));
+    one.step(Event::SnapshotFailed { snapshot: snapshot.id });
+    // The piece behind the lost one says nothing about it.
+    assert_eq!(one.step(Event::SnapshotChunkWritten { snapshot: snapshot.id, written: 4 }), []);
+    assert!(asks(&one.hear(N2, chunk(1, &snapshot, 0, b"ab")), 0));
+    one.step(Event::SnapshotChunkWritten { snapshot: snapshot.id, written: 2 });
+    assert!(asks(&one.hear(N2, chunk(1, &snapshot, 2, b"cd")), 2));
+    let out = one.step(Event::SnapshotChunkWritten { snapshot: snapshot.id, written: 4 });
+    assert!(out.contains(&Action::InstallSnapshot { snapshot }));
 }
