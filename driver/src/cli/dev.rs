@@ -138,8 +138,8 @@ fn base_port(options: &Options) -> Result<u16, Usage> {
     }
 }
 
-/// Waits until more than half of the nodes follow the same leader: only then is a first command answered at once. `None`: it
-/// took too long, or a signal came.
+/// Waits until all nodes follow the same leader: only then is a first command answered at once by any of them. `None`: it took
+/// too long, or a signal came.
 fn wait_for_leader(
     fleet: &mut Fleet,
     interrupt: &Interrupt,
@@ -151,33 +151,32 @@ fn wait_for_leader(
             return Err(FleetError::Ended(id, Some(status)));
         }
         let ask = |client: &String| NodeInfo::fetch(client, Instant::now() + ANSWER).ok();
-        let infos: Vec<_> = places.iter().filter_map(|place| ask(&place.client)).collect();
-        if let Some(leader) = agreed_leader(&infos, places.len()) {
+        let infos: Vec<_> = places.iter().map_while(|place| ask(&place.client)).collect();
+        if infos.len() == places.len()
+            && let Some(leader) = agreed_leader(&infos)
+        {
             return Ok(Some(leader));
         }
     }
     Ok(None)
 }
 
-/// The node that leads and that more than half of `nodes` nodes, itself among them, name as their leader.
-fn agreed_leader(infos: &[NodeInfo], nodes: usize) -> Option<u64> {
+/// The node that leads and that all nodes, itself among them, name as their leader.
+fn agreed_leader(infos: &[NodeInfo]) -> Option<u64> {
     let leader = infos.iter().find(|info| info.leads())?.number("node_id")?;
-    let follow = infos.iter().filter(|info| info.leader() == Some(leader)).count();
-    (follow > nodes / 2).then_some(leader)
+    infos.iter().all(|info| info.leader() == Some(leader)).then_some(leader)
 }
 
 fn no_leader(options: &Options) -> String {
-    let seconds = START.as_secs();
-    match &options.data_dir {
+    let (nodes, seconds) = (options.nodes, START.as_secs());
+    let cure = match &options.data_dir {
         Some(directory) => format!(
-            "no leader was elected within {seconds} s; if the cluster in {} was formed with another --nodes or --base-port, \
-             give the same again",
+            "if the cluster in {} was formed with another --nodes or --base-port, give the same again",
             directory.display()
         ),
-        None => {
-            format!("no leader was elected within {seconds} s; the lines above say what each node waits for")
-        }
-    }
+        None => "the lines above say what each node waits for".into(),
+    };
+    format!("the {nodes} nodes do not all follow one leader after {seconds} s; {cure}")
 }
 
 fn explain(fleet: &Fleet, leader: u64, temporary: bool) {
@@ -223,13 +222,18 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_is_up_when_a_majority_follows_its_leader() {
+    fn a_cluster_is_up_when_all_its_nodes_follow_one_leader() {
         let (leads, follows) = (info(2, "leader", 2), info(1, "follower", 2));
         let waits = info(3, "follower", 0);
-        assert_eq!(agreed_leader(&[waits.clone(), waits.clone(), waits.clone()], 3), None);
-        assert_eq!(agreed_leader(&[leads.clone(), waits.clone(), waits.clone()], 3), None);
-        assert_eq!(agreed_leader(&[follows.clone(), waits.clone()], 3), None, "the leader itself is silent");
-        assert_eq!(agreed_leader(&[follows, leads.clone(), waits], 3), Some(2));
-        assert_eq!(agreed_leader(&[leads], 1), Some(2));
+        assert_eq!(agreed_leader(&[waits.clone(), waits.clone()]), None);
+        assert_eq!(agreed_leader(&[leads.clone(), follows.clone(), waits]), None);
+        assert_eq!(
+            agreed_leader(&[follows.clone(), follows.clone()]),
+            None,
+            "it is named, and does not lead"
+        );
+        assert_eq!(agreed_leader(&[info(3, "follower", 3), leads.clone()]), None, "of another term");
+        assert_eq!(agreed_leader(&[follows, leads.clone()]), Some(2));
+        assert_eq!(agreed_leader(&[leads]), Some(2));
     }
 }
