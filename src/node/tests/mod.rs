@@ -69,7 +69,7 @@ fn trap_25_nobody_campaigns_before_every_founder_is_formed() {
 fn an_address_that_the_cluster_knows_otherwise_is_named_with_both_words() {
     let mut world = World::running(3);
     world.crash(2);
-    world.machine(2).config.founders.insert(NodeId(2), addresses(7));
+    world.machine(2).config.founders.insert(NodeId(2), world::addresses(7));
     world.start(2);
     world.settle();
     let notes = world.machine(2).notes.join("\n");
