@@ -1,6 +1,7 @@
 //! What the command says to those who mistype: exit code 2, one line that names the thing and the cure, nothing on disk.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -163,6 +164,34 @@ fn the_directory_of_another_node_is_named_with_its_path() {
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("data directory d: identity belongs to node 1"), "{said}");
     assert_eq!(fs::read(&identity).unwrap(), before, "nothing may be changed");
+}
+
+#[test]
+fn status_tells_a_cluster_that_was_never_formed_from_one_without_a_majority() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut first = Command::new(env!("CARGO_BIN_EXE_quorate"))
+        .current_dir(directory.path())
+        .args(["serve", "--id=1", "--data-dir=d", "--exit-with-parent", "--cluster"])
+        .arg("1=127.0.0.1:27309/127.0.0.1:27310,2=127.0.0.1:27311/127.0.0.1:27312")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut ready = String::new();
+    BufReader::new(first.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    assert!(ready.starts_with("ready id=1"), "{ready}");
+    // It accepts clients before it has read its directory.
+    let said = loop {
+        let output = quorate(directory.path(), "status --connect 127.0.0.1:27310");
+        assert_eq!(output.status.code(), Some(3));
+        if String::from_utf8_lossy(&output.stdout).contains("forming") {
+            break String::from_utf8(output.stderr).unwrap();
+        }
+    };
+    assert!(said.contains("not formed yet") && said.contains("every node of --cluster"), "{said}");
+    drop(first.stdin.take());
+    assert!(first.wait().unwrap().success());
 }
 
 #[test]
