@@ -40,9 +40,14 @@ pub enum LockError {
 impl fmt::Display for LockError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Directory { path, error } => {
-                write!(f, "cannot use the data directory {}: {error}", path.display())
+            Self::Directory { path, error } if error.kind() == io::ErrorKind::AlreadyExists => {
+                write!(f, "the data directory {} is a file; name a directory", path.display())
             }
+            Self::Directory { path, error } => write!(
+                f,
+                "cannot use the data directory {}: {error}; name a directory that this process can make or write to",
+                path.display()
+            ),
             Self::Held { path, holder: Some(pid) } => write!(
                 f,
                 "the data directory {} is in use by process {pid}; stop it first, or give this node a directory of its own",

@@ -23,7 +23,8 @@ impl NodeInfo {
         text(&connection.ask(&["INFO", "quorate"], until)?).map(|text| Self::parse(&text))
     }
 
-    fn parse(text: &str) -> Self {
+    /// Reads the text of INFO.
+    pub(crate) fn parse(text: &str) -> Self {
         let pairs = text.lines().filter_map(|line| line.split_once(':'));
         Self(pairs.map(|(name, value)| (name.to_owned(), value.trim_end().to_owned())).collect())
     }

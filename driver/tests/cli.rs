@@ -1,9 +1,10 @@
 //! What the command says to those who mistype: exit code 2, one line that names the thing and the cure, nothing on disk.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 const CLUSTER: &str = "1=127.0.0.1:27201/127.0.0.1:27101,2=127.0.0.1:27202/127.0.0.1:27102";
 
@@ -113,6 +114,84 @@ fn an_address_in_use_is_refused_before_anything_is_created() {
     let line = format!("serve --id 1 --data-dir d --cluster CLUSTER --listen-client {address}");
     refused(directory.path(), &line, &["--listen-client", &address, "another port"]);
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "nothing may be created");
+}
+
+#[test]
+fn a_cluster_that_does_not_answer_is_named_with_its_addresses() {
+    let directory = tempfile::tempdir().unwrap();
+    // A port that was free just now, and on which nothing listens.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    for command in ["get k", "put k v"] {
+        let output = quorate(directory.path(), &format!("{command} --connect {address} --timeout-ms 100"));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(said.contains(&address) && said.contains("not done"), "{said}");
+    }
+}
+
+#[test]
+fn a_file_in_the_place_of_the_data_directory_is_named_with_the_cure() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("d"), "mine").unwrap();
+    let line = "serve --id 1 --data-dir d --cluster 1=127.0.0.1:27303/127.0.0.1:27304";
+    refused(directory.path(), line, &["data directory d is a file", "name a directory"]);
+    assert_eq!(fs::read_to_string(directory.path().join("d")).unwrap(), "mine");
+}
+
+#[test]
+fn the_directory_of_another_node_is_named_with_its_path() {
+    let directory = tempfile::tempdir().unwrap();
+    let serve = |id: u64| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+        let cluster = "1=127.0.0.1:27305/127.0.0.1:27306,2=127.0.0.1:27307/127.0.0.1:27308";
+        command.current_dir(directory.path()).args(["serve", "--data-dir=d", "--cluster", cluster]);
+        command.args(["--id", &id.to_string()]);
+        command
+    };
+    let mut first =
+        serve(1).arg("--exit-with-parent").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    // The identity is renamed into its place when it is whole.
+    let identity = directory.path().join("d/identity");
+    while !identity.exists() {
+        assert!(first.try_wait().unwrap().is_none(), "it ended");
+        std::thread::yield_now();
+    }
+    drop(first.stdin.take());
+    assert!(first.wait().unwrap().success());
+    let before = fs::read(&identity).unwrap();
+    let output = serve(2).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("data directory d: identity belongs to node 1"), "{said}");
+    assert_eq!(fs::read(&identity).unwrap(), before, "nothing may be changed");
+}
+
+#[test]
+fn status_tells_a_cluster_that_was_never_formed_from_one_without_a_majority() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut first = Command::new(env!("CARGO_BIN_EXE_quorate"))
+        .current_dir(directory.path())
+        .args(["serve", "--id=1", "--data-dir=d", "--exit-with-parent", "--cluster"])
+        .arg("1=127.0.0.1:27309/127.0.0.1:27310,2=127.0.0.1:27311/127.0.0.1:27312")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut ready = String::new();
+    BufReader::new(first.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    assert!(ready.starts_with("ready id=1"), "{ready}");
+    // It accepts clients before it has read its directory.
+    let said = loop {
+        let output = quorate(directory.path(), "status --connect 127.0.0.1:27310");
+        assert_eq!(output.status.code(), Some(3));
+        if String::from_utf8_lossy(&output.stdout).contains("forming") {
+            break String::from_utf8(output.stderr).unwrap();
+        }
+    };
+    assert!(said.contains("not formed yet") && said.contains("every node of --cluster"), "{said}");
+    drop(first.stdin.take());
+    assert!(first.wait().unwrap().success());
 }
 
 #[test]

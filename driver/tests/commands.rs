@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use quorate_driver::node_info::NodeInfo;
 use rustix::process::{Pid, Signal, kill_process};
 
 const QUORATE: &str = env!("CARGO_BIN_EXE_quorate");
@@ -52,7 +53,9 @@ fn dev_stays_up_until_it_is_told_to_stop_and_leaves_nothing_behind() {
     let mut lines = BufReader::new(dev.stdout.take().unwrap()).lines().map_while(Result::ok);
     let addresses: Vec<String> = (18501..18504).map(|port| format!("127.0.0.1:{port}")).collect();
     assert!(lines.by_ref().any(|line| line.contains("Ctrl-C stops")));
-    assert!(addresses.iter().all(|address| TcpStream::connect(address).is_ok()));
+    let soon = Instant::now() + Duration::from_secs(10);
+    let leaders: Vec<_> = addresses.iter().map(|a| NodeInfo::fetch(a, soon).unwrap().leader()).collect();
+    assert!(leaders[0].is_some() && leaders.iter().all(|l| *l == leaders[0]), "up means led: {leaders:?}");
     kill_process(Pid::from_raw(i32::try_from(dev.id()).unwrap()).unwrap(), Signal::INT).unwrap();
     assert_eq!(dev.wait().unwrap().code(), Some(0));
     assert!(addresses.iter().all(|address| TcpStream::connect(address).is_err()), "a node is left running");

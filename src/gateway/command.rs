@@ -34,11 +34,17 @@ pub(super) enum Command {
     Data(Data),
     Control(&'static Control),
     Error(Reply),
+    /// A line of an HTTP request. A web page can make its reader's browser send one to an address that only that machine
+    /// reaches, with commands in its body: nothing behind it may run (Redis does the same).
+    Http,
 }
 
 /// Decides what `arguments` are. `reads_local` is set by READONLY.
 pub(super) fn classify(arguments: &[Bytes], settings: &Settings, reads_local: bool) -> Command {
     let Some(name) = arguments.first() else { return Command::Error(of_error(&kv::CommandError::Empty)) };
+    if name.eq_ignore_ascii_case(b"POST") || name.eq_ignore_ascii_case(b"Host:") {
+        return Command::Http;
+    }
     if let Some(control) = Control::find(name) {
         return if control.takes(arguments.len()) {
             Command::Control(control)

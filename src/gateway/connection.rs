@@ -164,6 +164,7 @@ impl Connection {
                 self.on_control(control, &arguments, now, context, out);
             }
             Command::Error(reply) => self.answer_now(reply),
+            Command::Http => self.phase = Phase::Closing,
         }
         arguments.clear();
         arguments.shrink_to(ARGUMENTS_KEPT);

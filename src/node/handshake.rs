@@ -96,7 +96,7 @@ pub(super) fn judge(known: &Known, facts: &Facts) -> Result<(), Refusal> {
         return refuse(
             Severity::Retry,
             format!(
-                "node {id} and node {} were started with different lists of founders (--cluster)",
+                "node {id} and node {} were started with different lists of founders (--cluster): start each with the same",
                 known.own
             ),
         );

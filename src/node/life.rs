@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use super::job::Work;
 use super::{Action, Actions, Fault, Job, Member, Node, Note, Phase};
 use crate::codec::peer::{Facts, PeerMessage};
-use crate::raft::{HardState, NodeId, Recovered};
+use crate::raft::{Configuration, HardState, NodeId, Recovered};
 use crate::replica::{Replica, ReplicaRestorer, Restored, StateMachine};
 use crate::storage::{
     ClusterId, DiskError, FileName, Formation, Identity, LoadError, LoadSnapshot, LogWriter, OpenError,
@@ -26,7 +26,9 @@ impl<S: StateMachine> Node<S> {
                 self.enter(Phase::Forming);
                 let missing = self.founding.missing();
                 if !missing.is_empty() {
-                    let text = format!("no cluster yet: waiting for {missing:?} to say hello");
+                    let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
+                    let text =
+                        format!("no cluster yet: waiting for node {} to say hello", missing.join(", "));
                     out.push(Action::Note(Note(text)));
                 }
                 self.meet(out);
@@ -137,6 +139,7 @@ impl<S: StateMachine> Node<S> {
                 return;
             }
         };
+        self.compare_addresses(replica.raft().configuration(), out);
         self.member = Some(Member { replica, log });
         self.timers.replica_begun = true;
         self.enter(Phase::Forming);
@@ -148,6 +151,21 @@ impl<S: StateMachine> Node<S> {
             self.completed(out);
         }
         self.check_complete(out);
+    }
+
+    /// The log's addresses win over the flag's: whoever moves a node by its flag alone has to be told.
+    fn compare_addresses(&self, configuration: &Configuration, out: &mut Actions<S>) {
+        for (id, member) in &configuration.members {
+            let Some(flag) = self.config.founders.get(id) else { continue };
+            let (peer, client) = (&member.peer_address, &member.client_address);
+            if (peer, client) != (&flag.peer, &flag.client) {
+                let text = format!(
+                    "the cluster knows node {id} as {peer}/{client}, and that counts; its settings say {}/{}",
+                    flag.peer, flag.client
+                );
+                out.push(Action::Note(Note(text)));
+            }
+        }
     }
 
     /// Whether every founder is now known to be formed.

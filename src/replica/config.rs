@@ -25,11 +25,15 @@ pub struct Config {
     pub session_ttl_ms: u64,
     /// Most requests under way.
     pub max_pending: usize,
+    /// Most bytes of replies to reads that one step makes; the one that passes it is still made, the others follow in steps
+    /// of their own. Without it, few bytes of queries could ask for more memory at once than there is.
+    pub read_reply_bytes: usize,
 }
 
 impl Config {
     /// The defaults over those of a core: a snapshot every 64 MiB of log and half of the last one's length; 16,384
-    /// sessions of 256 replies or 256 KiB that expire after an hour; 65,536 requests under way.
+    /// sessions of 256 replies or 256 KiB that expire after an hour; 65,536 requests under way; 8 MiB of replies to reads
+    /// in a step.
     pub const fn new(raft: raft::Config) -> Self {
         Self {
             raft,
@@ -40,6 +44,7 @@ impl Config {
             session_reply_bytes: 256 << 10,
             session_ttl_ms: 3_600_000,
             max_pending: 64 << 10,
+            read_reply_bytes: 8 << 20,
         }
     }
 
@@ -54,6 +59,9 @@ impl Config {
         }
         if self.session_reply_bytes == 0 || self.session_reply_bytes > MAX_REPLY_BYTES {
             return Err(ConfigError("session_reply_bytes must be from 1 to 1 GiB"));
+        }
+        if self.read_reply_bytes == 0 {
+            return Err(ConfigError("read_reply_bytes must not be 0"));
         }
         if self.max_pending == 0 {
             return Err(ConfigError("max_pending must not be 0"));

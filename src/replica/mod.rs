@@ -75,6 +75,8 @@ pub struct Replica<S: StateMachine> {
     mono: Micros,
     /// When the core wants to be woken.
     core_wake: Option<Micros>,
+    /// Bytes of replies to reads that this step has made.
+    read_bytes: usize,
     /// The last `WakeAt` that was asked for.
     wake: Option<Micros>,
     /// The round that further reads of this batch may join.
@@ -142,6 +144,7 @@ impl<S: StateMachine> Replica<S> {
             inbox: Vec::new(),
             outbox: raft::Actions::new(),
             replies: Replies::default(),
+            read_bytes: 0,
             entries: BytesMut::new(),
             ended: Vec::new(),
         })

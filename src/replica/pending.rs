@@ -152,6 +152,13 @@ impl Pending {
         self.reads.push_back(Read { at: round, waiter, query });
     }
 
+    /// A read of whatever is applied.
+    pub(super) fn read_local(&mut self, waiter: Waiter, query: Bytes) {
+        self.note(waiter.deadline);
+        let at = self.ready.partition_point(|read| read.at == 0);
+        self.ready.insert(at, Read { at: 0, waiter, query });
+    }
+
     /// The round is over: its reads may be answered once `index` is applied.
     pub(super) fn round_ready(&mut self, round: ReadId, index: LogIndex) {
         let start = self.reads.partition_point(|read| read.at < round);
@@ -175,6 +182,11 @@ impl Pending {
             return None;
         }
         self.ready.pop_front().map(|read| (read.waiter.tag, read.query))
+    }
+
+    /// Whether there is an [`answerable`](Self::answerable) read.
+    pub(super) fn has_answerable(&self, applied: LogIndex) -> bool {
+        self.ready.front().is_some_and(|read| read.at <= applied)
     }
 
     /// Takes out all whose deadline has come, with what is true of them.

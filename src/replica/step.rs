@@ -15,6 +15,7 @@ impl<S: StateMachine> Replica<S> {
     /// Steps a batch of events and adds the actions to `out`.
     pub fn step_into(&mut self, now: Now, events: impl IntoIterator<Item = Event<S>>, out: &mut Actions<S>) {
         self.mono = self.mono.max(now.mono);
+        self.read_bytes = 0;
         let mut woken = false;
         for event in events {
             woken |= matches!(event, Event::Wake);
@@ -33,6 +34,10 @@ impl<S: StateMachine> Replica<S> {
         let fault = self.step_core(now, out);
         if fault.is_some() {
             self.life = Life::Halted;
+        }
+        if self.life == Life::Running {
+            // Those that an earlier step had no more bytes for.
+            self.answer_reads(out);
         }
         if woken {
             self.pending.expire(self.mono, &mut self.ended);
@@ -108,7 +113,12 @@ impl<S: StateMachine> Replica<S> {
         let waiter = Waiter { tag, deadline };
         match request {
             Request::ReadLocal(query) => {
-                self.answer(tag, &query, out);
+                if self.read_bytes < self.config.read_reply_bytes {
+                    self.answer(tag, &query, out);
+                } else {
+                    self.check_admission(deadline)?;
+                    self.pending.read_local(waiter, query);
+                }
                 Ok(())
             }
             Request::Read(query) => {
@@ -276,9 +286,11 @@ impl<S: StateMachine> Replica<S> {
         }
     }
 
-    /// Answers the reads whose index is applied.
+    /// Answers the reads whose index is applied, as far as this step's bytes go. A later state serves the others as well.
     fn answer_reads(&mut self, out: &mut Actions<S>) {
-        while let Some((tag, query)) = self.pending.answerable(self.machine.applied.index) {
+        while self.read_bytes < self.config.read_reply_bytes
+            && let Some((tag, query)) = self.pending.answerable(self.machine.applied.index)
+        {
             self.answer(tag, &query, out);
         }
     }
@@ -286,6 +298,7 @@ impl<S: StateMachine> Replica<S> {
     fn answer(&mut self, tag: Tag, query: &[u8], out: &mut Actions<S>) {
         let start = self.replies.mark();
         self.machine.query(query, self.replies.space());
+        self.read_bytes = self.read_bytes.saturating_add(self.replies.mark().saturating_sub(start));
         self.replies.written(tag, start, out);
     }
 
@@ -317,10 +330,9 @@ impl<S: StateMachine> Replica<S> {
 
     /// Asks to be woken when the core or a deadline needs it, if that is another time than was asked for.
     pub(super) fn ask_for_wake(&mut self, woken: bool, out: &mut Actions<S>) {
-        let at = match (self.core_wake, self.pending.wake_at()) {
-            (Some(core), Some(own)) => Some(core.min(own)),
-            (core, own) => core.or(own),
-        };
+        let left = self.pending.has_answerable(self.machine.applied.index) && self.life == Life::Running;
+        let times = [self.core_wake, self.pending.wake_at(), left.then_some(self.mono)];
+        let at = times.into_iter().flatten().min();
         if (woken || at != self.wake)
             && let Some(at) = at
         {

@@ -72,7 +72,7 @@ impl Repair {
         if log.torn > 0 {
             let kept = FileName::Cut { segment, offset };
             notes.push(alloc::format!(
-                "{file}: cut at offset {offset}: {} bytes behind it were never synced; kept in {kept}",
+                "{file}: cut at offset {offset}: nothing proves that the {} bytes behind it were ever synced; kept in {kept}",
                 log.torn
             ));
             // A repair that was interrupted may have cleared some of it: the longer copy is kept.
@@ -89,7 +89,9 @@ impl Repair {
             let from = FileName::Segment(number);
             if useful {
                 let to = FileName::Cut { segment: number, offset: 0 };
-                notes.push(alloc::format!("{from}: nothing of it was ever synced; kept in {to}"));
+                notes.push(alloc::format!(
+                    "{from}: nothing proves that any of it was ever synced; kept in {to}"
+                ));
                 self.op(DiskOp::Rename { from, to });
             } else {
                 self.op(DiskOp::Remove { file: from });

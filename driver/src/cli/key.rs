@@ -83,14 +83,21 @@ pub(crate) fn run(verb: Verb, parser: Parser) -> Result<(), Failure> {
     let mut command = vec![verb.redis().as_bytes().to_vec()];
     command.extend(options.words.into_iter().map(OsStringExt::into_vec));
     let system = |error: std::io::Error| Failure::Failed { code: NOT_DONE, text: error.to_string() };
+    let asked = options.connect.join(", ");
     let mut client = Client::new(options.connect, options.timeout).map_err(system)?;
     let reply = match verb {
         Verb::Get => client.read(&command),
         _ => client.write(&command),
     };
-    let reply = reply.map_err(|error| Failure::Failed {
-        code: if error == ClerkError::Undetermined { NOT_KNOWN } else { NOT_DONE },
-        text: error.to_string(),
+    let reply = reply.map_err(|error| match error {
+        ClerkError::Undetermined => Failure::Failed { code: NOT_KNOWN, text: error.to_string() },
+        ClerkError::TimedOut => Failure::Failed {
+            code: NOT_DONE,
+            text: format!(
+                "{error} (asked {asked}; is --connect right, and are more than half of the members up?)"
+            ),
+        },
+        _ => Failure::Failed { code: NOT_DONE, text: error.to_string() },
     })?;
     let shown = show(verb, reply);
     client.finish();

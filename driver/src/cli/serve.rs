@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use lexopt::{Arg, Parser};
 use quorate::gateway;
 use quorate::kv::KvStore;
-use quorate::node::{self, Addresses};
+use quorate::node::{self, Addresses, Fault};
 use quorate::raft::{self, DiskId, NodeId};
 
 use super::address;
@@ -293,7 +293,17 @@ fn drive(setup: Setup, options: &Options, stderr: &Stderr) -> Result<(), Failure
             stderr.note("stopped");
             Ok(())
         }
-        End::Halted(fault) => Err(Failure::Failed { code: fault.exit_code(), text: fault.to_string() }),
+        End::Halted(fault) => Err(Failure::Failed { code: fault.exit_code(), text: halted(&fault, options) }),
+    }
+}
+
+/// Why the node stopped. It knows its files by their names; a person with several nodes also needs to know where they are.
+fn halted(fault: &Fault, options: &Options) -> String {
+    match fault {
+        Fault::Directory(_) | Fault::Disk(_) => {
+            format!("data directory {}: {fault}", options.data_dir.display())
+        }
+        _ => fault.to_string(),
     }
 }
 

@@ -66,7 +66,11 @@ pub(crate) fn run(parser: Parser) -> Result<(), Failure> {
     }
     let known = answers.iter().any(|(_, answer)| answer.as_ref().is_ok_and(|info| info.leader().is_some()));
     let failed = |text: &str| Err(Failure::Failed { code: NOT_DONE, text: text.into() });
+    let forming = |info: &NodeInfo| info.text("phase") == Some("forming");
     match answers.iter().any(|(_, answer)| answer.is_ok()) {
+        true if !known && answers.iter().any(|(_, answer)| answer.as_ref().is_ok_and(forming)) => failed(
+            "the cluster is not formed yet: that needs every node of --cluster, with the same list; their logs say more",
+        ),
         false => failed("no node answers; is --connect right, and does the cluster run?"),
         true if !known => failed("no node knows a leader: more than half of the members have to be up"),
         true => Ok(()),

@@ -219,6 +219,16 @@ fn above_the_soft_limit_no_more_is_taken_until_the_client_reads() {
     assert_ne!(h.connection.wake_at(), Some(0));
 }
 
+/// A page in a browser on the same machine must not write to a store that listens on loopback.
+#[test]
+fn what_a_browser_is_made_to_send_runs_nothing() {
+    for request in ["POST / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nhost: 127.0.0.1:7101\r\n"] {
+        let mut h = Harness::new();
+        h.feed(alloc::format!("{request}\r\nSET a 1\r\n").as_bytes());
+        assert!(h.closed && h.requests.is_empty(), "{request}");
+    }
+}
+
 #[test]
 fn above_the_hard_limit_the_connection_is_closed_and_its_output_dropped() {
     let mut h = Harness::with(&Settings { output_hard_limit: 1000, ..Settings::default() });

@@ -64,6 +64,20 @@ fn trap_25_nobody_campaigns_before_every_founder_is_formed() {
     assert_eq!(world.write_through(1, b"a"), reply("1"));
 }
 
+/// Whoever moves a node by changing its settings has to learn why nobody hears it at the new address.
+#[test]
+fn an_address_that_the_cluster_knows_otherwise_is_named_with_both_words() {
+    let mut world = World::running(3);
+    world.crash(2);
+    world.machine(2).config.founders.insert(NodeId(2), world::addresses(7));
+    world.start(2);
+    world.settle();
+    let notes = world.machine(2).notes.join("\n");
+    assert!(notes.contains("the cluster knows node 2 as peer:2/client:2, and that counts"), "{notes}");
+    assert!(notes.contains("its settings say peer:7/client:7"), "{notes}");
+    assert!(!notes.contains("the cluster knows node 1"), "{notes}");
+}
+
 #[test]
 fn row_20_a_single_node_commits_only_after_its_own_sync() {
     let mut world = World::running(1);

@@ -85,6 +85,37 @@ fn reads_see_every_write_that_was_answered_before() {
     assert_eq!(cluster.end(tag), Some(&reply("a,")), "from the state as it is, at once");
 }
 
+/// A few bytes of queries ask for gigabytes of replies: they are made one step after the other, and their reader can be
+/// written to, or closed, in between.
+#[test]
+fn one_step_makes_no_more_replies_to_reads_than_its_bytes() {
+    fn sparing(id: u64) -> Config {
+        Config { read_reply_bytes: 8, ..config(id) }
+    }
+    let mut cluster = alone(sparing);
+    cluster.ask(1, write("four"));
+    for local in [false, true] {
+        let query = Bytes::from_static(b"all");
+        let request = || if local { Request::ReadLocal(query.clone()) } else { Request::Read(query.clone()) };
+        let (tags, events): (Vec<_>, Vec<_>) = (0..5).map(|_| cluster.event(request())).unzip();
+        cluster.step(1, events);
+        cluster.settle();
+        let answered = |cluster: &Cluster| tags.iter().filter(|tag| cluster.end(**tag).is_some()).count();
+        let mut seen = vec![answered(&cluster)];
+        while answered(&cluster) < 5 && seen.len() < 9 {
+            cluster.step(1, vec![Event::Wake]);
+            seen.push(answered(&cluster));
+        }
+        assert_eq!(seen, [2, 4, 5], "local: {local}");
+        assert!(tags.iter().all(|tag| cluster.end(*tag) == Some(&reply("four,"))));
+    }
+    // It asks for those steps itself.
+    let (tags, events): (Vec<_>, Vec<_>) = (0..5).map(|_| cluster.event(read())).unzip();
+    cluster.step(1, events);
+    cluster.advance(0);
+    assert!(tags.iter().all(|tag| cluster.end(*tag).is_some()));
+}
+
 #[test]
 fn a_write_that_the_disk_never_confirms_is_undetermined_at_its_deadline() {
     let mut cluster = alone(config);

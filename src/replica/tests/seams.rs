@@ -275,6 +275,7 @@ fn settings_that_cannot_work_are_refused() {
     assert!(!refused(|_| {}));
     assert!(refused(|c| c.session_window = 0));
     assert!(refused(|c| c.session_reply_bytes = 0));
+    assert!(refused(|c| c.read_reply_bytes = 0));
     assert!(refused(|c| c.session_reply_bytes = (1 << 30) + 1));
     assert!(refused(|c| c.max_pending = 0));
 }
