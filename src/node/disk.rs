@@ -5,7 +5,7 @@ use alloc::format;
 
 use super::job::Work;
 use super::{Action, Actions, Fault, Job, Member, Node, Note};
-use crate::raft::{Persist, PersistId};
+use crate::raft::{Entries, Message, Persist, PersistId};
 use crate::replica::{self, StateMachine};
 use crate::storage::{BatchId, DiskBatch, DiskError};
 
@@ -86,6 +86,18 @@ impl<S: StateMachine> Node<S> {
             self.lane.full = full;
             self.inbox.insert(0, replica::Event::DiskRoom(!full));
         }
+    }
+
+    /// Whether the log of a follower has no room for the entries that came in this batch and for these (STORAGE row 7): a full
+    /// disk is no failed disk.
+    pub(super) fn has_no_room_for(&self, entries: &Entries) -> bool {
+        let log = self.member.as_ref().map(|member| &member.log);
+        let Some(log) = log.filter(|log| log.is_starved() && !entries.is_empty()) else { return false };
+        let bytes = |event: &replica::Event<S>| match event {
+            replica::Event::Receive { message: Message::Append { entries, .. }, .. } => entries.packed_len(),
+            _ => 0,
+        };
+        !log.has_room(self.inbox.iter().map(bytes).sum::<usize>() + entries.packed_len())
     }
 
     /// Starts the next upkeep, if one is due.

@@ -221,6 +221,10 @@ impl<S: StateMachine> Node<S> {
         }
         self.completed(out);
         match &message {
+            // Not taken, it is as good as lost, and comes again when there may be room. Its sender is alive all the same.
+            Message::Append { entries, .. } if self.has_no_room_for(entries) => {
+                return self.inbox.push(replica::Event::Contact { peer });
+            }
             Message::Append { entries, .. } if !entries.is_empty() => {
                 self.packing.remember(entries.clone(), packed);
             }
