@@ -5,7 +5,7 @@ use alloc::format;
 
 use super::job::Work;
 use super::{Action, Actions, Fault, Job, Member, Node, Note};
-use crate::raft::{Persist, PersistId};
+use crate::raft::{Entries, Message, Persist, PersistId};
 use crate::replica::{self, StateMachine};
 use crate::storage::{BatchId, DiskBatch, DiskError};
 
@@ -19,8 +19,6 @@ pub(super) struct Lane {
     upkeep: Upkeeping,
     /// What the replica was told about room for the log.
     full: bool,
-    /// Packed bytes of a leader's entries that wait in the inbox.
-    taken: usize,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -90,21 +88,16 @@ impl<S: StateMachine> Node<S> {
         }
     }
 
-    /// Whether the log has room for `bytes` more of a leader's entries (STORAGE row 7). A follower that took what it cannot
-    /// place would halt by its disk; an append that is not taken is as good as lost, and comes again.
-    pub(super) fn takes(&mut self, bytes: usize) -> bool {
-        let Some(member) = &self.member else { return false };
-        let taken = self.lane.taken.saturating_add(bytes);
-        let takes = member.log.has_room(taken);
-        if takes {
-            self.lane.taken = taken;
-        }
-        takes
-    }
-
-    /// The inbox was stepped: what it held is written, as far as the log knows.
-    pub(super) fn inbox_taken(&mut self) {
-        self.lane.taken = 0;
+    /// Whether the log of a follower has no room for the entries that came in this batch and for these (STORAGE row 7): a full
+    /// disk is no failed disk.
+    pub(super) fn has_no_room_for(&self, entries: &Entries) -> bool {
+        let log = self.member.as_ref().map(|member| &member.log);
+        let Some(log) = log.filter(|log| log.is_starved() && !entries.is_empty()) else { return false };
+        let bytes = |event: &replica::Event<S>| match event {
+            replica::Event::Receive { message: Message::Append { entries, .. }, .. } => entries.packed_len(),
+            _ => 0,
+        };
+        !log.has_room(self.inbox.iter().map(bytes).sum::<usize>() + entries.packed_len())
     }
 
     /// Starts the next upkeep, if one is due.

@@ -220,12 +220,11 @@ impl<S: StateMachine> Node<S> {
             return self.be_added(peer, out);
         }
         self.completed(out);
-        if matches!(&message, Message::Append { entries, .. } if !entries.is_empty())
-            && !self.takes(packed.len())
-        {
-            return self.inbox.push(replica::Event::Contact { peer });
-        }
         match &message {
+            // Not taken, it is as good as lost, and comes again when there may be room. Its sender is alive all the same.
+            Message::Append { entries, .. } if self.has_no_room_for(entries) => {
+                return self.inbox.push(replica::Event::Contact { peer });
+            }
             Message::Append { entries, .. } if !entries.is_empty() => {
                 self.packing.remember(entries.clone(), packed);
             }

@@ -93,7 +93,6 @@ impl<S: StateMachine> Node<S> {
         } else {
             self.step_events(inbox.drain(..), out);
         }
-        self.inbox_taken();
         // What was put into the new inbox meanwhile is stepped next.
         inbox.append(&mut self.inbox);
         self.inbox = inbox;

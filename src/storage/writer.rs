@@ -332,6 +332,11 @@ impl LogWriter {
         fits(current, len) || in_spare <= spare.len || !self.starved
     }
 
+    /// Whether the disk was full when a spare was to be made the last time.
+    pub fn is_starved(&self) -> bool {
+        self.starved
+    }
+
     fn repeated_switch_bound(&self) -> u64 {
         let member = |m: &crate::raft::Member| 128 + m.peer_address.len() + m.client_address.len();
         let bound = self

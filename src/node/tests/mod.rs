@@ -203,6 +203,24 @@ fn row_07_a_snapshot_that_found_no_space_is_received_when_there_is_room() {
 }
 
 #[test]
+fn row_07_a_follower_whose_disk_is_full_waits_for_room() {
+    // Counterexample: followers, whom nobody asks for admission, wrote on until the disk refused, and halted.
+    let mut world = World::running(3);
+    let (leader, full) = (world.leader(), world.follower());
+    world.machine(full).disk.full = true;
+    let last = |world: &World, id| world.node(id).status().raft.map_or(0, |raft| raft.last.index);
+    for _ in 0..120 {
+        let write = world.ask(leader, Request::Write(Bytes::from(alloc::vec![b'x'; 16 << 10])));
+        assert!(matches!(world.answer(leader, write), Outcome::Reply(_)), "the others have room");
+    }
+    world.run_for(2_000_000);
+    assert!(world.machines[&full].halted.is_none() && last(&world, full) < last(&world, leader));
+    assert_eq!(world.node(full).leader, Some(NodeId(leader)), "and it follows");
+    world.machine(full).disk.full = false;
+    run_until_alike(&mut world, full, leader);
+}
+
+#[test]
 fn the_end_of_another_transfer_does_not_let_go_of_the_file_that_is_being_sent() {
     let mut world = compacting();
     let away = world.follower();

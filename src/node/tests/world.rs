@@ -22,7 +22,7 @@ use crate::time::{Micros, Now};
 #[derive(Debug, Clone, Default)]
 pub(super) struct Disk {
     pub(super) files: BTreeMap<FileName, Vec<u8>>,
-    /// There is no space for snapshots that are being received.
+    /// There is no space for anything that is not allocated.
     pub(super) full: bool,
 }
 
@@ -40,9 +40,12 @@ impl Disk {
                 return Ok(DiskReply::Bytes(Bytes::copy_from_slice(&bytes[start..end])));
             }
             DiskOp::Create { file } => drop(self.files.insert(file, Vec::new())),
-            DiskOp::WriteAt { file: file @ FileName::Incoming { .. }, .. } if self.full => {
+            DiskOp::WriteAt { file, offset, ref data }
+                if self.full && self.grows(file, offset, data.iter().map(Bytes::len).sum()) =>
+            {
                 return Err(DiskError::NoSpace(file));
             }
+            DiskOp::Zero { file, .. } if self.full => return Err(DiskError::NoSpace(file)),
             DiskOp::WriteAt { file, offset, data } => {
                 let data: Vec<u8> = data.iter().flatten().copied().collect();
                 self.write(file, offset as usize, &data)?;
@@ -58,6 +61,10 @@ impl Disk {
             DiskOp::Sync { .. } | DiskOp::SyncDirectory => {}
         }
         Ok(DiskReply::Done)
+    }
+
+    fn grows(&self, file: FileName, offset: u64, len: usize) -> bool {
+        self.files.get(&file).is_some_and(|bytes| offset as usize + len > bytes.len())
     }
 
     fn write(&mut self, file: FileName, offset: usize, data: &[u8]) -> Result<(), DiskError> {
