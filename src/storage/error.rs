@@ -62,6 +62,15 @@ pub enum OpenError {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// A segment is shorter than what was allocated for it and synced (STORAGE row 2).
+    SegmentShortened {
+        /// The segment.
+        file: FileName,
+        /// Its length in bytes.
+        found: u64,
+        /// The length that was synced.
+        expected: u64,
+    },
     /// The log has a gap (STORAGE row 13).
     Gap {
         /// The segment after the gap.
@@ -147,6 +156,10 @@ impl fmt::Display for OpenError {
             Self::SyncedRecordLost { file, offset, index, what } => {
                 write!(f, "{file} at offset {offset}, log index {index}: {what}; {CURE}")
             }
+            Self::SegmentShortened { file, found, expected } => write!(
+                f,
+                "{file} has {found} bytes where {expected} were synced: what was behind them is lost; {CURE}"
+            ),
             Self::Gap { file, offset, expected, found } => write!(
                 f,
                 "{file} at offset {offset}: the log goes on with index {found} where {expected} should follow; {CURE}"

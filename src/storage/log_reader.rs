@@ -214,9 +214,16 @@ impl LogReader {
         match SegmentHeader::open(bytes) {
             Ok(header) => {
                 OpenError::check_owner(file, &self.owner, &header.owner)?;
-                let current =
-                    header.number == self.file(at).0 && (self.life..=self.boots).contains(&header.life);
-                Ok(current.then_some(header))
+                let (number, found) = self.file(at);
+                if header.number != number || !(self.life..=self.boots).contains(&header.life) {
+                    return Ok(None);
+                }
+                // A tear leaves the length alone: it was synced before the header was written.
+                let expected = header.allocated;
+                if found < expected {
+                    return Err(OpenError::SegmentShortened { file, found, expected });
+                }
+                Ok(Some(header))
             }
             Err(Unreadable::Version(found)) => Err(OpenError::Version { file, found }),
             Err(Unreadable::Absent | Unreadable::Checksum) => Ok(None),

@@ -29,6 +29,8 @@ pub(super) struct SegmentHeader {
     pub(super) first: u64,
     /// The last record that was known to be synced then.
     pub(super) synced: u64,
+    /// Bytes of the file that were allocated ahead and synced; 0 if none were.
+    pub(super) allocated: u64,
 }
 
 impl SegmentHeader {
@@ -39,6 +41,7 @@ impl SegmentHeader {
             .u64(self.life)
             .u64(self.first)
             .u64(self.synced)
+            .u64(self.allocated)
             .seal(0)
     }
 
@@ -50,6 +53,7 @@ impl SegmentHeader {
             life: fields.u64(),
             first: fields.u64(),
             synced: fields.u64(),
+            allocated: fields.u64(),
         })
     }
 }

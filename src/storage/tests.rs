@@ -271,6 +271,22 @@ fn row_02_a_bad_record_that_was_synced_is_a_refusal_that_names_it() {
     assert!(matches!(refusal(&mut disk), OpenError::SyncedRecordLost { .. }), "zeros prove nothing");
 }
 
+/// A tear leaves a file's length alone, since its space was allocated and synced ahead: a shorter file has lost records,
+/// although nothing behind its end is left to say so.
+#[test]
+fn row_02_a_segment_that_was_cut_short_is_a_refusal_that_names_it() {
+    let (mut disk, mut log) = formed();
+    log.write(&mut disk, run_of(1, 2..=3, 100));
+    let file = FileName::Segment(1);
+    let end = records(&mut disk, file)[1];
+    disk.spoil(file, |bytes| bytes.truncate(end));
+    let error = refusal(&mut disk);
+    let OpenError::SegmentShortened { file: named, found, expected } = &error else { panic!("{error:?}") };
+    assert_eq!((*named, *found), (file, end as u64));
+    assert!(expected > found);
+    assert!(error.to_string().contains("segment-0000000000000001 has"), "{error}");
+}
+
 #[test]
 fn row_02_any_subset_of_unsynced_records_is_only_a_tear() {
     let (mut disk, mut log) = formed();

@@ -142,12 +142,11 @@ impl LogWriter {
         let persist = Persist { id: 0, vote: None, snapshot: None, entries, commit };
         self.note(&persist);
         let mut ops = SmallVec::new();
+        // Formation allocates the file of the first segment itself.
+        self.spares.push_front(Spare { number: 0, len: self.segment_len });
         // A record even without entries: a log without any record has lost its first one.
         self.append(header_of(&persist), None, packed.freeze(), &mut ops);
         self.synced = self.sequence;
-        if let Some(first) = self.segments.current_mut() {
-            first.allocated = true;
-        }
         self.add_spare(spare);
         let data = |op| if let DiskOp::WriteAt { data, .. } = op { Some(data) } else { None };
         ops.into_iter().find_map(data).unwrap_or_default()
@@ -251,8 +250,9 @@ impl LogWriter {
             None => DiskOp::Create { file },
         });
         let first = self.sequence.saturating_add(1);
-        let segment =
-            SegmentHeader { owner: self.owner, number, life: self.life, first, synced: self.synced };
+        let (owner, life, synced) = (self.owner, self.life, self.synced);
+        let allocated = spare.map_or(0, |s| s.len);
+        let segment = SegmentHeader { owner, number, life, first, synced, allocated };
         let len = spare.map_or(self.segment_len, |s| s.len);
         let allocated = spare.is_some();
         self.segments.push(Segment { number, len, allocated, used: BLOCK as u64, first, last_index: 0 });
