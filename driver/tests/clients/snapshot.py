@@ -92,7 +92,7 @@ def bounds(keys):
         wait(60, "the follower that was away", lambda: equal(c))
         installed = int(c.info(away)["snapshots_installed"])
         print(f"follower away while the log it missed was compacted (the leader's log begins at {first:,}): back with an equal digest in "
-              f"{time.time() - started:.1f} s, {installed} snapshot installed")
+              f"{time.time() - started:.1f} s, snapshots installed: {installed}")
         assert installed >= 1
         started = time.time()
         c.kill(away)
