@@ -11,9 +11,8 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::command::of_error;
-use super::control::other_subcommand;
-use super::reply::Reply;
+use super::help::other_subcommand;
+use super::reply::{Reply, of_error};
 use super::{Context, slot};
 use crate::codec::resp::{parse_integer, write};
 use crate::kv::CommandError;

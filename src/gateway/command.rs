@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::control::Control;
-use super::reply::Reply;
+use super::reply::{Reply, of_error};
 use super::{Kind, Settings, session, slot};
 use crate::kv;
 use crate::replica::Request;
@@ -102,9 +102,4 @@ pub(super) fn keys<'a>(
     let step = usize::try_from(info.key_step).unwrap_or_default().max(1);
     let count = if first == 0 || last < first { 0 } else { (last - first) / step + 1 };
     arguments.iter().skip(first).step_by(step).take(count)
-}
-
-/// Redis's text of what the state machine's parser refuses.
-pub(super) fn of_error(error: &kv::CommandError) -> Reply {
-    Reply::of(|out| error.reply(out))
 }

@@ -4,10 +4,11 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::command::{keys, of_error};
-use super::control::{CONTROLS, Control, other_subcommand};
+use super::command::keys;
+use super::control::{CONTROLS, Control};
 use super::glob;
-use super::reply::Reply;
+use super::help::other_subcommand;
+use super::reply::{Reply, of_error};
 use crate::codec::resp::write;
 use crate::kv::{COMMANDS, CommandError, CommandInfo};
 

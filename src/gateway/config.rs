@@ -5,9 +5,8 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::command::of_error;
-use super::control::other_subcommand;
-use super::reply::Reply;
+use super::help::other_subcommand;
+use super::reply::{Reply, of_error};
 use super::{Context, Settings, glob};
 use crate::codec::resp::write;
 use crate::kv::CommandError;

@@ -4,9 +4,8 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::command::of_error;
-use super::reply::Reply;
-use super::{Action, Connection, Context, Protocol, client, cluster, command_docs, config, help, info};
+use super::reply::{Reply, of_error};
+use super::{Action, Connection, Context, Protocol, client, cluster, command_docs, config, info};
 use crate::codec::resp::{parse_integer, write};
 use crate::kv::CommandError;
 use crate::time::Now;
@@ -306,18 +305,6 @@ fn wait_error(arguments: &[Bytes]) -> Option<Reply> {
         Some(timeout) if timeout < 0 => Some(Reply::error("ERR timeout is negative")),
         Some(_) => None,
     }
-}
-
-/// The reply to a subcommand that `container` (in capitals) has no other answer to: HELP, or Redis's error.
-pub(super) fn other_subcommand(container: &str, subcommand: &[u8]) -> Reply {
-    if subcommand.eq_ignore_ascii_case(b"help") {
-        return help::reply(container);
-    }
-    let shown = subcommand.get(..128).unwrap_or(subcommand);
-    Reply::of(|out| {
-        let end = [b"'. Try ", container.as_bytes(), b" HELP."];
-        write::error_bytes(out, &[b"ERR unknown subcommand '", shown, end[0], end[1], end[2]]);
-    })
 }
 
 #[cfg(test)]

@@ -64,3 +64,15 @@ pub(super) fn reply(container: &str) -> Reply {
         }
     })
 }
+
+/// The reply to a subcommand that `container` (in capitals) has no other answer to: HELP, or Redis's error.
+pub(super) fn other_subcommand(container: &str, subcommand: &[u8]) -> Reply {
+    if subcommand.eq_ignore_ascii_case(b"help") {
+        return reply(container);
+    }
+    let shown = subcommand.get(..128).unwrap_or(subcommand);
+    Reply::of(|out| {
+        let end = [b"'. Try ", container.as_bytes(), b" HELP."];
+        write::error_bytes(out, &[b"ERR unknown subcommand '", shown, end[0], end[1], end[2]]);
+    })
+}

@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use super::Protocol;
 use crate::codec::resp::{downgrade, write};
+use crate::kv::CommandError;
 use crate::node::Status;
 use crate::replica::{Outcome, Refused, SessionError};
 
@@ -135,4 +136,9 @@ fn session_error(error: SessionError) -> &'static str {
         }
         SessionError::TooMany => "SESSIONLIMIT all sessions are taken; no session was opened",
     }
+}
+
+/// Redis's text of what the state machine's parser refuses.
+pub(super) fn of_error(error: &CommandError) -> Reply {
+    Reply::of(|out| error.reply(out))
 }

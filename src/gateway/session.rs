@@ -10,8 +10,8 @@
 
 use bytes::Bytes;
 
-use super::command::{Data, check_limits, of_error};
-use super::reply::Reply;
+use super::command::{Data, check_limits};
+use super::reply::{Reply, of_error};
 use super::{Kind, Settings};
 use crate::kv::{self, CommandError};
 use crate::replica::{MAX_NONCE, Request};
@@ -60,7 +60,7 @@ fn session(arguments: &[Bytes]) -> Result<Data, Reply> {
         (_, true, ..) => return Err(of_error(&CommandError::Arity("session|close"))),
         _ => {
             return Err(match arguments.get(1) {
-                Some(other) => super::control::other_subcommand("SESSION", other),
+                Some(other) => super::help::other_subcommand("SESSION", other),
                 None => of_error(&CommandError::Arity("session")),
             });
         }
