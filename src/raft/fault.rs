@@ -1,4 +1,5 @@
-//! Why a core halts: never because of what a peer or client said, only because of what it finds in itself or its disk.
+//! Why a core halts: because of what it finds in itself, or because what a peer says and what is here cannot both be true,
+//! so that a disk has lost what it promised. Never because of what a client said.
 
 use core::fmt;
 
