@@ -28,6 +28,7 @@ pub(super) fn status() -> Status {
         id: NodeId(1),
         role: Role::Leader,
         term: 7,
+        vote: None,
         leader: Some(NodeId(1)),
         first_index: 1,
         last: LogId { term: 7, index: 42 },

@@ -280,6 +280,11 @@ impl<S: StateMachine> Node<S> {
         matches!(self.role, Role::Leader)
     }
 
+    /// The replica, once the directory is a member's.
+    pub fn replica(&self) -> Option<&Replica<S>> {
+        self.member.as_ref().map(|member| &member.replica)
+    }
+
     /// What INFO, CLUSTER and `status` show. Costs a few small allocations: for once a turn, not for once a request.
     pub fn status(&self) -> Status {
         let raft = self.member.as_ref().map(|member| member.replica.raft().status());

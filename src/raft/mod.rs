@@ -193,6 +193,8 @@ pub struct Status {
     pub role: Role,
     /// Its term.
     pub term: Term,
+    /// Who got its vote in that term; on disk, or on its way there.
+    pub vote: Option<NodeId>,
     /// The leader, if known.
     pub leader: Option<NodeId>,
     /// First index still in the log.
@@ -319,6 +321,11 @@ impl Raft {
         self.membership.latest()
     }
 
+    /// The entries in memory from index `from` to `to`, ascending; those that are not in the log are left out.
+    pub fn entries(&self, from: LogIndex, to: LogIndex) -> impl Iterator<Item = &Entry> {
+        self.log.between(from, to)
+    }
+
     /// Packed bytes of entries that are not yet on this node's own disk. With
     /// [`max_uncommitted_bytes`](Config::max_uncommitted_bytes) of them, no more are taken.
     pub fn unwritten_bytes(&self) -> usize {
@@ -335,6 +342,7 @@ impl Raft {
             id: self.config.id,
             role: self.state.role(),
             term: self.hard.term,
+            vote: self.hard.vote,
             leader: self.leader,
             first_index: self.log.base().index + 1,
             last: self.log.last(),

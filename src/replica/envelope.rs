@@ -59,6 +59,20 @@ impl<'a> Envelope<'a> {
         }
     }
 
+    /// The request that the entry came from.
+    #[cfg(feature = "sim")]
+    pub(super) fn to_request(self) -> Request {
+        let bytes = Bytes::copy_from_slice;
+        match self {
+            Self::Write(command) => Request::Write(bytes(command)),
+            Self::Once { session, seq, ack, command } => {
+                Request::Once { session, seq, ack, command: bytes(command) }
+            }
+            Self::OpenSession { nonce, .. } => Request::OpenSession { nonce: bytes(nonce) },
+            Self::CloseSession { session } => Request::CloseSession { session },
+        }
+    }
+
     /// Bytes that [`encode`](Self::encode) yields.
     pub(super) fn len(&self) -> usize {
         match self {

@@ -54,6 +54,12 @@ use reply::Replies;
 /// Most bytes of a session's nonce.
 pub const MAX_NONCE: usize = 64;
 
+/// What a command entry of the log asks for; `None` when its data is not a replica's.
+#[cfg(feature = "sim")]
+pub fn request_of(data: &[u8]) -> Option<Request> {
+    envelope::Envelope::decode(data).map(envelope::Envelope::to_request)
+}
+
 /// A core, a state machine, its sessions, and the requests that wait for them.
 #[derive(Debug)]
 pub struct Replica<S: StateMachine> {

@@ -139,6 +139,7 @@ mod tests {
                 id: NodeId(id),
                 role: Role::Follower,
                 term,
+                vote: None,
                 leader: None,
                 first_index: 1,
                 last: LogId::new(term, applied.max(persisted)),
