@@ -159,7 +159,8 @@ impl Config {
         }
     }
 
-    fn storage(&self) -> Settings {
+    /// Those of its data directory.
+    pub(crate) fn storage(&self) -> Settings {
         // One record holds what a step proposes or receives; both are bounded by what may be uncommitted or in flight.
         let batch = self.raft.max_uncommitted_bytes.max(self.raft.max_inflight_bytes);
         Settings {

@@ -180,7 +180,7 @@ impl Log {
     }
 
     /// The entries from `from` to `to`, both included, as far as they are there.
-    pub(super) fn between(&self, from: LogIndex, to: LogIndex) -> impl Iterator<Item = &Entry> {
+    pub(super) fn between(&self, from: LogIndex, to: LogIndex) -> impl DoubleEndedIterator<Item = &Entry> {
         let len = self.entries.len();
         let start = self.place(from.max(self.base.index + 1)).unwrap_or(len).min(len);
         let end = self.place(to).map_or(0, |place| place.saturating_add(1)).clamp(start, len);

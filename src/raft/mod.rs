@@ -322,7 +322,7 @@ impl Raft {
     }
 
     /// The entries in memory from index `from` to `to`, ascending; those that are not in the log are left out.
-    pub fn entries(&self, from: LogIndex, to: LogIndex) -> impl Iterator<Item = &Entry> {
+    pub fn entries(&self, from: LogIndex, to: LogIndex) -> impl DoubleEndedIterator<Item = &Entry> {
         self.log.between(from, to)
     }
 

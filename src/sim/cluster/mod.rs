@@ -5,13 +5,17 @@
 //! takes, which frames arrive, what a power failure leaves on a disk.
 
 mod clients;
-mod invariants;
 mod lanes;
+mod ledger;
 mod machine;
 mod perform;
+mod promises;
+mod safety;
 mod settings;
+mod watch;
 
 pub use clients::ClerkId;
+pub use ledger::Committed;
 pub use machine::{Crash, Machine};
 pub use settings::Settings;
 
@@ -22,7 +26,8 @@ use std::vec::Vec;
 use bytes::Bytes;
 
 use self::clients::{Client, Gateway, Wire};
-use self::invariants::Invariants;
+use self::promises::Promises;
+use self::safety::Safety;
 use super::network::{Network, Opened};
 use super::queue::Queue;
 use super::trace::Trace;
@@ -97,7 +102,8 @@ pub struct Cluster<S: StateMachine> {
     /// The weather and the cuts are set here.
     pub network: Network,
     machines: BTreeMap<NodeId, Machine<S>>,
-    invariants: Invariants,
+    safety: Safety,
+    promises: Promises,
     /// Everything that happened.
     pub trace: Trace,
     pending: BTreeMap<RequestId, NodeId>,
@@ -127,7 +133,8 @@ impl<S: StateMachine> Cluster<S> {
             queue: Queue::default(),
             network: Network::new(Rng::stream(seed, 2).next_u64()),
             machines,
-            invariants: Invariants::default(),
+            safety: Safety::default(),
+            promises: Promises::default(),
             trace: Trace::default(),
             pending: BTreeMap::new(),
             answers: BTreeMap::new(),
@@ -216,14 +223,14 @@ impl<S: StateMachine> Cluster<S> {
         let machine = self.machine(node);
         machine.disk = super::disk::Disk::new();
         machine.config.fresh_disk = name;
-        self.invariants.disk_changed(node);
+        self.disk_changed(node);
     }
 
     /// Replaces the disk of a machine by an older image of it; its process, if it runs, is killed before.
     pub fn roll_back(&mut self, node: NodeId, image: super::disk::Disk) {
         self.crash(node, Crash::Process);
         self.machine(node).disk = image;
-        self.invariants.disk_changed(node);
+        self.disk_changed(node);
     }
 
     /// Sends a request of a connection of its own to a node.
@@ -330,7 +337,7 @@ impl<S: StateMachine> Cluster<S> {
 
     /// Whatever led to the process of `node` breaks.
     fn process_ended(&mut self, node: NodeId) {
-        self.invariants.process_ended(node);
+        self.safety.process_ended(node);
         let links: Vec<LinkId> = self.network.links_of(node).collect();
         for link in links {
             if let Some((other, at)) = self.network.close(self.now, link) {

@@ -50,9 +50,7 @@ impl<S: StateMachine> Cluster<S> {
         }
         let mut actions = Actions::new();
         process.node.step_into(local, events, &mut actions);
-        let status = process.node.status();
-        let voters = self.machines.len();
-        self.invariants.check(node, &status, voters).map_err(|what| self.violation(node, what))?;
+        self.watch_step(node)?;
         self.perform(node, actions)
     }
 
@@ -126,6 +124,7 @@ impl<S: StateMachine> Cluster<S> {
             Ok(Some(payload)) if decoder.unfinished() == 0 => payload,
             other => return Err(self.violation(node, std::format!("sends no frame: {other:?}"))),
         };
+        self.watch_frame(node, link, &payload)?;
         let care = (self.settings.care)(&wire[FRAME_HEADER..]);
         match self.network.send(self.now, link, care) {
             Delivery::Arrives { to, at } => {

@@ -22,6 +22,8 @@ pub struct Settings {
     pub stalls: u64,
     /// Whether clocks differ in rate (by up to 200 millionths) and in Unix time (by up to 2 seconds).
     pub clocks_differ: bool,
+    /// Of a thousand frames that promise something, for how many the disk is looked at as after a power failure.
+    pub probed: u64,
     /// Which frames between nodes may be lost, doubled and reordered.
     pub care: fn(payload: &[u8]) -> Care,
     /// Halts that the scenario provokes; any other is a violation.
@@ -54,6 +56,7 @@ impl Settings {
             nodes,
             node,
             stalls: 2,
+            probed: 20,
             clocks_differ: true,
             care: core_messages_are_loose,
             tolerated: |_| false,

@@ -78,6 +78,11 @@ impl Contents {
         self.seen.clone_from(&self.durable);
     }
 
+    /// The file when every unsynced change is lost.
+    pub(super) fn without_unsynced(&self) -> Self {
+        Self::durable(self.durable.clone())
+    }
+
     /// Whether all changes are durable.
     pub(super) fn is_synced(&self) -> bool {
         self.unsynced.is_empty()

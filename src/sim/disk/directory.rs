@@ -94,6 +94,11 @@ impl Directory {
         self.durable.clone_from(&self.seen);
     }
 
+    /// The names when every unsynced change is lost.
+    pub(super) fn without_unsynced(&self) -> Self {
+        Self { seen: self.durable.clone(), durable: self.durable.clone(), unsynced: Vec::new() }
+    }
+
     /// The power fails. Unsynced changes survive or not, each for itself, except that changes which share a name keep
     /// their order: where an earlier one is lost, so are the later ones. No file system promises more without a sync of
     /// the directory (*All File Systems Are Not Created Equal*, OSDI'14).

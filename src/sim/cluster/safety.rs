@@ -1,0 +1,315 @@
+//! What must hold after every step of every node, whatever happened.
+
+use std::collections::BTreeMap;
+use std::format;
+use std::string::String;
+
+use super::ledger::{Committed, Ledger, Log};
+use crate::raft::{LogIndex, NodeId, Raft, Role, Status, Term};
+use crate::time::Micros;
+
+/// Digests are compared at this many of the latest applied indexes.
+const DIGESTS: usize = 1 << 16;
+
+/// The index of the founding entry.
+const FOUNDING: LogIndex = 1;
+
+/// What earlier steps have shown, to hold later ones against.
+#[derive(Debug, Default)]
+pub(super) struct Safety {
+    pub(super) ledger: Ledger,
+    leaders: BTreeMap<Term, NodeId>,
+    digests: BTreeMap<LogIndex, (u128, NodeId)>,
+    known: BTreeMap<NodeId, Known>,
+    /// The greatest commit index that any node has shown.
+    committed: LogIndex,
+}
+
+/// What one node has shown.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// In this life.
+    term: Term,
+    commit: LogIndex,
+    applied: LogIndex,
+    pub(super) log: Log,
+    /// On this disk, whichever life put it there.
+    persisted: LogIndex,
+    /// Whether this life's core has shown itself.
+    pub(super) seen: bool,
+    /// Whether the disk was replaced by another one: `persisted` is what the best of them held.
+    replaced: bool,
+}
+
+/// One step's end, as it is checked.
+#[derive(Debug)]
+pub(super) struct Step<'a> {
+    pub(super) node: NodeId,
+    pub(super) raft: &'a Raft,
+    pub(super) status: &'a Status,
+    /// The state machine's.
+    pub(super) digest: u128,
+    pub(super) now: Micros,
+}
+
+impl Safety {
+    /// The node's process ended: what it had only in memory may be less in its next life.
+    pub(super) fn process_ended(&mut self, node: NodeId) {
+        let known = self.known.entry(node).or_default();
+        *known = Known { persisted: known.persisted, replaced: known.replaced, ..Known::default() };
+    }
+
+    /// The node's disk is another one: nothing is promised about what it holds. What the old one held still counts
+    /// in majorities: it was acknowledged, perhaps to a leader that is slower to say so than the new disk is to start.
+    pub(super) fn disk_changed(&mut self, node: NodeId) {
+        self.known.entry(node).or_default().replaced = true;
+    }
+
+    /// Whether this life of the node has not shown its core yet.
+    pub(super) fn is_new(&self, node: NodeId) -> bool {
+        self.known.get(&node).is_none_or(|known| !known.seen)
+    }
+
+    /// What is committed, in order.
+    pub(super) fn committed(&self) -> &[Committed] {
+        self.ledger.committed()
+    }
+
+    /// What this life of a node has shown of its log.
+    pub(super) fn log(&self, node: NodeId) -> Option<&Log> {
+        self.known.get(&node).map(|known| &known.log)
+    }
+
+    /// Holds a node's state against all that was seen.
+    pub(super) fn check(&mut self, step: &Step<'_>) -> Result<(), String> {
+        let Step { node, raft, status, digest, now } = *step;
+        let known = self.known.entry(node).or_default();
+        known.goes_on(status)?;
+        let has_grown = known.log.last != status.last;
+        self.ledger.look(&mut known.log, raft, status.first_index, status.last)?;
+        if has_grown || !known.seen {
+            self.ledger.configured(&known.log, raft, status.first_index)?;
+        }
+        if status.role == Role::Leader {
+            let is_new = !self.leaders.contains_key(&status.term);
+            let first = *self.leaders.entry(status.term).or_insert(node);
+            if first != node {
+                return Err(format!("election safety: {first:?} led term {} too", status.term));
+            }
+            if is_new {
+                self.ledger.complete(&known.log, status.term, status.first_index)?;
+            }
+        }
+        if known.commit != status.commit || !known.seen {
+            self.ledger.commit(&known.log, raft, status.commit, now)?;
+            if status.role == Role::Leader {
+                self.ledger.committed_by(status.term, status.commit);
+            }
+        }
+        known.now_is(status);
+        self.check_majority(status.commit, raft)?;
+        self.check_digest(node, status.applied, digest)
+    }
+
+    /// A commit index is on a majority of disks by the time that anyone shows it. The founding entry is agreed on before
+    /// there is a core that could show it.
+    fn check_majority(&mut self, commit: LogIndex, raft: &Raft) -> Result<(), String> {
+        if commit <= self.committed.max(FOUNDING) {
+            return Ok(());
+        }
+        self.committed = commit;
+        let configuration = raft.configuration();
+        for voters in [&configuration.voters, &configuration.outgoing] {
+            let has_it = |id: &&NodeId| self.known.get(id).is_some_and(|known| known.persisted >= commit);
+            let on_disk = voters.iter().filter(has_it).count();
+            if !voters.is_empty() && on_disk <= voters.len() / 2 {
+                return Err(format!(
+                    "majority persistence: {commit} is committed and on {on_disk} of {} disks",
+                    voters.len()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// State machine safety: two nodes that applied the same index have the same state (STORAGE row 21).
+    fn check_digest(&mut self, node: NodeId, applied: LogIndex, digest: u128) -> Result<(), String> {
+        let (first, by) = *self.digests.entry(applied).or_insert((digest, node));
+        if self.digests.len() > DIGESTS {
+            self.digests.pop_first();
+        }
+        if first == digest {
+            return Ok(());
+        }
+        Err(format!("state digest: at index {applied} the state differs from that of {by:?}"))
+    }
+}
+
+impl Known {
+    /// What a life has shown does not go back, and what a disk held is there in the next life.
+    fn goes_on(&self, status: &Status) -> Result<(), String> {
+        if !self.seen && !self.replaced && status.persisted < self.persisted {
+            return Err(format!(
+                "durability: the log was on disk up to {}, and came back up to {}",
+                self.persisted, status.persisted
+            ));
+        }
+        for (what, before, now) in [
+            ("term", self.term, status.term),
+            ("commit index", self.commit, status.commit),
+            ("applied index", self.applied, status.applied),
+        ] {
+            if now < before {
+                return Err(format!("monotony: the {what} went from {before} to {now}"));
+            }
+        }
+        if status.applied > status.commit || status.commit > status.last.index {
+            return Err(format!(
+                "order: applied {}, committed {}, last {:?}",
+                status.applied, status.commit, status.last
+            ));
+        }
+        Ok(())
+    }
+
+    fn now_is(&mut self, status: &Status) {
+        self.term = status.term;
+        self.commit = status.commit;
+        self.applied = status.applied;
+        self.persisted = if self.replaced { self.persisted.max(status.persisted) } else { status.persisted };
+        self.seen = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::{Config, Configuration, DiskId, Entry, EntryKind, LogId, Member, Recovered, Stamp};
+    use crate::time::Now;
+    use std::vec::Vec;
+
+    /// A core whose log holds, after the founding entry, entries of these terms with this data.
+    fn core(id: u64, entries: &[(Term, &'static str)]) -> Raft {
+        let member = |id: u64| {
+            let member =
+                Member { disk: DiskId(id.into()), peer_address: "p".into(), client_address: "c".into() };
+            (NodeId(id), member)
+        };
+        let mut recovered = Recovered::formed(&Configuration::of_voters((1..=3).map(member).collect()));
+        let more = entries.iter().zip(2..).map(|(&(term, data), index)| Entry {
+            id: LogId::new(term, index),
+            kind: EntryKind::Command,
+            stamp: Stamp::default(),
+            data: data.as_bytes().into(),
+        });
+        recovered.entries = recovered.entries.iter().cloned().chain(more).collect();
+        recovered.vote.term = 9;
+        Raft::new(Config::new(NodeId(id), 1), recovered, Now::default()).expect("a sound core")
+    }
+
+    /// One step of such a core, as edited.
+    struct Shown(Raft, Status, u128);
+
+    fn shown(id: u64, entries: &[(Term, &'static str)], edit: impl FnOnce(&mut Status)) -> Shown {
+        let raft = core(id, entries);
+        let mut status = raft.status();
+        edit(&mut status);
+        let digest = status.applied.into();
+        Shown(raft, status, digest)
+    }
+
+    fn check(safety: &mut Safety, step: &Shown) -> Result<(), String> {
+        let Shown(raft, status, digest) = step;
+        safety.check(&Step { node: status.id, raft, status, digest: *digest, now: 0 })
+    }
+
+    /// Checks them in order; the last one must break the invariant that is named so.
+    fn broken(invariant: &str, steps: impl IntoIterator<Item = Shown>) {
+        let mut safety = Safety::default();
+        let results: Vec<_> = steps.into_iter().map(|step| check(&mut safety, &step)).collect();
+        let (last, earlier) = results.split_last().expect("at least one step");
+        assert!(earlier.iter().all(Result::is_ok), "{earlier:?}");
+        let error = last.as_ref().expect_err("the last step breaks an invariant");
+        assert!(error.starts_with(invariant), "{error}");
+    }
+
+    fn leads(term: Term) -> impl Fn(&mut Status) {
+        move |status| (status.role, status.term) = (Role::Leader, term)
+    }
+
+    fn committed(index: LogIndex) -> impl Fn(&mut Status) {
+        move |status| status.commit = index
+    }
+
+    const LOG: [(Term, &str); 3] = [(1, "a"), (1, "b"), (2, "c")];
+
+    #[test]
+    fn two_leaders_of_one_term_are_caught() {
+        broken("election safety", [shown(1, &LOG, leads(9)), shown(2, &LOG, leads(9))]);
+    }
+
+    #[test]
+    fn logs_that_differ_in_or_before_one_position_are_caught() {
+        broken("log matching", [shown(1, &LOG, |_| ()), shown(2, &[(1, "a"), (1, "B")], |_| ())]);
+        broken("log matching", [shown(1, &LOG, |_| ()), shown(2, &[(1, "a"), (1, "B"), (2, "c")], |_| ())]);
+    }
+
+    #[test]
+    fn a_commit_index_that_falls_is_caught() {
+        broken(
+            "monotony",
+            [shown(1, &LOG, |_| ()), shown(2, &LOG, committed(3)), shown(2, &LOG, committed(2))],
+        );
+    }
+
+    #[test]
+    fn another_entry_committed_at_an_index_is_caught() {
+        let other = [(1, "a"), (3, "x"), (3, "y")];
+        let steps = [
+            shown(1, &LOG, |_| ()),
+            shown(2, &LOG, |_| ()),
+            shown(1, &LOG, committed(3)),
+            shown(3, &other, committed(3)),
+        ];
+        broken("state machine safety", steps);
+    }
+
+    #[test]
+    fn a_leader_without_what_was_committed_is_caught() {
+        let by_2 = |status: &mut Status| {
+            leads(2)(status);
+            status.commit = 4;
+        };
+        let steps = [shown(2, &LOG, |_| ()), shown(1, &LOG, by_2), shown(3, &LOG[..2], leads(3))];
+        broken("leader completeness", steps);
+    }
+
+    #[test]
+    fn a_commit_on_a_minority_of_disks_is_caught() {
+        broken("majority", [shown(2, &LOG[..1], |_| ()), shown(1, &LOG, committed(4))]);
+    }
+
+    #[test]
+    fn states_that_differ_at_one_index_are_caught() {
+        let mut odd = shown(2, &LOG, |_| ());
+        odd.2 += 1;
+        broken("state digest", [shown(1, &LOG, |_| ()), odd]);
+    }
+
+    #[test]
+    fn a_disk_that_forgot_is_caught_unless_it_is_another_one() {
+        let mut safety = Safety::default();
+        let mut check = |entries, before: fn(&mut Safety, NodeId)| {
+            before(&mut safety, NodeId(1));
+            check(&mut safety, &shown(1, entries, |_| ()))
+        };
+        assert!(check(&LOG, |_, _| ()).is_ok());
+        assert!(check(&LOG, Safety::process_ended).is_ok());
+        assert!(check(&LOG[..2], Safety::process_ended).is_err());
+        let replace = |safety: &mut Safety, node| {
+            safety.process_ended(node);
+            safety.disk_changed(node);
+        };
+        assert!(check(&LOG[..2], replace).is_ok());
+    }
+}

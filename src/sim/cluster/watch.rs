@@ -1,0 +1,91 @@
+//! Where the checkers look: after each step of a node, and at each frame that leaves it.
+
+use std::string::String;
+use std::vec::Vec;
+
+use bytes::Bytes;
+
+use super::safety::Step;
+use super::{Checked, Cluster, Committed};
+use crate::codec::peer::PeerMessage;
+use crate::node::LinkId;
+use crate::raft::{HardState, NodeId};
+use crate::replica::StateMachine;
+use crate::sim::network::Care;
+use crate::storage::{Opened, Recovery};
+
+impl<S: StateMachine> Cluster<S> {
+    /// All entries that are committed, in order from index 1.
+    pub fn committed(&self) -> &[Committed] {
+        self.safety.committed()
+    }
+
+    /// Everything that is promised about the old disk of this machine is void.
+    pub(super) fn disk_changed(&mut self, node: NodeId) {
+        self.safety.disk_changed(node);
+        self.promises.disk_changed(node);
+    }
+
+    /// A node has taken a batch.
+    pub(super) fn watch_step(&mut self, node: NodeId) -> Checked<()> {
+        let now = self.now;
+        let Some(replica) = self.machines.get(&node).and_then(|machine| machine.node()?.replica()) else {
+            return Ok(());
+        };
+        let (raft, digest) = (replica.raft(), replica.state().digest());
+        let status = raft.status();
+        let is_new = self.safety.is_new(node);
+        let step = Step { node, raft, status: &status, digest, now };
+        let mut checked = self.safety.check(&step);
+        if let (Ok(()), Some(log)) = (&checked, self.safety.log(node)) {
+            let ledger = &self.safety.ledger;
+            if is_new {
+                checked = self.promises.started(node, &status, log, ledger);
+            } else if let Some(from) = log.cut {
+                self.promises.cut(node, from, log, ledger);
+            }
+        }
+        if checked.is_ok() {
+            checked = raft.check_invariants().map_err(|fault| std::format!("core: {fault}"));
+        }
+        checked.map_err(|what| self.violation(node, what))
+    }
+
+    /// A frame leaves a node.
+    pub(super) fn watch_frame(&mut self, node: NodeId, link: LinkId, payload: &Bytes) -> Checked<()> {
+        if (self.settings.care)(payload) == Care::Ordered {
+            return Ok(());
+        }
+        let (Ok((message, _)), Some((_, to))) = (PeerMessage::open(payload), self.network.ends_of(link))
+        else {
+            return Ok(());
+        };
+        let Some(log) = self.safety.log(node) else { return Ok(()) };
+        let claim = self.promises.leaves(node, to, &message, log, &self.safety.ledger);
+        let claim = claim.map_err(|what| self.violation(node, what))?;
+        let Some(claim) = claim.filter(|_| self.rng.chance(self.settings.probed, 1000)) else {
+            return Ok(());
+        };
+        let held = match self.worst_case(node) {
+            Ok((vote, entries, snapshot)) => claim.is_held_by(vote, &entries, snapshot, &self.safety.ledger),
+            Err(text) => Err(std::format!("persistence: after a power failure now, {text}")),
+        };
+        held.map_err(|what| self.violation(node, what))
+    }
+
+    /// What recovery would find on the disk of `node` if the power failed now and everything unsynced were lost.
+    fn worst_case(&mut self, node: NodeId) -> Result<(HardState, Vec<crate::raft::Entry>, u64), String> {
+        let machine = self.machine(node);
+        let mut disk = machine.disk.without_unsynced();
+        let mut recovery = Recovery::new(machine.config.storage());
+        disk.run(&mut recovery, &mut crate::rng::Rng::new(0));
+        match recovery.take() {
+            Ok(Opened::Formed { recovered, .. }) => {
+                let snapshot = recovered.snapshot.as_ref().map_or(0, |meta| meta.id.last.index);
+                Ok((recovered.vote, recovered.entries.to_vec(), snapshot))
+            }
+            Ok(Opened::Unformed(_)) => Err("the directory belongs to no cluster".into()),
+            Err(error) => Err(std::format!("{error}")),
+        }
+    }
+}
