@@ -58,6 +58,11 @@ impl Calls {
         self.calls.get_mut(&id)
     }
 
+    /// The number of a call within the session.
+    pub(super) fn seq(&self, id: CallId) -> Option<u64> {
+        self.calls.get(&id)?.seq
+    }
+
     pub(super) fn remove(&mut self, id: CallId) -> Option<Call> {
         self.calls.remove(&id)
     }

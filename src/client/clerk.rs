@@ -174,6 +174,11 @@ impl Clerk {
         }
     }
 
+    /// The session and the number under which a call that has not ended was last sent: its name in the log.
+    pub fn name_of(&self, call: CallId) -> Option<(u64, u64)> {
+        Some((self.session()?, self.calls.seq(call)?))
+    }
+
     /// Calls that have not ended.
     pub fn calls(&self) -> usize {
         self.calls.len()

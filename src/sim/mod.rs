@@ -10,11 +10,13 @@ pub mod disk;
 pub mod fuzz;
 pub mod network;
 pub mod queue;
+pub mod tally;
 pub mod trace;
 
 pub use clock::Clock;
-pub use cluster::{Answer, Checked, ClerkId, Cluster, Crash, Settings, Violation};
+pub use cluster::{Answer, Checked, ClerkId, Cluster, Committed, Crash, Finished, Settings, Violation};
 pub use disk::{Disk, OpKind};
 pub use network::{Care, Network, Weather};
 pub use queue::Queue;
+pub use tally::Tally;
 pub use trace::Trace;

@@ -1,7 +1,7 @@
 //! Clients of a cluster as they are in production: clerks that speak RESP with the gateways of the nodes, over connections
 //! that divide the bytes as they like and break with the node's process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::string::String;
 use std::vec::Vec;
 
@@ -13,7 +13,7 @@ use crate::codec::resp::Value;
 use crate::gateway::{self, Connection, Context, Process};
 use crate::node::{Event, RequestId};
 use crate::raft::NodeId;
-use crate::replica::{Outcome, StateMachine};
+use crate::replica::{Outcome, SessionId, StateMachine};
 use crate::time::Micros;
 
 /// Names a clerk of a cluster.
@@ -39,7 +39,24 @@ pub(super) enum Wire {
 pub(super) struct Client {
     clerk: Clerk,
     links: BTreeMap<client::LinkId, u64>,
+    /// Connections that broke: what is still on its way to the clerk is lost.
+    broken: BTreeSet<client::LinkId>,
+    /// Calls that have not ended, with their names in the log once they have one.
+    open: BTreeMap<CallId, Option<(SessionId, u64)>>,
     done: BTreeMap<CallId, Result<Value, ClerkError>>,
+}
+
+/// A call that has ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finished {
+    /// Whose.
+    pub clerk: ClerkId,
+    /// Which one.
+    pub call: CallId,
+    /// The session and the number under which it is in the log, if it is there.
+    pub name: Option<(SessionId, u64)>,
+    /// How it ended.
+    pub result: Result<Value, ClerkError>,
 }
 
 /// The node's end of a connection.
@@ -54,21 +71,75 @@ pub(super) struct Gateway {
     answered: Micros,
 }
 
+impl Client {
+    fn new(clerk: Clerk) -> Self {
+        Self {
+            clerk,
+            links: BTreeMap::new(),
+            broken: BTreeSet::new(),
+            open: BTreeMap::new(),
+            done: BTreeMap::new(),
+        }
+    }
+
+    /// A call gets its name when it is sent, and another one if it is sent in another session.
+    fn learn_names(&mut self) {
+        for (call, name) in &mut self.open {
+            *name = self.clerk.name_of(*call).or(*name);
+        }
+    }
+}
+
 impl<S: StateMachine> Cluster<S> {
     /// A new clerk that knows all nodes.
     pub fn clerk(&mut self) -> ClerkId {
+        let config = self.clerk_config();
+        self.clerk_with(config)
+    }
+
+    /// A new clerk with these settings.
+    pub fn clerk_with(&mut self, config: client::Config) -> ClerkId {
+        self.clients.push(Client::new(Clerk::new(config)));
+        self.clients.len() - 1
+    }
+
+    /// The settings of a clerk that knows all nodes.
+    pub fn clerk_config(&mut self) -> client::Config {
         let endpoints = self.machines.values().next().map(|machine| &machine.config.founders);
         let endpoints = endpoints.into_iter().flatten().map(|(_, at)| at.client.clone()).collect();
-        let seed = self.rng.next_u64();
-        let clerk = Clerk::new(client::Config::new(endpoints, seed.into()));
-        self.clients.push(Client { clerk, links: BTreeMap::new(), done: BTreeMap::new() });
-        self.clients.len() - 1
+        client::Config::new(endpoints, self.rng.next_u64().into())
+    }
+
+    /// Breaks one of the clients' connections, drawn by the cluster: both ends hear of it, and what was on its way is lost.
+    /// `false` when there is none.
+    pub fn break_a_connection(&mut self) -> bool {
+        let count = self.gateways.len() as u64;
+        let chosen = self.rng.below(count) as usize;
+        let Some((&connection, gateway)) = self.gateways.iter().nth(chosen) else { return false };
+        let (clerk, link) = (gateway.clerk, gateway.link);
+        let client = &mut self.clients[clerk];
+        client.links.remove(&link);
+        client.broken.insert(link);
+        self.tally.add("client connection broken");
+        self.end_gateway(connection);
+        true
+    }
+
+    /// The calls that have ended since this was last asked.
+    pub fn take_finished(&mut self) -> Vec<Finished> {
+        core::mem::take(&mut self.finished)
+    }
+
+    /// What the log names a call of a clerk by, once it was sent.
+    pub fn name_of(&self, clerk: ClerkId, call: CallId) -> Option<(SessionId, u64)> {
+        self.clients[clerk].open.get(&call).copied().flatten()
     }
 
     /// Begins a call of a command by a clerk.
     pub fn call(&mut self, clerk: ClerkId, kind: CallKind, arguments: &[&[u8]]) -> CallId {
         let mut out = Vec::new();
         let call = self.clients[clerk].clerk.call(self.now, kind, arguments, &mut out);
+        self.clients[clerk].open.insert(call, None);
         self.perform_for_clerk(clerk, out);
         call
     }
@@ -82,6 +153,13 @@ impl<S: StateMachine> Cluster<S> {
         match wire {
             Wire::Connects { clerk, link, endpoint } => self.accept(clerk, link, &endpoint),
             Wire::Asks { connection, bytes } => {
+                let paused = self.gateways.get(&connection).and_then(|gateway| {
+                    self.machines.get(&gateway.node).and_then(|machine| machine.resumes_at(self.now))
+                });
+                if let Some(at) = paused {
+                    self.queue.push(at, Happening::Wire(Wire::Asks { connection, bytes }));
+                    return;
+                }
                 if let Some(gateway) = self.gateways.get_mut(&connection) {
                     gateway.connection.space(bytes.len())[..bytes.len()].copy_from_slice(&bytes);
                     gateway.connection.advance(bytes.len());
@@ -89,6 +167,11 @@ impl<S: StateMachine> Cluster<S> {
                 }
             }
             Wire::Ends { connection } => self.end_gateway(connection),
+            Wire::Clerk { clerk, event: client::Event::Received { link, .. } }
+                if self.clients[clerk].broken.contains(&link) =>
+            {
+                self.tally.add("reply lost with its connection");
+            }
             Wire::Clerk { clerk, event } => {
                 let mut out = Vec::new();
                 self.clients[clerk].clerk.step(self.now, event, &mut out);
@@ -204,6 +287,7 @@ impl<S: StateMachine> Cluster<S> {
     }
 
     fn perform_for_clerk(&mut self, clerk: ClerkId, actions: Vec<client::Action>) {
+        self.clients[clerk].learn_names();
         for action in actions {
             match action {
                 client::Action::Connect { link, endpoint } => {
@@ -219,7 +303,10 @@ impl<S: StateMachine> Cluster<S> {
                     }
                 }
                 client::Action::Done { call, result } => {
-                    self.clients[clerk].done.insert(call, result);
+                    let client = &mut self.clients[clerk];
+                    let name = client.open.remove(&call).flatten();
+                    self.finished.push(Finished { clerk, call, name, result: result.clone() });
+                    client.done.insert(call, result);
                 }
                 client::Action::WakeAt(at) => self.tell_clerk(at, clerk, client::Event::Wake),
             }

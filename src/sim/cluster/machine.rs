@@ -1,5 +1,6 @@
 //! One machine of a cluster: its disk and clocks, which outlive a crash, and its process, which does not.
 
+use std::collections::BTreeSet;
 use std::string::String;
 use std::vec::Vec;
 
@@ -32,6 +33,14 @@ pub struct Machine<S: StateMachine> {
     pub clock: Clock,
     /// The settings of the next process.
     pub config: node::Config,
+    /// Its process is stopped until then: what reaches it waits.
+    pub paused_until: Micros,
+    /// How much longer than usual everything takes here, in percent: 100 is usual.
+    pub slowness: u64,
+    /// Ends its process within one of its next disk operations: after how many more, and how.
+    pub crash_within: Option<(u64, Crash)>,
+    /// Exit codes of halts that were provoked here; any other halt is a violation.
+    pub provoked: BTreeSet<u8>,
     /// Why its last process halted, if it did.
     pub fault: Option<Fault>,
     /// The last lines it logged.
@@ -81,6 +90,10 @@ impl<S: StateMachine> Machine<S> {
             disk: Disk::new(),
             clock,
             config,
+            paused_until: 0,
+            slowness: 100,
+            crash_within: None,
+            provoked: BTreeSet::new(),
             fault: None,
             notes: Vec::new(),
             process: None,
@@ -97,6 +110,32 @@ impl<S: StateMachine> Machine<S> {
     /// The running node.
     pub fn node(&self) -> Option<&Node<S>> {
         self.process.as_ref().map(|process| &process.node)
+    }
+
+    /// Whether a disk operation is under way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.log.op().is_some() || process.jobs.op().is_some())
+    }
+
+    /// Stopped now: when it goes on.
+    pub(super) fn resumes_at(&self, now: Micros) -> Option<Micros> {
+        (self.paused_until > now).then_some(self.paused_until)
+    }
+
+    /// Counts a disk operation that begins; how the process ends within it, if it is to.
+    pub(super) fn begins_op(&mut self) -> Option<Crash> {
+        match &mut self.crash_within {
+            Some((0, crash)) => {
+                let crash = *crash;
+                self.crash_within = None;
+                Some(crash)
+            }
+            Some((left, _)) => {
+                *left -= 1;
+                None
+            }
+            None => None,
+        }
     }
 
     /// Whether the process of this life still runs.

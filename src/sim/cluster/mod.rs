@@ -14,7 +14,7 @@ mod safety;
 mod settings;
 mod watch;
 
-pub use clients::ClerkId;
+pub use clients::{ClerkId, Finished};
 pub use ledger::Committed;
 pub use machine::{Crash, Machine};
 pub use settings::Settings;
@@ -30,6 +30,7 @@ use self::promises::Promises;
 use self::safety::Safety;
 use super::network::{Network, Opened};
 use super::queue::Queue;
+use super::tally::Tally;
 use super::trace::Trace;
 use crate::node::{Event, Fault, LinkId, Node, RequestId, Status};
 use crate::raft::{NodeId, Role};
@@ -54,6 +55,8 @@ enum Happening<S: StateMachine> {
     Frame { link: LinkId, payload: Bytes },
     /// This end hears that its connection is closed.
     Closed { link: LinkId },
+    /// A process ends within the disk operation that is under way.
+    CrashWithin { node: NodeId, life: u64, crash: Crash },
     /// Something happens between a clerk and a gateway.
     Wire(Wire),
     /// Something reaches a node from outside the network of nodes.
@@ -102,6 +105,7 @@ pub struct Cluster<S: StateMachine> {
     /// The weather and the cuts are set here.
     pub network: Network,
     machines: BTreeMap<NodeId, Machine<S>>,
+    tally: Tally,
     safety: Safety,
     promises: Promises,
     /// Everything that happened.
@@ -110,6 +114,7 @@ pub struct Cluster<S: StateMachine> {
     answers: BTreeMap<RequestId, Answer>,
     last_request: u64,
     clients: Vec<Client>,
+    finished: Vec<Finished>,
     gateways: BTreeMap<u64, Gateway>,
     /// Connections that may still be answered by a node that has not heard of their end.
     ended_gateways: BTreeSet<u64>,
@@ -133,6 +138,7 @@ impl<S: StateMachine> Cluster<S> {
             queue: Queue::default(),
             network: Network::new(Rng::stream(seed, 2).next_u64()),
             machines,
+            tally: Tally::default(),
             safety: Safety::default(),
             promises: Promises::default(),
             trace: Trace::default(),
@@ -140,6 +146,7 @@ impl<S: StateMachine> Cluster<S> {
             answers: BTreeMap::new(),
             last_request: 0,
             clients: Vec::new(),
+            finished: Vec::new(),
             gateways: BTreeMap::new(),
             ended_gateways: BTreeSet::new(),
             rng,
@@ -191,6 +198,7 @@ impl<S: StateMachine> Cluster<S> {
         }
         machine.lives += 1;
         machine.fault = None;
+        machine.crash_within = None;
         let mut actions = crate::node::Actions::new();
         let started = Node::new(machine.config.clone(), machine.clock.read(now), &mut actions);
         let started = started.map_err(|error| self.violation(node, std::format!("settings: {error}")))?;
@@ -211,6 +219,15 @@ impl<S: StateMachine> Cluster<S> {
             return;
         }
         self.trace.record(self.now, node, "crash", &[], || std::format!("{crash:?}"));
+        self.tally.add(match crash {
+            Crash::Process => "process killed",
+            Crash::Power => "power failed",
+        });
+        let machine = self.machine(node);
+        machine.paused_until = 0;
+        if machine.is_busy() {
+            self.tally.add("crash within a disk operation");
+        }
         self.machine(node).crash(crash);
         self.process_ended(node);
     }
@@ -265,6 +282,22 @@ impl<S: StateMachine> Cluster<S> {
     /// The answer to a request, once it is there.
     pub fn take_answer(&mut self, request: RequestId) -> Option<Answer> {
         self.answers.remove(&request)
+    }
+
+    /// When the next thing happens, if anything does.
+    pub fn next_at(&self) -> Option<Micros> {
+        self.queue.next_at()
+    }
+
+    /// Lets time pass in which nothing happens.
+    pub fn pass_to(&mut self, at: Micros) {
+        debug_assert!(self.queue.next_at().is_none_or(|next| next >= at));
+        self.now = self.now.max(at);
+    }
+
+    /// How often what happened, by name.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Lets the next thing happen; `false` when nothing will.

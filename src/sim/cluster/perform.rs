@@ -22,6 +22,11 @@ impl<S: StateMachine> Cluster<S> {
             Happening::Wake { node, life } => self.wake(node, life),
             Happening::LogOp { node, life } => self.log_op(node, life),
             Happening::JobOp { node, life } => self.job_op(node, life),
+            Happening::CrashWithin { node, life, crash } => {
+                if self.machine(node).alive(life).is_some() {
+                    self.crash(node, crash);
+                }
+            }
             Happening::Wire(wire) => self.wire(wire),
             Happening::Outside { node, life, event } => self.deliver(node, life, event),
             Happening::Opened { link, dialled } => self.deliver_on(link, Event::LinkOpened { link, dialled }),
@@ -41,7 +46,12 @@ impl<S: StateMachine> Cluster<S> {
         let now = self.now;
         let machine = self.machine(node);
         let local = machine.clock.read(now);
+        let resumes = machine.resumes_at(now);
         let Some(process) = machine.alive(life) else { return Ok(()) };
+        if let Some(at) = resumes {
+            self.queue.push(at, Happening::Turn { node, life });
+            return Ok(());
+        }
         process.turn_planned = false;
         let mut events = core::mem::take(&mut process.inbox);
         if process.wake.is_some_and(|wake| wake <= local.mono) {
@@ -102,7 +112,9 @@ impl<S: StateMachine> Cluster<S> {
                 let words = std::format!("halted: {fault}");
                 self.trace.record(self.now, node, "halt", &[words.as_bytes()], || words.clone());
                 self.crash(node, super::Crash::Process);
-                let tolerated = (self.settings.tolerated)(&fault);
+                let machine = self.machine(node);
+                let tolerated =
+                    machine.provoked.contains(&fault.exit_code()) || (self.settings.tolerated)(&fault);
                 self.machine(node).fault = Some(fault);
                 if !tolerated {
                     return Err(self.violation(node, words));
@@ -158,8 +170,9 @@ impl<S: StateMachine> Cluster<S> {
 
     /// The process looks at its inbox soon; what arrives until then is in the same batch.
     fn plan_turn(&mut self, node: NodeId) {
-        let at = self.now + 1 + self.rng.below(30);
+        let (now, takes) = (self.now, 1 + self.rng.below(30));
         let machine = self.machine(node);
+        let at = now + takes * machine.slowness / 100;
         let life = machine.lives;
         if let Some(process) = machine.alive(life).filter(|process| !process.turn_planned) {
             process.turn_planned = true;
@@ -214,6 +227,10 @@ impl<S: StateMachine> Cluster<S> {
         let now = self.now;
         let machine = self.machines.get_mut(&node);
         let Some(machine) = machine.filter(|machine| machine.lives == life) else { return };
+        if let Some(at) = machine.resumes_at(now) {
+            self.queue.push(at, Happening::LogOp { node, life });
+            return;
+        }
         let Some(process) = &mut machine.process else { return };
         let result = match process.log.op() {
             Some(op) => {
@@ -239,6 +256,10 @@ impl<S: StateMachine> Cluster<S> {
         let now = self.now;
         let machine = self.machines.get_mut(&node);
         let Some(machine) = machine.filter(|machine| machine.lives == life) else { return };
+        if let Some(at) = machine.resumes_at(now) {
+            self.queue.push(at, Happening::JobOp { node, life });
+            return;
+        }
         let Some(op) = machine.process.as_ref().and_then(|process| process.jobs.op()) else { return };
         let result = machine.disk.perform(op, &mut machine.rng);
         self.trace.record_disk(now, node, op, &result);
@@ -271,6 +292,15 @@ impl<S: StateMachine> Cluster<S> {
             _ => (2, 10),
         };
         let stall = if self.rng.chance(self.settings.stalls, 1000) { self.rng.below(30_000) } else { 0 };
-        least + self.rng.below(spread) + stall
+        let usual = least + self.rng.below(spread) + stall;
+        let now = self.now;
+        let machine = self.machine(node);
+        let takes = usual * machine.slowness / 100;
+        if let Some(crash) = machine.begins_op() {
+            let life = machine.lives;
+            let at = now + self.rng.below(takes.max(1));
+            self.queue.push(at, Happening::CrashWithin { node, life, crash });
+        }
+        takes
     }
 }
