@@ -19,4 +19,4 @@ pub use disk::{Disk, OpKind};
 pub use network::{Care, Network, Weather};
 pub use queue::Queue;
 pub use tally::Tally;
-pub use trace::Trace;
+pub use trace::{Trace, TraceEvent};

@@ -144,6 +144,17 @@ impl Network {
         self.cut.clear();
     }
 
+    /// The directions that are cut.
+    pub fn cuts(&self) -> &BTreeSet<(NodeId, NodeId)> {
+        &self.cut
+    }
+
+    /// The weather everywhere, then in each direction that has one of its own.
+    pub fn weathers(&self) -> impl Iterator<Item = (Option<(NodeId, NodeId)>, Weather)> + '_ {
+        let exceptions = self.exceptions.iter().map(|(&direction, &weather)| (Some(direction), weather));
+        core::iter::once((None, self.weather)).chain(exceptions)
+    }
+
     /// Whether frames from one node to the other are cut.
     pub fn is_cut(&self, from: NodeId, to: NodeId) -> bool {
         self.cut.contains(&(from, to))

@@ -140,6 +140,7 @@ impl<S: StateMachine> Cluster<S> {
         let mut out = Vec::new();
         let call = self.clients[clerk].clerk.call(self.now, kind, arguments, &mut out);
         self.clients[clerk].open.insert(call, None);
+        self.observe_call(clerk, call, arguments);
         self.perform_for_clerk(clerk, out);
         call
     }
@@ -303,6 +304,7 @@ impl<S: StateMachine> Cluster<S> {
                     }
                 }
                 client::Action::Done { call, result } => {
+                    self.observe_result(clerk, call, &result);
                     let client = &mut self.clients[clerk];
                     let name = client.open.remove(&call).flatten();
                     self.finished.push(Finished { clerk, call, name, result: result.clone() });

@@ -8,6 +8,7 @@ mod clients;
 mod lanes;
 mod ledger;
 mod machine;
+mod observe;
 mod perform;
 mod promises;
 mod safety;
@@ -31,7 +32,7 @@ use self::safety::Safety;
 use super::network::{Network, Opened};
 use super::queue::Queue;
 use super::tally::Tally;
-use super::trace::Trace;
+use super::trace::{MessageId, Trace, What};
 use crate::node::{Event, Fault, LinkId, Node, RequestId, Status};
 use crate::raft::{NodeId, Role};
 use crate::replica::{Outcome, Request, StateMachine};
@@ -52,7 +53,7 @@ enum Happening<S: StateMachine> {
     /// A connection is open at this end.
     Opened { link: LinkId, dialled: Option<NodeId> },
     /// A frame's payload reaches this end.
-    Frame { link: LinkId, payload: Bytes },
+    Frame { link: LinkId, payload: Bytes, message: MessageId },
     /// This end hears that its connection is closed.
     Closed { link: LinkId },
     /// A process ends within the disk operation that is under way.
@@ -202,7 +203,9 @@ impl<S: StateMachine> Cluster<S> {
         let mut actions = crate::node::Actions::new();
         let started = Node::new(machine.config.clone(), machine.clock.read(now), &mut actions);
         let started = started.map_err(|error| self.violation(node, std::format!("settings: {error}")))?;
+        let life = self.machine(node).lives;
         self.machine(node).process = Some(machine::Process::new(started));
+        self.trace.event(now, node, || What::Start { life });
         self.trace.record(now, node, "start", &[], String::new);
         self.perform(node, actions)
     }
@@ -219,6 +222,7 @@ impl<S: StateMachine> Cluster<S> {
             return;
         }
         self.trace.record(self.now, node, "crash", &[], || std::format!("{crash:?}"));
+        self.trace.event(self.now, node, || What::Crash(crash));
         self.tally.add(match crash {
             Crash::Process => "process killed",
             Crash::Power => "power failed",
@@ -240,6 +244,7 @@ impl<S: StateMachine> Cluster<S> {
         let machine = self.machine(node);
         machine.disk = super::disk::Disk::new();
         machine.config.fresh_disk = name;
+        self.trace.event(self.now, node, || What::Wipe);
         self.disk_changed(node);
     }
 
@@ -247,6 +252,7 @@ impl<S: StateMachine> Cluster<S> {
     pub fn roll_back(&mut self, node: NodeId, image: super::disk::Disk) {
         self.crash(node, Crash::Process);
         self.machine(node).disk = image;
+        self.trace.event(self.now, node, || What::RollBack);
         self.disk_changed(node);
     }
 
@@ -260,8 +266,10 @@ impl<S: StateMachine> Cluster<S> {
     pub fn request_on(&mut self, node: NodeId, connection: u64, epoch: u32, request: Request) -> RequestId {
         self.last_request += 1;
         let id = RequestId { connection, number: self.last_request };
+        self.observe_request(node, id, &request);
         let machine = self.machine(node);
         if !machine.is_up() {
+            self.observe_answer(id, &Answer::ConnectionLost);
             self.answers.insert(id, Answer::ConnectionLost);
             return id;
         }
@@ -302,6 +310,7 @@ impl<S: StateMachine> Cluster<S> {
 
     /// Lets the next thing happen; `false` when nothing will.
     pub fn step(&mut self) -> Checked<bool> {
+        self.observe_world();
         let Some((at, happening)) = self.queue.pop() else { return Ok(false) };
         self.now = at;
         self.happen(happening)?;
@@ -371,6 +380,7 @@ impl<S: StateMachine> Cluster<S> {
     /// Whatever led to the process of `node` breaks.
     fn process_ended(&mut self, node: NodeId) {
         self.safety.process_ended(node);
+        self.observe_end(node);
         let links: Vec<LinkId> = self.network.links_of(node).collect();
         for link in links {
             if let Some((other, at)) = self.network.close(self.now, link) {
@@ -381,6 +391,7 @@ impl<S: StateMachine> Cluster<S> {
             self.pending.iter().filter(|(_, at)| **at == node).map(|(&id, _)| id).collect();
         for id in lost {
             self.pending.remove(&id);
+            self.observe_answer(id, &Answer::ConnectionLost);
             self.answers.insert(id, Answer::ConnectionLost);
         }
         self.gateways_lost(node);

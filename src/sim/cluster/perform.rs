@@ -9,6 +9,7 @@ use crate::node::{Action, Actions, Event, LinkId};
 use crate::raft::NodeId;
 use crate::replica::StateMachine;
 use crate::sim::network::Delivery;
+use crate::sim::trace::What;
 use crate::storage::{DiskOp, DiskReply};
 use crate::time::Micros;
 
@@ -30,7 +31,8 @@ impl<S: StateMachine> Cluster<S> {
             Happening::Wire(wire) => self.wire(wire),
             Happening::Outside { node, life, event } => self.deliver(node, life, event),
             Happening::Opened { link, dialled } => self.deliver_on(link, Event::LinkOpened { link, dialled }),
-            Happening::Frame { link, payload } => {
+            Happening::Frame { link, payload, message } => {
+                self.observe_arrival(link, message, &payload);
                 self.deliver_on(link, Event::LinkFrame { link, frame: payload });
             }
             Happening::Closed { link } => {
@@ -60,6 +62,7 @@ impl<S: StateMachine> Cluster<S> {
         }
         let mut actions = Actions::new();
         process.node.step_into(local, events, &mut actions);
+        self.observe_step(node);
         self.watch_step(node)?;
         self.perform(node, actions)
     }
@@ -73,6 +76,9 @@ impl<S: StateMachine> Cluster<S> {
     }
 
     fn perform_one(&mut self, node: NodeId, action: Action<S>) -> Checked<()> {
+        if let Action::Log(batch) = &action {
+            self.observe_batch(node, batch);
+        }
         let Some(process) = &mut self.machine(node).process else { return Ok(()) };
         match action {
             Action::Log(batch) => process.log.push(batch),
@@ -100,10 +106,13 @@ impl<S: StateMachine> Cluster<S> {
                 if self.pending.remove(&request).is_none() {
                     return Err(self.violation(node, std::format!("{request:?} is answered twice")));
                 }
-                self.answers.insert(request, Answer::Outcome(outcome));
+                let answer = Answer::Outcome(outcome);
+                self.observe_answer(request, &answer);
+                self.answers.insert(request, answer);
             }
             Action::Note(note) => {
                 self.trace.record(self.now, node, "note", &[note.0.as_bytes()], || note.0.clone());
+                self.trace.event(self.now, node, || What::Note { text: note.0.clone() });
                 self.machine(node).note(note.0);
             }
             Action::Discard(garbage) => drop(garbage),
@@ -111,6 +120,7 @@ impl<S: StateMachine> Cluster<S> {
             Action::Halt(fault) => {
                 let words = std::format!("halted: {fault}");
                 self.trace.record(self.now, node, "halt", &[words.as_bytes()], || words.clone());
+                self.trace.event(self.now, node, || What::Halt { fault: std::format!("{fault}") });
                 self.crash(node, super::Crash::Process);
                 let machine = self.machine(node);
                 let tolerated =
@@ -138,10 +148,14 @@ impl<S: StateMachine> Cluster<S> {
         };
         self.watch_frame(node, link, &payload)?;
         let care = (self.settings.care)(&wire[FRAME_HEADER..]);
-        match self.network.send(self.now, link, care) {
+        let message = self.trace.name_message();
+        let to = self.network.ends_of(link).map(|(_, peer)| peer);
+        let delivery = self.network.send(self.now, link, care);
+        self.observe_send(node, to, message, &payload, &delivery);
+        match delivery {
             Delivery::Arrives { to, at } => {
                 for at in at {
-                    self.queue.push(at, Happening::Frame { link: to, payload: payload.clone() });
+                    self.queue.push(at, Happening::Frame { link: to, payload: payload.clone(), message });
                 }
             }
             Delivery::Breaks { to, at } => {
@@ -247,6 +261,9 @@ impl<S: StateMachine> Cluster<S> {
             self.queue.push(now + takes, Happening::LogOp { node, life });
         }
         for (batch, result) in reports {
+            let error = result.as_ref().err();
+            self.trace
+                .event(now, node, || What::Persisted { batch, error: error.map(|e| std::format!("{e}")) });
             self.deliver(node, life, Event::DiskDone { batch, result });
         }
         self.start_lanes(node);

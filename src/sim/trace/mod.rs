@@ -1,5 +1,20 @@
-//! What a run did, as one number: two runs of one seed have the same, or something depends on more than the seed.
+//! What a run did.
+//!
+//! As one number: two runs of one seed have the same [hash](Trace::hash), or something depends on more than the seed. As lines
+//! for who looks for a bug in the simulator itself. And on request as [`TraceEvent`]s, from which come the files and
+//! pictures that people read.
 
+mod event;
+mod recorder;
+mod said;
+#[cfg(test)]
+mod tests;
+
+pub use event::{Change, ClientName, Fate, LogChange, MessageId, State, Step, TraceEvent, What};
+pub(in crate::sim) use recorder::{Condition, Recorder};
+pub use said::{EntryMark, Kind, Said, Value};
+
+use std::boxed::Box;
 use std::collections::VecDeque;
 use std::format;
 use std::string::String;
@@ -20,6 +35,8 @@ pub struct Trace {
     hash: Xxh3,
     events: u64,
     lines: Option<VecDeque<String>>,
+    recorder: Option<Box<Recorder>>,
+    messages: MessageId,
 }
 
 impl core::fmt::Debug for Trace {
@@ -47,6 +64,44 @@ impl Trace {
     /// How many events were recorded.
     pub fn events(&self) -> u64 {
         self.events
+    }
+
+    /// Keeps the last `limit` events from now on.
+    pub fn keep_events(&mut self, limit: usize) {
+        self.recorder = Some(Recorder::new(limit).into());
+    }
+
+    /// The events kept, in order.
+    pub fn kept(&self) -> impl Iterator<Item = &TraceEvent> {
+        self.recorder.iter().flat_map(|recorder| recorder.events())
+    }
+
+    /// How many earlier events were not kept because there were more than the limit.
+    pub fn forgotten(&self) -> u64 {
+        self.recorder.as_ref().map_or(0, |recorder| recorder.forgotten())
+    }
+
+    /// Takes the events kept; later ones are kept as before.
+    pub fn take_kept(&mut self) -> Vec<TraceEvent> {
+        self.recorder.as_mut().map_or_else(Vec::new, |recorder| recorder.take())
+    }
+
+    /// Keeps an event, if events are kept. The hash knows nothing of it.
+    pub fn event(&mut self, at: Micros, node: impl Into<Option<NodeId>>, what: impl FnOnce() -> What) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.push(at, node.into(), what());
+        }
+    }
+
+    /// Who finds out what to keep, if events are kept.
+    pub(in crate::sim) fn recorder(&mut self) -> Option<&mut Recorder> {
+        self.recorder.as_deref_mut()
+    }
+
+    /// A name for the next frame.
+    pub(in crate::sim) fn name_message(&mut self) -> MessageId {
+        self.messages += 1;
+        self.messages
     }
 
     /// Records something that happened at a node; `what` is asked for words only when lines are kept.
@@ -82,6 +137,9 @@ impl Trace {
             parts.extend(data.iter().map(|piece| &piece[..]));
         }
         let failed = result.is_err();
+        if let Err(error) = result {
+            self.event(at, node, || What::DiskError { text: format!("{words}: {error}") });
+        }
         parts.push(if failed { b"failed" } else { b"" });
         self.record(at, node, "disk", &parts, || match result {
             Ok(_) => words.clone(),
@@ -104,31 +162,5 @@ fn in_words(op: &DiskOp) -> String {
         DiskOp::Rename { from, to } => format!("rename {from} {to}"),
         DiskOp::Remove { file } => format!("remove {file}"),
         DiskOp::SyncDirectory => "sync directory".into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn any_difference_shows_and_lines_do_not_change_the_hash() {
-        let run = |at, kind, bytes: &[&[u8]], lines: bool| {
-            let mut trace = Trace::default();
-            if lines {
-                trace.keep_lines();
-            }
-            trace.record(at, NodeId(1), kind, bytes, String::new);
-            trace.hash()
-        };
-        let base = run(1, "send", &[b"ab"], false);
-        assert_eq!(base, run(1, "send", &[b"ab"], true));
-        for other in [
-            run(2, "send", &[b"ab"], false),
-            run(1, "reply", &[b"ab"], false),
-            run(1, "send", &[b"a", b"b"], false),
-        ] {
-            assert_ne!(base, other);
-        }
     }
 }
