@@ -15,6 +15,6 @@ pub mod trace;
 pub use clock::Clock;
 pub use cluster::{Answer, Checked, ClerkId, Cluster, Crash, Settings, Violation};
 pub use disk::{Disk, OpKind};
-pub use network::{Care, Network, Weather};
+pub use network::{Care, Network, Shape, Weather};
 pub use queue::Queue;
 pub use trace::Trace;

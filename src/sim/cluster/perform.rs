@@ -8,7 +8,7 @@ use crate::codec::frame::{Decoder, FRAME_HEADER, Frame};
 use crate::node::{Action, Actions, Event, LinkId};
 use crate::raft::NodeId;
 use crate::replica::StateMachine;
-use crate::sim::network::Delivery;
+use crate::sim::network::{Delivery, Kind, Parcel};
 use crate::storage::{DiskOp, DiskReply};
 use crate::time::Micros;
 
@@ -127,7 +127,8 @@ impl<S: StateMachine> Cluster<S> {
             other => return Err(self.violation(node, std::format!("sends no frame: {other:?}"))),
         };
         let care = (self.settings.care)(&wire[FRAME_HEADER..]);
-        match self.network.send(self.now, link, care) {
+        let parcel = Parcel { kind: Kind::of(&wire[FRAME_HEADER..]), care, bytes: wire.len() };
+        match self.network.send(self.now, link, parcel) {
             Delivery::Arrives { to, at } => {
                 for at in at {
                     self.queue.push(at, Happening::Frame { link: to, payload: payload.clone() });
