@@ -16,7 +16,7 @@ pub mod trace;
 pub use clock::Clock;
 pub use cluster::{Answer, Checked, ClerkId, Cluster, Committed, Crash, Finished, Settings, Violation};
 pub use disk::{Disk, OpKind};
-pub use network::{Care, Network, Weather};
+pub use network::{Care, Network, Shape, Weather};
 pub use queue::Queue;
 pub use tally::Tally;
 pub use trace::{Trace, TraceEvent};

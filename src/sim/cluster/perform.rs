@@ -8,7 +8,7 @@ use crate::codec::frame::{Decoder, FRAME_HEADER, Frame};
 use crate::node::{Action, Actions, Event, LinkId};
 use crate::raft::NodeId;
 use crate::replica::StateMachine;
-use crate::sim::network::Delivery;
+use crate::sim::network::{Delivery, Kind, Parcel};
 use crate::sim::trace::What;
 use crate::storage::{DiskOp, DiskReply};
 use crate::time::Micros;
@@ -148,9 +148,10 @@ impl<S: StateMachine> Cluster<S> {
         };
         self.watch_frame(node, link, &payload)?;
         let care = (self.settings.care)(&wire[FRAME_HEADER..]);
+        let parcel = Parcel { kind: Kind::of(&wire[FRAME_HEADER..]), care, bytes: wire.len() };
         let message = self.trace.name_message();
         let to = self.network.ends_of(link).map(|(_, peer)| peer);
-        let delivery = self.network.send(self.now, link, care);
+        let delivery = self.network.send(self.now, link, parcel);
         self.observe_send(node, to, message, &payload, &delivery);
         match delivery {
             Delivery::Arrives { to, at } => {

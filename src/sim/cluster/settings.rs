@@ -7,7 +7,7 @@ use crate::node::{self, Addresses, Fault};
 use crate::raft::{self, DiskId, NodeId};
 use crate::rng::Rng;
 use crate::sim::clock::Clock;
-use crate::sim::network::Care;
+use crate::sim::network::{Care, Kind};
 
 /// Settings of a cluster. The same settings give the same run.
 #[derive(Debug, Clone)]
@@ -24,20 +24,10 @@ pub struct Settings {
     pub clocks_differ: bool,
     /// Of a thousand frames that promise something, for how many the disk is looked at as after a power failure.
     pub probed: u64,
-    /// Which frames between nodes may be lost, doubled and reordered.
+    /// Which frames between nodes may be lost, doubled and reordered: [messages between cores](Kind::care).
     pub care: fn(payload: &[u8]) -> Care,
     /// Halts that the scenario provokes; any other is a violation.
     pub tolerated: fn(&Fault) -> bool,
-}
-
-/// Messages between cores may be lost, doubled and reordered on the way (raft's doors say so); everything else that nodes
-/// say to each other relies on its connection.
-fn core_messages_are_loose(payload: &[u8]) -> Care {
-    // The header begins with an array of three, the version and the kind; kinds from 16 on are messages between cores.
-    match payload {
-        [0x83, 0x01, 0x10..=0x18, ..] => Care::Loose,
-        _ => Care::Ordered,
-    }
 }
 
 impl Settings {
@@ -58,7 +48,7 @@ impl Settings {
             stalls: 2,
             probed: 20,
             clocks_differ: true,
-            care: core_messages_are_loose,
+            care: |payload| Kind::of(payload).care(),
             tolerated: |_| false,
         }
     }
@@ -83,40 +73,6 @@ impl Settings {
             origin: rng.below(1 << 40),
             drift_ppm: rng.below(401) as i32 - 200,
             wall_ahead_ms: rng.below(4001) as i64 - 2000,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::codec::frame::FRAME_HEADER;
-    use crate::codec::peer::PeerMessage;
-    use crate::raft::{LogId, Message, SnapshotId, SnapshotProgress};
-    use bytes::Bytes;
-
-    #[test]
-    fn only_messages_between_cores_may_be_lost() {
-        let care = |message: PeerMessage| {
-            let wire = message.seal(|_| Bytes::new()).0.concat();
-            core_messages_are_loose(&wire[FRAME_HEADER..])
-        };
-        let snapshot = SnapshotId { last: LogId::ZERO, checksum: 0 };
-        let progress = SnapshotProgress::Corrupt;
-        for message in [
-            Message::PreVote { term: 1, last: LogId::ZERO },
-            Message::AppendAccepted { term: 1, matched: 1 },
-            Message::SnapshotReply { term: 1, snapshot, progress },
-        ] {
-            assert_eq!(care(PeerMessage::Raft(message)), Care::Loose);
-        }
-        for message in [
-            PeerMessage::Formed { cluster: 1 },
-            PeerMessage::Forward { term: 1, requests: std::vec![] },
-            PeerMessage::ForwardReply(std::vec![]),
-            PeerMessage::Digest { index: 1, digest: 1 },
-        ] {
-            assert_eq!(care(message), Care::Ordered);
         }
     }
 }
