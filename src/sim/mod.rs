@@ -5,18 +5,25 @@
 //! driver performs is simulated: [`disk`], [`network`], [`clock`] and clients.
 
 pub mod clock;
+pub mod check;
 pub mod cluster;
 pub mod disk;
+pub mod faults;
 pub mod fuzz;
 pub mod network;
 pub mod queue;
+pub mod run;
 pub mod tally;
 pub mod trace;
+pub mod workload;
 
 pub use clock::Clock;
 pub use cluster::{Answer, Checked, ClerkId, Cluster, Committed, Crash, Finished, Settings, Violation};
 pub use disk::{Disk, OpKind};
 pub use network::{Care, Network, Shape, Weather};
+pub use faults::{Plan, Profile};
 pub use queue::Queue;
+pub use run::{Report, run, run_recorded};
 pub use tally::Tally;
+pub use workload::{KvWorkload, Requests, Workload};
 pub use trace::{Trace, TraceEvent};

@@ -303,6 +303,31 @@ impl<S: StateMachine> Cluster<S> {
         self.now = self.now.max(at);
     }
 
+    /// Counts something that a scenario did.
+    pub fn count(&mut self, what: &'static str) {
+        self.tally.add(what);
+    }
+
+    /// Whether every machine's directory belongs to the cluster, as far as their running nodes say.
+    pub fn all_formed(&self) -> bool {
+        let formed = |machine: &Machine<S>| machine.node().is_some_and(|node| node.replica().is_some());
+        self.machines.values().all(formed)
+    }
+
+    /// Exchanges the disks of two machines; their processes, if they run, are killed before.
+    pub fn swap_disks(&mut self, one: NodeId, other: NodeId) {
+        self.crash(one, Crash::Process);
+        self.crash(other, Crash::Process);
+        let disk = core::mem::take(&mut self.machine(one).disk);
+        let disk = core::mem::replace(&mut self.machine(other).disk, disk);
+        self.machine(one).disk = disk;
+    }
+
+    /// Whether answers wait to be taken.
+    pub(super) fn has_answers(&self) -> bool {
+        !self.answers.is_empty()
+    }
+
     /// How often what happened, by name.
     pub fn tally(&self) -> &Tally {
         &self.tally
@@ -373,7 +398,7 @@ impl<S: StateMachine> Cluster<S> {
         Ok(agreed(self))
     }
 
-    fn violation(&self, node: NodeId, what: String) -> Violation {
+    pub(super) fn violation(&self, node: NodeId, what: String) -> Violation {
         Violation { seed: self.settings.seed, at: self.now, node, what }
     }
 
