@@ -4,8 +4,8 @@
 //! the code that production runs: [`Node`](crate::node::Node) with its recovery, its log and its replica. Only what a
 //! driver performs is simulated: [`disk`], [`network`], [`clock`] and clients.
 
-pub mod clock;
 pub mod check;
+pub mod clock;
 pub mod cluster;
 pub mod disk;
 pub mod faults;
@@ -20,10 +20,10 @@ pub mod workload;
 pub use clock::Clock;
 pub use cluster::{Answer, Checked, ClerkId, Cluster, Committed, Crash, Finished, Settings, Violation};
 pub use disk::{Disk, OpKind};
-pub use network::{Care, Network, Shape, Weather};
 pub use faults::{Plan, Profile};
+pub use network::{Care, Network, Shape, Weather};
 pub use queue::Queue;
 pub use run::{Report, run, run_recorded};
 pub use tally::Tally;
-pub use workload::{KvWorkload, Requests, Workload};
 pub use trace::{Trace, TraceEvent};
+pub use workload::{KvWorkload, Requests, Workload};

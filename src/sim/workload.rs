@@ -5,7 +5,8 @@ use std::vec::Vec;
 
 use bytes::Bytes;
 
-use super::check::{KvModel, Model};
+use super::check::Model;
+use super::check::kv_model::KvModel;
 use crate::client::CallKind;
 use crate::codec::resp::Value;
 use crate::kv::KvStore;

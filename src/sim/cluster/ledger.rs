@@ -194,13 +194,7 @@ impl Ledger {
                 return Err(format!("commitment: {index} is committed and in no log"));
             };
             let command = (entry.kind == EntryKind::Command).then(|| entry.data.clone());
-            self.committed.push(Committed {
-                id: entry.id,
-                stamp: entry.stamp,
-                command,
-                at: now,
-                chain,
-            });
+            self.committed.push(Committed { id: entry.id, stamp: entry.stamp, command, at: now, chain });
         }
         let (Some(committed), Some(chain)) = (self.committed_at(commit), log.chain(self, commit)) else {
             return Ok(());

@@ -29,6 +29,7 @@ use bytes::Bytes;
 use self::clients::{Client, Gateway, Wire};
 use self::promises::Promises;
 use self::safety::Safety;
+use super::disk::{DiskWeather, Pace};
 use super::network::{Network, Opened};
 use super::queue::Queue;
 use super::tally::Tally;
@@ -130,7 +131,11 @@ impl<S: StateMachine> Cluster<S> {
         let mut rng = Rng::stream(seed, 1);
         let machines = settings.configs().map(|config| {
             let clock = settings.clock(&mut rng);
-            (config.raft.id, Machine::new(config, clock, seed))
+            let mut machine = Machine::new(config, clock, seed);
+            let stalls = settings.stalls.try_into().unwrap_or(u32::MAX);
+            let pace = Pace { stalls, ..Pace::BRISK };
+            machine.disk.set_weather(DiskWeather { pace, ..DiskWeather::CALM });
+            (machine.config.raft.id, machine)
         });
         let machines = machines.collect();
         Self {
@@ -242,7 +247,7 @@ impl<S: StateMachine> Cluster<S> {
         let name =
             crate::raft::DiskId(u128::from(self.rng.next_u64()) << 64 | u128::from(self.rng.next_u64()));
         let machine = self.machine(node);
-        machine.disk = super::disk::Disk::new();
+        machine.disk.erase();
         machine.config.fresh_disk = name;
         self.trace.event(self.now, node, || What::Wipe);
         self.disk_changed(node);
@@ -251,7 +256,7 @@ impl<S: StateMachine> Cluster<S> {
     /// Replaces the disk of a machine by an older image of it; its process, if it runs, is killed before.
     pub fn roll_back(&mut self, node: NodeId, image: super::disk::Disk) {
         self.crash(node, Crash::Process);
-        self.machine(node).disk = image;
+        self.machine(node).disk.restore(image);
         self.trace.event(self.now, node, || What::RollBack);
         self.disk_changed(node);
     }

@@ -34,6 +34,7 @@ pub enum Who {
 
 /// Something that befalls the cluster. Times are in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each variant says what its fields are")]
 pub enum Fault {
     /// A process is killed, or its machine loses power; it is down for so long.
     Kill { who: Who, crash: Crash, down: Micros },

@@ -148,7 +148,7 @@ impl Nemesis {
             machine.crash_within = None;
             machine.disk.set_capacity(None);
             machine.disk.set_weather(DiskWeather::CALM);
-            machine.disk.forget_failures();
+            machine.disk.disarm();
             self.start(node, cluster)?;
         }
         Ok(())
@@ -497,4 +497,3 @@ pub(super) fn weather(rng: &mut Rng) -> Weather {
         broken,
     }
 }
-

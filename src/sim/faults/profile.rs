@@ -39,10 +39,7 @@ const TABLE: [Row; 21] = [
         crash: if rng.chance(1, 2) { Crash::Process } else { Crash::Power },
         down: duration(rng, 10 * MS, 4 * SECOND),
     }),
-    ([2, 10, 150, 20, 300], |rng| Fault::Pause {
-        who: who(rng),
-        lasts: duration(rng, 20 * MS, 20 * SECOND),
-    }),
+    ([2, 10, 150, 20, 300], |rng| Fault::Pause { who: who(rng), lasts: duration(rng, 20 * MS, 20 * SECOND) }),
     ([2, 10, 60, 20, 100], |rng| Fault::Slow {
         who: who(rng),
         percent: duration(rng, 200, 20_000),
@@ -108,8 +105,18 @@ impl Profile {
 
     /// One of them; calm ones seldom, because they find little.
     pub(super) fn draw(rng: &mut Rng) -> Self {
-        [Self::Calm, Self::Lab, Self::Lab, Self::Wild, Self::Wild, Self::Wild, Self::Disk, Self::Disk, Self::Churn, Self::Churn]
-            [rng.below(10) as usize]
+        [
+            Self::Calm,
+            Self::Lab,
+            Self::Lab,
+            Self::Wild,
+            Self::Wild,
+            Self::Wild,
+            Self::Disk,
+            Self::Disk,
+            Self::Churn,
+            Self::Churn,
+        ][rng.below(10) as usize]
     }
 
     /// Faults between `from` and `to`, in order of time.
@@ -155,6 +162,7 @@ fn disk(rng: &mut Rng, faults: &[DiskFault]) -> Fault {
 
 /// A wall clock is set: mostly by seconds, sometimes by years.
 fn jump(rng: &mut Rng) -> i64 {
-    let by = duration(rng, 10, if rng.chance(1, 8) { 100_000_000_000 } else { 10_000_000 }) as i64;
+    let most = if rng.chance(1, 8) { 100_000_000_000 } else { 10_000_000 };
+    let by = duration(rng, 10, most) as i64;
     if rng.chance(1, 2) { by } else { -by }
 }

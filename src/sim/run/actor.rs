@@ -11,9 +11,9 @@ use crate::client::{CallId, ClerkError};
 use crate::codec::resp::Value;
 use crate::node::RequestId;
 use crate::raft::NodeId;
-use crate::replica::{Outcome, Request, SessionError, SessionId};
+use crate::replica::{Outcome, Request, SessionError, SessionId, StateMachine};
 use crate::rng::Rng;
-use crate::sim::check::{HistoryOf, Model, OpId};
+use crate::sim::check::{HistoryOf, OpId};
 use crate::sim::cluster::{Answer, ClerkId, Cluster, Finished};
 use crate::sim::faults::Population;
 use crate::sim::workload::{Heard, Travel, Workload};
@@ -25,30 +25,30 @@ const PATIENCE: Micros = 15_000_000;
 /// How long it waits before it asks again.
 const PAUSE: Micros = 20_000;
 
-type Op<W> = <<W as Workload>::Model as Model>::Op;
-
 /// One client.
-pub(super) struct Actor<W: Workload> {
+#[derive(Debug)]
+pub(super) struct Actor {
     population: Population,
     rng: Rng,
     clerk: ClerkId,
     /// What the clerk was asked.
-    calls: BTreeMap<CallId, (OpId, Op<W>)>,
-    own: Own<W>,
+    calls: BTreeMap<CallId, OpId>,
+    own: Own,
 }
 
 /// What a client does itself that has no clerk: one operation after the other, in a session or not.
-struct Own<W: Workload> {
+#[derive(Debug)]
+struct Own {
     session: Option<SessionId>,
     /// How many sessions it has had.
     sessions: u64,
     seq: u64,
-    under_way: Option<UnderWay<W>>,
+    under_way: Option<UnderWay>,
 }
 
-struct UnderWay<W: Workload> {
+#[derive(Debug)]
+struct UnderWay {
     id: OpId,
-    op: Op<W>,
     request: Request,
     since: Micros,
     /// What was sent and not answered; `None` while it waits to be sent again.
@@ -58,7 +58,7 @@ struct UnderWay<W: Workload> {
     is_uncertain: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sent {
     Opening,
     Operation,
@@ -72,8 +72,8 @@ enum Turn {
     Unknown,
 }
 
-impl<W: Workload> Actor<W> {
-    pub(super) fn new(seed: u64, population: Population, cluster: &mut Cluster<W::Machine>) -> Self {
+impl Actor {
+    pub(super) fn new<S: StateMachine>(seed: u64, population: Population, cluster: &mut Cluster<S>) -> Self {
         let mut config = cluster.clerk_config();
         config.session = population.session;
         config.seed = u128::from(seed) << 64 | u128::from(population.number);
@@ -97,7 +97,7 @@ impl<W: Workload> Actor<W> {
     }
 
     /// Asks the next things, if what it may have under way leaves room. How long it thinks then.
-    pub(super) fn act(
+    pub(super) fn act<W: Workload>(
         &mut self,
         cluster: &mut Cluster<W::Machine>,
         workload: &mut W,
@@ -115,39 +115,38 @@ impl<W: Workload> Actor<W> {
                 Travel::Command(kind, words) => {
                     let words: Vec<&[u8]> = words.iter().map(|word| &word[..]).collect();
                     let call = cluster.call(self.clerk, kind, &words);
-                    self.calls.insert(call, (id, op));
+                    self.calls.insert(call, id);
                 }
                 Travel::Request(request) => {
                     let since = cluster.now();
                     self.own.under_way = Some(UnderWay {
                         id,
-                        op,
                         request,
                         since,
                         sent: None,
                         again_at: since,
                         is_uncertain: false,
                     });
-                    self.send(cluster, history);
+                    self.send::<W>(cluster, history);
                 }
             }
         }
         if self.own.under_way.as_ref().is_some_and(|under_way| under_way.sent.is_none()) {
-            self.send(cluster, history);
+            self.send::<W>(cluster, history);
             return Some(thinks.min(PAUSE));
         }
         Some(thinks)
     }
 
     /// A call of the clerk has ended; whether by a reply.
-    pub(super) fn finished(
+    pub(super) fn finished<W: Workload>(
         &mut self,
         finished: Finished,
         now: Micros,
         workload: &W,
         history: &mut HistoryOf<W::Model>,
     ) -> bool {
-        let Some((id, _)) = self.calls.remove(&finished.call) else { return false };
+        let Some(id) = self.calls.remove(&finished.call) else { return false };
         if let Some((session, seq)) = finished.name {
             history.name(id, session, seq);
         }
@@ -168,7 +167,7 @@ impl<W: Workload> Actor<W> {
     }
 
     /// Takes the answer to what it sent itself; whether that was a reply.
-    pub(super) fn listen(
+    pub(super) fn listen<W: Workload>(
         &mut self,
         cluster: &mut Cluster<W::Machine>,
         workload: &W,
@@ -202,7 +201,7 @@ impl<W: Workload> Actor<W> {
     }
 
     /// Sends what is under way, or first what opens its session, to a node at random.
-    fn send(&mut self, cluster: &mut Cluster<W::Machine>, history: &mut HistoryOf<W::Model>) {
+    fn send<W: Workload>(&mut self, cluster: &mut Cluster<W::Machine>, history: &mut HistoryOf<W::Model>) {
         let Some(under_way) = &mut self.own.under_way else { return };
         if under_way.sent.is_some() || under_way.again_at > cluster.now() {
             return;
@@ -227,7 +226,7 @@ impl<W: Workload> Actor<W> {
     }
 }
 
-impl<W: Workload> Own<W> {
+impl Own {
     /// What an answer means.
     fn judge(&mut self, sent: Sent, answer: Answer) -> Result<Turn, String> {
         let Some(under_way) = &mut self.under_way else { return Ok(Turn::Again) };

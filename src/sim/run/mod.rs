@@ -12,7 +12,7 @@ use std::format;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
-use super::check::{HistoryOf, Model};
+use super::check::HistoryOf;
 use super::cluster::{Checked, Cluster, Violation};
 use super::faults::{Nemesis, Plan};
 use super::queue::Queue;
@@ -75,7 +75,7 @@ struct Run<'a, W: Workload> {
     workload: W,
     cluster: Cluster<W::Machine>,
     nemesis: Nemesis,
-    actors: Vec<Actor<W>>,
+    actors: Vec<Actor>,
     /// When which actor does its next thing.
     agenda: Queue<usize>,
     history: HistoryOf<W::Model>,
@@ -156,10 +156,15 @@ impl<'a, W: Workload> Run<'a, W> {
         let bound = self.cluster.now() + SERVES_WITHIN;
         self.go_on_until(bound, |run| run.answered > answered && run.leads_all())?;
         if self.answered == answered && !self.actors.is_empty() {
-            return Err(self.nobody("liveness: all is mended, and no client is served"));
+            return Err(self.nobody(&format!(
+                "liveness: all is mended, and no client is served: {}",
+                self.states()
+            )));
         }
         if !self.leads_all() {
-            return Err(self.nobody(&format!("liveness: all is mended, and not everyone follows: {}", self.states())));
+            return Err(
+                self.nobody(&format!("liveness: all is mended, and not everyone follows: {}", self.states()))
+            );
         }
         // Clients go on for a while on a healthy cluster, then end what they began.
         let end = self.plan.end.max(self.cluster.now() + SECOND / 2).min(self.cluster.now() + 5 * SECOND);
