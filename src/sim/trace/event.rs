@@ -149,9 +149,22 @@ pub enum What {
         client: ClientName,
         /// Its name for this call.
         call: u64,
-        /// How.
+        /// Whether it was done.
+        ending: Ending,
+        /// The reply, or why there is none.
         reply: String,
     },
+}
+
+/// Which of three is true of a call that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// It was done.
+    Done,
+    /// It was not done and will not be.
+    NotDone,
+    /// It may have been done, or be done yet, once.
+    Unknown,
 }
 
 /// Who asked.

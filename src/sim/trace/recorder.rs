@@ -238,7 +238,10 @@ fn changes(before: Option<&State>, now: &State) -> SmallVec<[Change; 4]> {
     let all = [
         (new_term, Change::UpdateTerm),
         (voted && now.role == Role::Follower, Change::GrantVote),
-        (now.leader.is_some() && now.leader != before.leader, Change::FollowLeader),
+        (
+            now.role == Role::Follower && now.leader.is_some() && now.leader != before.leader,
+            Change::FollowLeader,
+        ),
         (installed, Change::InstallSnapshot),
         (snapshot && !installed, Change::TakeSnapshot),
         (configuration, Change::ChangeConfiguration),

@@ -76,7 +76,7 @@ fn keeping_events_does_not_change_the_run() {
 #[test]
 fn logs_and_states_can_be_rebuilt_from_steps() {
     let mut truncated = false;
-    for seed in 0..4 {
+    for seed in 0..2 {
         let mut sim = eventful(seed, Some(usize::MAX));
         truncated |= names(&sim).contains("TruncateLog");
         let mut logs: BTreeMap<NodeId, BTreeMap<LogIndex, EntryMark>> = BTreeMap::new();
