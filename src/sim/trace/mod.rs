@@ -19,7 +19,7 @@ pub use event::{Change, ClientName, Ending, Fate, LogChange, MessageId, State, S
 pub use html::render_html;
 pub use ndjson::write_ndjson;
 pub(in crate::sim) use recorder::{Condition, Recorder};
-pub use said::{EntryMark, Kind, Said, Value};
+pub use said::{EntryMark, Said, Value};
 pub use timeline::timeline;
 pub(in crate::sim) use words::in_text;
 

@@ -28,7 +28,7 @@
 //! | `Halt`, `Fault`, `DiskError`, `Note` | `reason` |
 //! | `Persist`, `Persisted` | `batch`; `bytes`; `reason` when it failed |
 //! | `Partition`, `Heal` | `cut`: all directions that are cut from now on, as `from` and `to` |
-//! | `Weather` | `from` and `to` (absent: everywhere), `min_delay`, `max_delay` in microseconds; `lost`, `doubled`, `overtaken` of a thousand |
+//! | `Weather` | `from`, `to`, `kinds` (absent: any); `min_delay`, `max_delay`, `late_least`, `late_tail`, `clog` in microseconds; `lost`, `doubled`, `overtaken`, `late` of a thousand; `clogged`, `broken` of a million |
 //! | `Invoke` | `client`, `call`, `words` |
 //! | `Return` | `client`, `call`, `outcome` (`done`, `not-done`, `unknown`: perhaps, at most once), `reply` |
 //! | `Violation` | `reason`; the last line, if a promise was broken |
@@ -53,8 +53,9 @@ use super::RunFacts;
 use super::event::{Ending, Fate, State, TraceEvent, What};
 use super::json::Json;
 use super::said::{EntryMark, Said, Value};
-use super::words::in_text;
+use super::words::{in_text, kinds_of};
 use crate::raft::{EntryKind, LogId, NodeId, Role};
+use crate::sim::network::{Region, Weather};
 
 /// The version of the schema.
 const VERSION: u64 = 1;
@@ -155,15 +156,11 @@ fn write_rest(event: &TraceEvent, json: &mut Json<'_>) {
         What::Partition { cut } => json.objects("cut", cut, |json, &(from, to)| {
             json.number("from", from.0).number("to", to.0);
         }),
-        What::Weather { direction, weather } => {
-            if let Some((from, to)) = direction {
-                json.number("from", from.0).number("to", to.0);
+        What::Weather { region, weather } => {
+            if let Some(region) = region {
+                write_region(json, region);
             }
-            json.number("min_delay", weather.min_delay)
-                .number("max_delay", weather.max_delay)
-                .number("lost", weather.lost)
-                .number("doubled", weather.doubled)
-                .number("overtaken", weather.overtaken)
+            write_weather(json, weather)
         }
         What::Invoke { client, call, words } => {
             let words = words.iter().map(|word| in_text(&word[..word.len().min(WORD)]));
@@ -181,7 +178,10 @@ fn write_rest(event: &TraceEvent, json: &mut Json<'_>) {
 }
 
 fn write_message(json: &mut Json<'_>, id: u64, from: NodeId, to: NodeId, said: &Said) {
-    json.number("id", id).text("kind", said.kind.name()).number("from", from.0).number("to", to.0);
+    json.number("id", id)
+        .text("kind", format_args!("{:?}", said.kind))
+        .number("from", from.0)
+        .number("to", to.0);
     for (name, value) in &said.fields {
         match value {
             Value::Number(number) => json.number(name, *number),
@@ -200,6 +200,32 @@ fn write_fate<'a, 'b>(json: &'a mut Json<'b>, fate: &Fate) -> &'a mut Json<'b> {
         Fate::Breaks => json.text("fate", "breaks"),
         Fate::Closed => json.text("fate", "closed"),
     }
+}
+
+fn write_region(json: &mut Json<'_>, region: &Region) {
+    if let Some(from) = region.from {
+        json.number("from", from.0);
+    }
+    if let Some(to) = region.to {
+        json.number("to", to.0);
+    }
+    if let Some(kinds) = kinds_of(region.kinds) {
+        json.texts("kinds", kinds.map(|kind| std::format!("{kind:?}")));
+    }
+}
+
+fn write_weather<'a, 'b>(json: &'a mut Json<'b>, weather: &Weather) -> &'a mut Json<'b> {
+    json.number("min_delay", weather.min_delay)
+        .number("max_delay", weather.max_delay)
+        .number("lost", weather.lost)
+        .number("doubled", weather.doubled)
+        .number("overtaken", weather.overtaken)
+        .number("late", weather.late)
+        .number("late_least", weather.late_least)
+        .number("late_tail", weather.late_tail)
+        .number("clogged", weather.clogged)
+        .number("clog", weather.clog)
+        .number("broken", weather.broken)
 }
 
 fn write_state(json: &mut Json<'_>, state: &State) {

@@ -5,8 +5,9 @@ use std::string::String;
 
 use super::event::{Change, Fate, Step, What};
 use super::said::{EntryMark, Said, Value};
+use crate::raft::NodeId;
 use crate::sim::cluster::Crash;
-use crate::sim::network::Weather;
+use crate::sim::network::{Kind, Kinds, Region, Weather};
 
 /// Most characters of a client's word that are shown.
 const WORD: usize = 40;
@@ -51,18 +52,9 @@ impl Display for What {
                 f.write_str("the network is cut:")?;
                 cut.iter().try_for_each(|(from, to)| write!(f, " {from:?}→{to:?}"))
             }
-            Self::Weather { direction, weather } => {
-                match direction {
-                    Some((from, to)) => write!(f, "weather {from:?}→{to:?}: ")?,
-                    None => f.write_str("weather: ")?,
-                }
-                let Weather { min_delay, max_delay, lost, doubled, overtaken } = weather;
-                let of_a_thousand = "of a thousand";
-                write!(
-                    f,
-                    "{min_delay} to {max_delay} µs, {of_a_thousand}: {lost} lost, {doubled} doubled, "
-                )?;
-                write!(f, "{overtaken} overtaken")
+            Self::Weather { region: None, weather } => write!(f, "weather: {}", Figures(weather)),
+            Self::Weather { region: Some(region), weather } => {
+                write!(f, "weather {}: {}", Part(region), Figures(weather))
             }
             Self::Invoke { client, words, .. } => {
                 write!(f, "{client}:")?;
@@ -146,7 +138,7 @@ impl Step {
 
 impl Display for Said {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(self.kind.name())?;
+        write!(f, "{:?}", self.kind)?;
         self.fields.iter().try_for_each(|(name, value)| match value {
             Value::Entries(entries) => write!(f, ", {}", Count(entries)),
             value => write!(f, ", {name} {value}"),
@@ -163,6 +155,46 @@ impl Display for Value {
             Self::Text(text) => f.write_str(text),
             Self::Entries(entries) => Count(entries).fmt(f),
         }
+    }
+}
+
+/// A part of the network.
+struct Part<'a>(&'a Region);
+
+impl Display for Part<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Region { from, to, kinds } = self.0;
+        let node = |id: &Option<NodeId>| id.map_or_else(|| "any".into(), |id| std::format!("{id:?}"));
+        write!(f, "{}→{}", node(from), node(to))?;
+        match kinds_of(*kinds) {
+            None => Ok(()),
+            Some(mut kinds) => kinds.try_for_each(|kind| write!(f, " {kind:?}")),
+        }
+    }
+}
+
+/// The kinds of a set, unless it holds all of them.
+pub(super) fn kinds_of(kinds: Kinds) -> Option<impl Iterator<Item = Kind>> {
+    (kinds != Kinds::ALL).then(|| Kind::ALL.into_iter().filter(move |&kind| kinds.contains(kind)))
+}
+
+/// What of a weather is worth saying.
+struct Figures<'a>(&'a Weather);
+
+impl Display for Figures<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Weather { min_delay, max_delay, lost, doubled, overtaken, late, clogged, broken, .. } = self.0;
+        write!(f, "{min_delay} to {max_delay} µs")?;
+        let shares = [(lost, "lost"), (doubled, "doubled"), (overtaken, "overtaken"), (late, "late")];
+        for (share, what) in shares.into_iter().filter(|(share, _)| **share > 0) {
+            write!(f, ", {share} ‰ {what}")?;
+        }
+        for (share, what) in
+            [(clogged, "clog"), (broken, "break")].into_iter().filter(|(share, _)| **share > 0)
+        {
+            write!(f, ", {share} of a million {what}")?;
+        }
+        Ok(())
     }
 }
 

@@ -273,7 +273,7 @@
       ["crash, fault", (pen) => cross(pen, 17, 9, 5, colours.bad)],
       ["message lost or never read", (pen) => { pen.strokeStyle = colours.append; pen.beginPath(); pen.moveTo(2, 2); pen.lineTo(20, 10); pen.stroke(); cross(pen, 22, 11, 4, colours.bad); }],
       ["network cut", band], ["paused", (pen) => hatch(pen, 0, 2, 34, 14, colours.ink, 7)], ["snapshot", mark("TakeSnapshot")],
-      ["call done", block("answer")], ["not done", block("reject")], ["not known", block("bad")],
+      ["call done", block("answer")], ["not done", block("reject")], ["not known", block("bad")], ["no answer yet", block("beat")],
     ];
     byId("symbols").replaceChildren(...symbols.map(([label, paint]) => {
       const item = element("li");
