@@ -14,7 +14,7 @@ pub mod trace;
 
 pub use clock::Clock;
 pub use cluster::{Answer, Checked, ClerkId, Cluster, Crash, Settings, Violation};
-pub use disk::{Disk, OpKind};
+pub use disk::{Disk, DiskFault, DiskWeather, Expectation, OpKind, Pace};
 pub use network::{Care, Network, Weather};
 pub use queue::Queue;
 pub use trace::Trace;

@@ -23,6 +23,7 @@ use bytes::Bytes;
 
 use self::clients::{Client, Gateway, Wire};
 use self::invariants::Invariants;
+use super::disk::{DiskWeather, Pace};
 use super::network::{Network, Opened};
 use super::queue::Queue;
 use super::trace::Trace;
@@ -118,7 +119,11 @@ impl<S: StateMachine> Cluster<S> {
         let mut rng = Rng::stream(seed, 1);
         let machines = settings.configs().map(|config| {
             let clock = settings.clock(&mut rng);
-            (config.raft.id, Machine::new(config, clock, seed))
+            let mut machine = Machine::new(config, clock, seed);
+            let stalls = settings.stalls.try_into().unwrap_or(u32::MAX);
+            let pace = Pace { stalls, ..Pace::BRISK };
+            machine.disk.set_weather(DiskWeather { pace, ..DiskWeather::CALM });
+            (machine.config.raft.id, machine)
         });
         let machines = machines.collect();
         Self {
@@ -214,7 +219,7 @@ impl<S: StateMachine> Cluster<S> {
         let name =
             crate::raft::DiskId(u128::from(self.rng.next_u64()) << 64 | u128::from(self.rng.next_u64()));
         let machine = self.machine(node);
-        machine.disk = super::disk::Disk::new();
+        machine.disk.erase();
         machine.config.fresh_disk = name;
         self.invariants.disk_changed(node);
     }
@@ -222,7 +227,7 @@ impl<S: StateMachine> Cluster<S> {
     /// Replaces the disk of a machine by an older image of it; its process, if it runs, is killed before.
     pub fn roll_back(&mut self, node: NodeId, image: super::disk::Disk) {
         self.crash(node, Crash::Process);
-        self.machine(node).disk = image;
+        self.machine(node).disk.restore(image);
         self.invariants.disk_changed(node);
     }
 
