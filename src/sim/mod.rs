@@ -19,7 +19,7 @@ pub mod workload;
 
 pub use clock::Clock;
 pub use cluster::{Answer, Checked, ClerkId, Cluster, Committed, Crash, Finished, Settings, Violation};
-pub use disk::{Disk, OpKind};
+pub use disk::{Disk, DiskFault, DiskWeather, Expectation, OpKind, Pace};
 pub use faults::{Plan, Profile};
 pub use network::{Care, Network, Shape, Weather};
 pub use queue::Queue;
