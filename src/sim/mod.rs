@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod cluster;
 pub mod disk;
+pub mod exhaustive;
 pub mod fuzz;
 pub mod network;
 pub mod queue;
