@@ -192,7 +192,7 @@ impl Raft {
 
     /// Whether this node has heard of a leader within an election timeout, or may have just before it was restarted
     /// (trap 6): then it elects no other.
-    pub(super) fn is_sticky(&self) -> bool {
+    pub(crate) fn is_sticky(&self) -> bool {
         self.config.check_quorum
             && (matches!(self.state, State::Leader(_)) || self.now.mono < self.sticky_until)
     }

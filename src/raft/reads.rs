@@ -6,7 +6,7 @@ use super::role::State;
 use super::{Action, Actions, LogIndex, NodeId, Raft, ReadId, Refusal, Round, quorum};
 
 /// One read.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Hash)]
 struct Pending {
     read: ReadId,
     /// The commit index when it came; unknown before the first commit of the term (trap 21).
@@ -16,7 +16,7 @@ struct Pending {
 }
 
 /// Reads that wait, oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(super) struct PendingReads {
     queue: VecDeque<Pending>,
     /// How many, at the back, have no round yet.

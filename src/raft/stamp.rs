@@ -33,7 +33,7 @@ pub(super) fn median(reports: impl IntoIterator<Item = Report>, now: Now) -> Opt
 }
 
 /// A leader's source of stamps.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Clock {
     /// The stamp of the log's end when this leader began.
     base: Stamp,

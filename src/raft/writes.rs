@@ -11,21 +11,21 @@ use super::{LogIndex, PersistId};
 
 /// One write under way.
 #[derive(Debug, Clone, Copy)]
-struct Write {
-    id: PersistId,
+pub(super) struct Write {
+    pub(super) id: PersistId,
     /// The log is on disk up to here once this write is.
-    last: LogIndex,
-    bytes: usize,
+    pub(super) last: LogIndex,
+    pub(super) bytes: usize,
 }
 
 /// The stream of writes of one incarnation.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Writes {
     issued: PersistId,
     done: PersistId,
     handed: LogIndex,
     persisted: LogIndex,
-    under_way: VecDeque<Write>,
+    pub(super) under_way: VecDeque<Write>,
     bytes: usize,
 }
 

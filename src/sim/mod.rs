@@ -9,6 +9,7 @@ pub mod clock;
 pub mod cluster;
 pub mod disk;
 pub mod faults;
+pub mod exhaustive;
 pub mod fuzz;
 pub mod network;
 pub mod queue;
