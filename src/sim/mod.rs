@@ -9,6 +9,8 @@ pub mod cluster;
 pub mod disk;
 pub mod fuzz;
 pub mod network;
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
 pub mod queue;
 pub mod tally;
 pub mod trace;
