@@ -12,6 +12,8 @@ pub mod faults;
 pub mod exhaustive;
 pub mod fuzz;
 pub mod network;
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
 pub mod queue;
 pub mod run;
 pub mod tally;
