@@ -8,8 +8,8 @@ pub mod check;
 pub mod clock;
 pub mod cluster;
 pub mod disk;
-pub mod faults;
 pub mod exhaustive;
+pub mod faults;
 pub mod fuzz;
 pub mod network;
 #[cfg(feature = "planted-bugs")]

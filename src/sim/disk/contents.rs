@@ -156,11 +156,6 @@ impl Contents {
         Self::durable(self.medium.clone().unwrap_or_else(|| self.taken_back(self.seen.clone())))
     }
 
-    /// The file when every unsynced change is lost.
-    pub(super) fn without_unsynced(&self) -> Self {
-        Self::durable(self.durable.clone())
-    }
-
     /// Whether all changes are durable.
     pub(super) fn is_synced(&self) -> bool {
         self.unsynced.is_empty()

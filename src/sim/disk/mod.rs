@@ -294,14 +294,6 @@ impl Disk {
         self.show_astray();
     }
 
-    /// The disk as it is found after a power failure in which everything is lost that can be, and no fault to come.
-    pub fn without_unsynced(&self) -> Self {
-        let files = self.files.iter().map(|(&inode, contents)| (inode, contents.without_unsynced()));
-        let mut disk = Self { names: self.names.without_unsynced(), files: files.collect(), ..Self::new() };
-        disk.last_inode = self.last_inode;
-        disk
-    }
-
     /// Runs a job from its start to its end.
     pub fn run(&mut self, job: &mut impl DiskJob, rng: &mut Rng) {
         let mut last = None;

@@ -156,10 +156,9 @@ impl<'a, W: Workload> Run<'a, W> {
         let bound = self.cluster.now() + SERVES_WITHIN;
         self.go_on_until(bound, |run| run.answered > answered && run.leads_all())?;
         if self.answered == answered && !self.actors.is_empty() {
-            return Err(self.nobody(&format!(
-                "liveness: all is mended, and no client is served: {}",
-                self.states()
-            )));
+            return Err(
+                self.nobody(&format!("liveness: all is mended, and no client is served: {}", self.states()))
+            );
         }
         if !self.leads_all() {
             return Err(
