@@ -123,8 +123,9 @@ impl<S: StateMachine> Cluster<S> {
                 self.trace.event(self.now, node, || What::Halt { fault: std::format!("{fault}") });
                 self.crash(node, super::Crash::Process);
                 let machine = self.machine(node);
-                let tolerated =
-                    machine.provoked.contains(&fault.exit_code()) || (self.settings.tolerated)(&fault);
+                let tolerated = machine.provoked.contains(&fault.exit_code())
+                    || (self.settings.tolerated)(&fault)
+                    || !super::watch::counts(&fault);
                 self.machine(node).fault = Some(fault);
                 if !tolerated {
                     return Err(self.violation(node, words));

@@ -4,8 +4,8 @@
 //! of a line that somebody has made in a system like this one. [`with`] switches one of them on; [`hunt`] runs seed after
 //! seed until a checker from outside fires. A bug that no checker finds means that a checker is missing.
 //!
-//! What the code itself notices does not count: [`tolerates`] says which halts a run with a bug takes for a machine that
-//! is down, and a panic is counted apart.
+//! What the code itself notices does not count: a core that halts over what it found is a machine that is down, its own
+//! invariants are not asked, and a panic is counted apart.
 
 mod catalogue;
 mod hunt;
@@ -14,8 +14,6 @@ pub use hunt::{Found, Hunt, Outcome, Profile, hunt};
 
 use core::fmt;
 use std::cell::Cell;
-
-use crate::node::Fault;
 
 /// The room of the library that a bug is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,14 +73,8 @@ pub fn with<T>(bug: &Bug, run: impl FnOnce() -> T) -> (T, u64) {
     (result, REACHED.get())
 }
 
-/// Whether a run with a bug goes on when a node halts for this reason: it is a guard of the code's own, and whether that
-/// would have noticed is not the question.
-pub fn tolerates(fault: &Fault) -> bool {
-    matches!(fault, Fault::Raft(_) | Fault::Diverged { .. })
-}
-
 /// Whether a bug is switched on in this thread.
-pub fn is_any_active() -> bool {
+pub(crate) fn is_any_active() -> bool {
     ACTIVE.get() != NONE
 }
 
