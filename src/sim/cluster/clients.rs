@@ -219,7 +219,10 @@ impl<S: StateMachine> Cluster<S> {
         self.last_request += 1;
         let id = self.last_request;
         let local = machine.clock.read(self.now);
-        let connection = Connection::new(id, "clerk:1", local, &gateway::Settings::default());
+        // As the command has it: who does not forward, redirects.
+        let settings =
+            gateway::Settings { redirect: !machine.config.forward, ..gateway::Settings::default() };
+        let connection = Connection::new(id, "clerk:1", local, &settings);
         self.clients[clerk].links.insert(link, id);
         self.gateways
             .insert(id, Gateway { node, connection, clerk, link, asked: self.now, answered: self.now });

@@ -87,6 +87,13 @@ pub struct Violation {
     pub what: String,
 }
 
+impl Violation {
+    /// The name of the checker that fired: what stands before the first colon.
+    pub fn checker(&self) -> &str {
+        self.what.split(':').next().unwrap_or_default()
+    }
+}
+
 impl core::fmt::Display for Violation {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "seed {}, at {} us, {:?}: {}", self.seed, self.at, self.node, self.what)
