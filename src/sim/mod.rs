@@ -8,6 +8,7 @@ pub mod clock;
 pub mod cluster;
 pub mod disk;
 pub mod fuzz;
+pub mod lab;
 pub mod network;
 pub mod queue;
 pub mod tally;
