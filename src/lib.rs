@@ -6,6 +6,9 @@ extern crate alloc;
 #[cfg(any(test, feature = "sim"))]
 extern crate std;
 
+#[macro_use]
+mod planted;
+
 pub mod client;
 pub mod codec;
 #[cfg(doc)]

@@ -124,7 +124,8 @@ impl Calls {
     /// The bytes of a write of the session; it counts as sent. `None` while its number would be beyond the window.
     pub(super) fn once(&mut self, id: CallId, session: u64) -> Option<Bytes> {
         let known = self.calls.get(&id)?.seq;
-        let seq = known.unwrap_or(self.last_seq + 1);
+        let next = if planted!("number-is-reused") { self.ack() } else { self.last_seq + 1 };
+        let seq = known.unwrap_or(next);
         let ack = self.ack();
         if seq >= ack.saturating_add(WINDOW) {
             return None;
@@ -152,7 +153,7 @@ impl Calls {
         for id in ended {
             let Some(call) = self.calls.get_mut(&id) else { continue };
             call.seq = None;
-            if call.uncertain > 0 || id == told_by {
+            if (call.uncertain > 0 || id == told_by) && !planted!("expired-write-runs-again") {
                 uncertain.push(id);
             }
         }

@@ -208,6 +208,12 @@ impl Clerk {
                 Ok(None) => return,
                 Err(_) => return self.drop_link(now, out),
             };
+            if planted!("late-reply-to-the-next") {
+                current.expected.retain(|&(expected, _)| match expected {
+                    Expected::Call(id) => self.calls.get(id).is_some(),
+                    Expected::Session => true,
+                });
+            }
             match current.expected.pop_front() {
                 Some((Expected::Session, _)) => self.on_session_reply(now, &reply),
                 Some((Expected::Call(call), _)) => self.on_call_reply(now, call, reply, out),
@@ -322,7 +328,8 @@ impl Clerk {
             let Expected::Call(id) = expected else { continue };
             let Some(call) = self.calls.get(id) else { continue };
             call.is_sent = false;
-            if call.kind == CallKind::Write && !self.config.session {
+            if call.kind == CallKind::Write && !self.config.session && !planted!("plain-write-is-sent-again")
+            {
                 self.done(id, Err(ClerkError::Undetermined), out);
             }
         }
@@ -349,7 +356,8 @@ impl Clerk {
     fn end_late_calls(&mut self, now: Micros, out: &mut Vec<Action>) {
         for id in self.calls.late(now) {
             let Some(call) = self.calls.get(id) else { continue };
-            let may_be_done = call.kind == CallKind::Write && call.uncertain > 0;
+            let may_be_done =
+                call.kind == CallKind::Write && call.uncertain > 0 && !planted!("timeout-is-failure");
             let error = if may_be_done { ClerkError::Undetermined } else { ClerkError::TimedOut };
             self.done(id, Err(error), out);
         }

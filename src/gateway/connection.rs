@@ -179,7 +179,7 @@ impl Connection {
             Held::Data(data) => {
                 let blocked = match data.kind {
                     Kind::Write => under_way.reads > 0,
-                    Kind::Read | Kind::List => under_way.writes > 0,
+                    Kind::Read | Kind::List => under_way.writes > 0 && !planted!("read-overtakes-write"),
                 };
                 if blocked {
                     return Some(Held::Data(data));

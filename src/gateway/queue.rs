@@ -94,7 +94,10 @@ impl Queue {
 
     /// Puts the reply to `number` into its place; nothing happens if it is not waited for.
     pub(super) fn answer(&mut self, number: u64, reply: Reply) {
-        let Some(index) = self.index(number) else { return };
+        let Some(mut index) = self.index(number) else { return };
+        if planted!("replies-in-order-of-arrival") {
+            index = self.places.iter().position(|place| place.reply.is_none()).unwrap_or(index);
+        }
         let Some(place) = self.places.get_mut(index) else { return };
         if place.reply.is_some() {
             return;

@@ -91,6 +91,9 @@ pub(super) fn of_outcome(outcome: Outcome, slot: u16, redirect: bool, node: &Sta
             }),
         },
         Outcome::Refused(refused) => Reply::error(refusal(refused)),
+        Outcome::Undetermined if planted!("undetermined-is-try-again") => {
+            Reply::error(refusal(Refused::Busy))
+        }
         Outcome::Undetermined => Reply::error(
             "UNDETERMINED the command may have been done or not: the leader or the time was lost while it was under way",
         ),

@@ -75,6 +75,9 @@ impl KvStore {
     fn mset(&mut self, version: u64, mut pairs: Fields<'_>, out: &mut Vec<u8>) {
         let meta = Meta { version, deadline: 0 };
         while let (Some(key), Some(value)) = (pairs.next(), pairs.next()) {
+            if planted!("mset-stops-half-way") && self.record(key).is_some() {
+                break;
+            }
             self.put(meta, key, value);
         }
         reply::ok(out);

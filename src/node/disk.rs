@@ -58,7 +58,9 @@ impl<S: StateMachine> Node<S> {
     /// A batch of the log lane is done. A failed one is never tried again (STORAGE row 4): what waited on it is not
     /// acknowledged.
     pub(super) fn disk_done(&mut self, batch: BatchId, result: Result<(), DiskError>) {
-        if let Err(error) = result {
+        if let Err(error) = result
+            && !planted!("failed-sync-is-ignored")
+        {
             self.fault = Some(Fault::Disk(error));
             return;
         }

@@ -138,6 +138,9 @@ impl<S: StateMachine> Node<S> {
                     self.hold(Held { id, epoch, deadline, until: deadline, request });
                 }
                 Some(_) => self.answer(id, epoch, false, Outcome::Refused(Refused::Stopping), out),
+                None if planted!("lost-forward-is-refused") => {
+                    self.answer(id, epoch, true, Outcome::Refused(Refused::NoLeader), out);
+                }
                 None => self.answer(id, epoch, true, Outcome::Undetermined, out),
             }
         }

@@ -82,7 +82,7 @@ pub(super) fn judge(known: &Known, facts: &Facts) -> Result<(), Refusal> {
             format!("node {id} is not a member of this cluster as node {} knows it: add it first", known.own),
         );
     };
-    if let Some(disk) = disk.filter(|disk| *disk != facts.disk) {
+    if let Some(disk) = disk.filter(|disk| *disk != facts.disk && !planted!("wiped-disk-is-welcome")) {
         return refuse(
             Severity::Identity,
             format!(
@@ -120,7 +120,9 @@ pub(super) fn foreign(own: NodeId, cluster: Option<ClusterId>, facts: &Facts) ->
 /// STORAGE row 19: a directory that was set back to an earlier state has forgotten votes and entries that counted.
 fn rolled_back(known: &Known, facts: &Facts) -> Option<String> {
     let memory = known.memory;
-    let back = memory.disk == Some(facts.disk) && (facts.boots < memory.boots || facts.last < memory.last);
+    let back = !planted!("rolled-back-disk-is-welcome")
+        && memory.disk == Some(facts.disk)
+        && (facts.boots < memory.boots || facts.last < memory.last);
     back.then(|| {
         format!(
             "the directory of node {id} was set back to an earlier state: it says boot {}, last index {}, and node {} \

@@ -149,7 +149,7 @@ impl Config {
         MAX_HEADER + if packed > chunk { packed } else { chunk }
     }
 
-    fn replica(&self) -> replica::Config {
+    pub(crate) fn replica(&self) -> replica::Config {
         replica::Config {
             snapshot_log_bytes: self.snapshot_log_bytes,
             snapshot_growth_percent: self.snapshot_growth_percent,

@@ -301,7 +301,8 @@ impl<S: StateMachine> Node<S> {
                     self.step_request(origin, deadline, request);
                 }
                 Destination::Link { link, term } => {
-                    let read = (!write).then(|| request.clone());
+                    let again = !write || planted!("forward-is-sent-twice");
+                    let read = again.then(|| request.clone());
                     let sent = Sent { id, epoch, deadline, link, term, read };
                     forwards.push(self.forward(sent, request));
                 }

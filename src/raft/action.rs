@@ -147,7 +147,7 @@ pub struct SnapshotSwitch {
 }
 
 /// What must never be forgotten (§5.1, figure 2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct HardState {
     /// The latest term seen.
     pub term: Term,

@@ -71,7 +71,7 @@ impl Raft {
     /// A candidate asks how it would fare. Whether this node believes that it has a vote is no matter: the candidate may
     /// know a newer configuration (trap 2).
     pub(super) fn on_pre_vote(&mut self, from: NodeId, term: Term, last: LogId, out: &mut Actions) {
-        let granted = term > self.hard.term && last >= self.log.last() && !self.is_sticky();
+        let granted = term > self.hard.term && self.is_up_to_date(last) && !self.is_sticky();
         // Refused explicitly, so that a candidate at a lower term learns ours (trap 3).
         let term = if granted { term } else { self.hard.term };
         self.send(from, Message::PreVoteReply { term, granted }, out);
@@ -94,10 +94,10 @@ impl Raft {
     /// A candidate of this term asks for our vote (§5.2, §5.4.1).
     pub(super) fn on_vote(&mut self, from: NodeId, last: LogId, out: &mut Actions) {
         let free = match self.hard.vote {
-            Some(vote) => vote == from,
+            Some(vote) => vote == from || planted!("vote-twice"),
             None => self.leader.is_none(),
         };
-        let granted = free && last >= self.log.last() && !self.is_sticky();
+        let granted = free && self.is_up_to_date(last) && !self.is_sticky();
         if !granted {
             let reply = Message::VoteReply { term: self.hard.term, granted, wall: self.now.wall };
             return self.send(from, reply, out);
@@ -190,9 +190,17 @@ impl Raft {
         self.election_at = self.now.mono.saturating_add(self.election_after);
     }
 
+    /// Whether a log that ends in `last` holds all that may be committed here: a later term wins, and of two logs of one
+    /// term the longer one (§5.4.1).
+    fn is_up_to_date(&self, last: LogId) -> bool {
+        let ours = self.log.last();
+        let ours = if planted!("longest-log-is-elected") { LogId::new(last.term, ours.index) } else { ours };
+        last >= ours || planted!("any-log-is-elected")
+    }
+
     /// Whether this node has heard of a leader within an election timeout, or may have just before it was restarted
     /// (trap 6): then it elects no other.
-    pub(super) fn is_sticky(&self) -> bool {
+    pub(crate) fn is_sticky(&self) -> bool {
         self.config.check_quorum
             && (matches!(self.state, State::Leader(_)) || self.now.mono < self.sticky_until)
     }

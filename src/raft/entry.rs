@@ -64,7 +64,7 @@ impl fmt::Debug for LogId {
 /// The two clocks of the log, set by the leader that appends an entry and the same on every node that applies it.
 ///
 /// Neither ever goes backwards along the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Stamp {
     /// Milliseconds of Unix time by the leader's wall clock, held near the majority's; for expiry of keys.
     pub unix_ms: Millis,
@@ -73,7 +73,7 @@ pub struct Stamp {
 }
 
 /// What an entry's data is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EntryKind {
     /// Nothing: a leader's first entry, by which earlier terms' entries commit (§5.4.2, §8).
@@ -104,7 +104,7 @@ impl EntryKind {
 }
 
 /// One entry of the log. A clone shares its data.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Entry {
     /// Its position.
     pub id: LogId,
@@ -130,7 +130,7 @@ impl fmt::Debug for Entry {
 }
 
 /// A run of consecutive entries. A clone is a reference count.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Entries(Arc<[Entry]>);
 
 impl Entries {

@@ -21,12 +21,18 @@ impl Raft {
         }
         let Some(configurations) = self.check_run(previous, entries) else { return Ok(()) };
         let ours = self.log.term(previous.index);
-        if previous.index > self.log.last().index || ours.is_some_and(|term| term != previous.term) {
+        let differs = ours.is_some_and(|term| term != previous.term && !planted!("previous-is-not-compared"));
+        if previous.index > self.log.last().index || differs {
             return self.reject(from, previous, out);
         }
         // What is before our log's base is committed, and committed entries are in every leader's log.
-        let known = |id: &LogId| self.log.term(id.index).is_some_and(|term| term != id.term);
-        if let Some(theirs) = entries.iter().map(|e| e.id).find(known) {
+        let conflicts = |id: &LogId| {
+            let cuts = id.index > self.commit && planted!("append-always-truncates");
+            self.log.term(id.index).is_some_and(|term| term != id.term || cuts)
+        };
+        if let Some(theirs) = entries.iter().map(|e| e.id).find(conflicts)
+            && !planted!("conflict-is-kept")
+        {
             self.cut(from, theirs)?;
         }
         let next = self.log.last().index + 1;
@@ -38,7 +44,9 @@ impl Raft {
         }
         let reach = previous.index + entries.len() as u64;
         // Not the leader's commit index alone: our log may go on past `reach` with what the leader has not (trap 10).
-        self.commit_to(commit.min(reach));
+        let known = if planted!("append-commits-past-its-end") { self.log.last().index } else { reach };
+        self.commit_to(commit.min(known));
+        let reach = if planted!("append-agrees-past-its-end") { self.log.last().index } else { reach };
         self.owed.agreed = self.owed.agreed.max(reach).max(self.commit);
         // One answer for all of it, when the last of it is on disk; on the way there each write that completes is news.
         self.owed.acknowledged = self.owed.acknowledged.max(self.owed.agreed.min(self.writes.persisted()));

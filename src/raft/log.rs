@@ -9,7 +9,7 @@ use super::{Discarded, Entries, Entry, LogId, LogIndex, Stamp, Term};
 const RUNS: usize = 4;
 
 /// Entries `base.index + 1 ..= last().index`, without a gap.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Log {
     base: LogId,
     base_stamp: Stamp,

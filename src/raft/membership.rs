@@ -29,7 +29,7 @@ impl fmt::Display for DiskId {
 }
 
 /// One member of the cluster. The core carries the addresses; it never uses them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Member {
     /// The disk whose votes and acknowledgements count.
     pub disk: DiskId,
@@ -42,7 +42,7 @@ pub struct Member {
 /// The members and the two majorities that a decision needs (§6; dissertation §4.3).
 ///
 /// Outside a change `outgoing` is empty. A member in neither list is a learner: it receives the log and does not count.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Configuration {
     /// Everyone who receives the log, voter or learner.
     pub members: BTreeMap<NodeId, Member>,
@@ -143,10 +143,10 @@ impl core::error::Error for ConfigurationError {}
 
 /// The configuration as a function of log position (trap 16): each takes effect where it is appended, and goes with the
 /// entry that it came in.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Membership {
     /// Ascending by index; the first is in force from the log's base on.
-    history: Vec<(LogIndex, Configuration)>,
+    pub(super) history: Vec<(LogIndex, Configuration)>,
     nobody: Configuration,
 }
 

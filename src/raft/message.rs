@@ -10,7 +10,7 @@ use crate::time::Millis;
 pub type Round = u64;
 
 /// A message between two members.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Message {
     /// Asks whether an election would be won, before any term is disturbed (dissertation §9.6).
@@ -111,7 +111,7 @@ pub enum Message {
 }
 
 /// A receiver's state of one snapshot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum SnapshotProgress {
     /// Bytes below this offset are written; the next chunk starts here.
@@ -142,7 +142,7 @@ impl Message {
 }
 
 /// Names a snapshot file by its contents: two files of one id are the same bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SnapshotId {
     /// The last entry that the snapshot covers.
     pub last: LogId,
@@ -151,7 +151,7 @@ pub struct SnapshotId {
 }
 
 /// A saved snapshot, and what a log needs to go on from it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SnapshotMeta {
     /// Its name.
     pub id: SnapshotId,

@@ -57,6 +57,8 @@ mod election;
 mod entry;
 mod event;
 mod fault;
+#[cfg(feature = "sim")]
+mod fingerprint;
 mod following;
 mod invariants;
 mod log;
@@ -127,6 +129,8 @@ impl Recovered {
 
 /// One member's core. Generic over nothing: it steps, and the embedder performs.
 #[derive(Debug)]
+// Two cores of one identity are no cluster: only who explores what a core might do has a use for a copy.
+#[cfg_attr(feature = "sim", derive(Clone))]
 pub struct Raft {
     config: Config,
     rng: Rng,

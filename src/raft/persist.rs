@@ -17,9 +17,12 @@ impl Raft {
         }
         let entries = self.log.run(self.writes.handed() + 1, last);
         let id = self.writes.issue(last, mem::take(&mut self.staged_bytes));
-        let vote = mem::take(&mut self.hard_is_new).then_some(self.hard);
+        let mut vote = mem::take(&mut self.hard_is_new).then_some(self.hard);
         if vote.is_some() {
             self.hard_write = id;
+        }
+        if planted!("vote-is-forgotten") {
+            vote = vote.map(|hard| super::HardState { vote: None, ..hard });
         }
         let snapshot = self.switch.take();
         out.push(Action::Persist(Persist { id, vote, snapshot, entries, commit: self.commit }));
@@ -37,7 +40,7 @@ impl Raft {
 
     /// Whether the term and vote of now are on disk.
     pub(super) fn is_vote_durable(&self) -> bool {
-        !self.hard_is_new && self.writes.done() >= self.hard_write
+        (!self.hard_is_new && self.writes.done() >= self.hard_write) || planted!("vote-leaves-before-sync")
     }
 
     /// Sends the answers that the disk has released.
@@ -58,7 +61,8 @@ impl Raft {
             let progress = SnapshotProgress::Installed(snapshot.last.index);
             self.send(leader, Message::SnapshotReply { term, snapshot, progress }, out);
         }
-        let persisted = self.writes.persisted();
+        let persisted =
+            if planted!("ack-before-sync") { self.writes.handed() } else { self.writes.persisted() };
         let matched = self.owed.agreed.min(persisted);
         // All that was asked about is on disk: also an answer that is no news is due.
         let due = self.owed.acknowledge && persisted >= self.owed.agreed;

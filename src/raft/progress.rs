@@ -16,7 +16,7 @@ use super::{Config, LogIndex, Round, SnapshotMeta};
 use crate::time::Micros;
 
 /// A peer as its leader sees it. `next > matched`, always.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Progress {
     /// The peer's log durably agrees up to here.
     pub(super) matched: LogIndex,
@@ -35,7 +35,7 @@ pub(super) struct Progress {
 }
 
 /// How entries are sent to a peer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Sending {
     /// One append at a time, until its answer tells where the logs agree.
     Probe {
@@ -51,16 +51,16 @@ pub(super) enum Sending {
 }
 
 /// Appends on their way to a peer: the last index and the bytes of each.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Window {
-    appends: VecDeque<(LogIndex, usize)>,
+    pub(super) appends: VecDeque<(LogIndex, usize)>,
     bytes: usize,
     /// When an answer was last of use, or the first of these appends left.
-    since: Micros,
+    pub(super) since: Micros,
 }
 
 /// A snapshot on its way to a peer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Transfer {
     /// Which one.
     pub(super) meta: SnapshotMeta,

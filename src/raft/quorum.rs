@@ -46,7 +46,8 @@ fn agreed_half(voters: &[NodeId], value: &mut impl FnMut(NodeId) -> u64) -> u64 
     let mut values: SmallVec<[u64; 8]> = voters.iter().map(|&id| value(id)).collect();
     values.sort_unstable();
     // A majority of n is n/2 + 1 voters: those at this place and above.
-    values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(0)
+    let minority = values.len().saturating_sub(if planted!("half-is-a-majority") { 0 } else { 1 }) / 2;
+    values.get(minority).copied().unwrap_or(0)
 }
 
 fn verdict_half(voters: &[NodeId], vote: &mut impl FnMut(NodeId) -> Option<bool>) -> Verdict {

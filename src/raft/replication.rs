@@ -73,7 +73,8 @@ impl Raft {
         lead.reads.depart(lead.round);
         for (&to, peer) in &mut lead.peers {
             // Only what the peer certainly has (trap 10).
-            let commit = self.commit.min(peer.matched);
+            let matched = if planted!("heartbeat-commits-too-far") { self.commit } else { peer.matched };
+            let commit = self.commit.min(matched);
             peer.told = peer.told.max(commit);
             let message = Message::Heartbeat { term: self.hard.term, round: lead.round, commit };
             out.push(Action::Send { to, message });

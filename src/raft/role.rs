@@ -11,7 +11,7 @@ use super::{Configuration, LogIndex, NodeId, PersistId, Role, Round, SnapshotId,
 use crate::time::{Micros, Millis, Now};
 
 /// The role of a core, with what only that role has.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum State {
     Follower,
     PreCandidate(Votes),
@@ -31,9 +31,9 @@ impl State {
 }
 
 /// The votes of one campaign, and the wall clocks that came with them.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Votes {
-    given: BTreeMap<NodeId, bool>,
+    pub(super) given: BTreeMap<NodeId, bool>,
     pub(super) clocks: BTreeMap<NodeId, Report>,
 }
 
@@ -53,7 +53,7 @@ impl Votes {
 }
 
 /// What a leader keeps.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Leading {
     /// Every other member.
     pub(super) peers: BTreeMap<NodeId, Progress>,
@@ -99,7 +99,7 @@ impl Leading {
 }
 
 /// Answers that wait for the disk. At most one of each kind, so that a stalled disk cannot make them pile up.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Owed {
     /// A granted vote, to this candidate.
     pub(super) vote: Option<NodeId>,
@@ -116,7 +116,7 @@ pub(super) struct Owed {
 }
 
 /// A snapshot being received.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Incoming {
     pub(super) meta: SnapshotMeta,
     /// Bytes handed to the embedder.

@@ -162,7 +162,8 @@ impl Raft {
         {
             return;
         }
-        if self.log.holds(meta.id.last) {
+        let reaches = self.log.last().index >= meta.id.last.index;
+        if self.log.holds(meta.id.last) || (reaches && planted!("snapshot-matches-by-index")) {
             // A snapshot holds only what is committed, and we have all of it as entries.
             self.commit_to(meta.id.last.index);
         }
@@ -247,7 +248,8 @@ impl Raft {
             return out.push(Action::DropSnapshot { snapshot });
         };
         let meta = incoming.meta;
-        let ahead = meta.id.last.index > self.commit && !matches!(self.state, State::Leader(_));
+        let ahead = (meta.id.last.index > self.commit || planted!("snapshot-sets-state-back"))
+            && !matches!(self.state, State::Leader(_));
         if !ahead {
             return out.push(Action::DropSnapshot { snapshot });
         }
@@ -257,7 +259,8 @@ impl Raft {
         self.commit = meta.id.last.index;
         self.applied = self.commit;
         // The write that names the snapshot is the next one: nothing is acknowledged before it is on disk.
-        self.owed.installed = Some((self.writes.issued() + 1, snapshot));
+        let write = self.writes.issued() + u64::from(!planted!("snapshot-acked-before-sync"));
+        self.owed.installed = Some((write, snapshot));
         out.push(Action::SwitchSnapshot { snapshot: meta });
     }
 

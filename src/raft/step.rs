@@ -60,7 +60,7 @@ impl Raft {
                 }
                 Ok(())
             }
-            message if term < self.hard.term => {
+            message if term < self.hard.term && !planted!("earlier-term-is-heard") => {
                 self.answer_stale(from, message, out);
                 Ok(())
             }
@@ -103,6 +103,9 @@ impl Raft {
     /// A message of an earlier term. A leader or candidate of that term learns ours and gives way: without the answer a
     /// node that is stuck at a higher term would refuse its leader, and be refused, for ever (trap 4).
     fn answer_stale(&mut self, from: NodeId, message: Message, out: &mut Actions) {
+        if planted!("stale-leader-is-unanswered") {
+            return;
+        }
         let (term, wall): (Term, _) = (self.hard.term, self.now.wall);
         let reply = match message {
             Message::Vote { .. } => Message::VoteReply { term, granted: false, wall },

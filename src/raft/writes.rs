@@ -11,21 +11,21 @@ use super::{LogIndex, PersistId};
 
 /// One write under way.
 #[derive(Debug, Clone, Copy)]
-struct Write {
-    id: PersistId,
+pub(super) struct Write {
+    pub(super) id: PersistId,
     /// The log is on disk up to here once this write is.
-    last: LogIndex,
-    bytes: usize,
+    pub(super) last: LogIndex,
+    pub(super) bytes: usize,
 }
 
 /// The stream of writes of one incarnation.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Writes {
     issued: PersistId,
     done: PersistId,
     handed: LogIndex,
     persisted: LogIndex,
-    under_way: VecDeque<Write>,
+    pub(super) under_way: VecDeque<Write>,
     bytes: usize,
 }
 
@@ -73,7 +73,7 @@ impl Writes {
     pub(super) fn clamp(&mut self, index: LogIndex) {
         self.handed = self.handed.min(index);
         self.persisted = self.persisted.min(index);
-        for write in &mut self.under_way {
+        for write in self.under_way.iter_mut().filter(|_| !planted!("overtaken-write-counts")) {
             write.last = write.last.min(index);
         }
     }

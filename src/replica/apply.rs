@@ -84,7 +84,11 @@ impl<S: StateMachine> Machine<S> {
 
     /// A picture of all of it.
     pub(super) fn view(&self) -> ReplicaView<S> {
-        ReplicaView::new(self.applied, self.stamp, self.sessions.picture(), self.state.view())
+        let mut sessions = self.sessions.picture();
+        if planted!("snapshot-without-sessions") {
+            sessions.clear();
+        }
+        ReplicaView::new(self.applied, self.stamp, sessions, self.state.view())
     }
 
     /// Where the last applied entry is.

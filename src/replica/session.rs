@@ -116,6 +116,9 @@ impl Sessions {
             return Ok(id);
         }
         // A live client is never evicted for a new one: its retries would run twice.
+        if planted!("session-is-evicted") && self.live.len() as u64 >= max_sessions {
+            self.by_due.first().copied().into_iter().for_each(|(_, id)| self.remove(id));
+        }
         if self.live.len() as u64 >= max_sessions {
             return Err(SessionError::TooMany);
         }
@@ -143,11 +146,11 @@ impl Sessions {
         let Some(session) = self.touch(id, now) else {
             return Admission::Refused(SessionError::Expired);
         };
-        if seq < session.floor {
+        if seq < session.floor && !planted!("acked-command-runs-again") {
             return Admission::Refused(SessionError::Stale);
         }
         if let Ok(at) = session.replies.binary_search_by_key(&seq, |&(seq, _)| seq)
-            && let Some((_, reply)) = session.replies.get(at)
+            && let Some((_, reply)) = session.replies.get(if planted!("reply-of-another") { 0 } else { at })
         {
             let reply = reply.clone();
             session.raise_floor(ack);
@@ -155,7 +158,7 @@ impl Sessions {
         }
         // An acknowledgement of the command itself cannot be meant before it has run; `keep` ends with it.
         session.raise_floor(ack.min(seq));
-        if seq - session.floor >= session.limits.window {
+        if seq.saturating_sub(session.floor) >= session.limits.window {
             return Admission::Refused(SessionError::BeyondWindow);
         }
         if session.kept_bytes >= session.limits.reply_bytes {
@@ -168,6 +171,9 @@ impl Sessions {
     pub(super) fn keep(&mut self, id: SessionId, seq: u64, ack: u64, reply: &[u8]) {
         let Some(session) = self.live.get_mut(&id) else { return };
         let session = Arc::make_mut(session);
+        if planted!("only-last-reply-is-kept") {
+            session.replies.clear();
+        }
         let at = session.replies.partition_point(|&(other, _)| other < seq);
         // Copied, since a slice would keep the replies of a whole step alive.
         session.replies.insert(at, (seq, Bytes::copy_from_slice(reply)));

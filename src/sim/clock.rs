@@ -10,6 +10,10 @@ const BEGINNING: Millis = 1_700_000_000_000;
 pub struct Clock {
     /// What the monotonic clock shows at the beginning, in microseconds.
     pub origin: Micros,
+    /// The simulation's time since which the clocks run at this rate.
+    pub since: Micros,
+    /// What had passed by these clocks before, in microseconds.
+    pub before: Micros,
     /// How much faster than true time both clocks run, in millionths; above -1,000,000.
     pub drift_ppm: i32,
     /// How far the wall clock is ahead, in milliseconds.
@@ -24,20 +28,28 @@ impl Clock {
         Now::new(self.origin + passed, wall)
     }
 
+    /// The same clocks, at another rate from the simulation's time `at` on.
+    #[must_use]
+    pub fn at_another_rate(&self, at: Micros, drift_ppm: i32) -> Self {
+        Self { since: at, before: self.passed(at), drift_ppm, ..*self }
+    }
+
     /// The first time of the simulation at which the monotonic clock shows `mono` or more.
     pub fn when(&self, mono: Micros) -> Micros {
-        let passed = u128::from(mono.saturating_sub(self.origin));
-        let at = (passed * 1_000_000).div_ceil(self.millionths().into());
-        let mut at = Micros::try_from(at).unwrap_or(Micros::MAX);
+        let passed = mono.saturating_sub(self.origin);
+        let left = u128::from(passed.saturating_sub(self.before));
+        let at = (left * 1_000_000).div_ceil(self.millionths().into());
+        let mut at = Micros::try_from(at).unwrap_or(Micros::MAX).saturating_add(self.since);
         // Two roundings may leave it a step short.
-        while self.passed(at) < passed as Micros && at < Micros::MAX {
+        while self.passed(at) < passed && at < Micros::MAX {
             at += 1;
         }
         at
     }
 
     fn passed(&self, at: Micros) -> Micros {
-        (u128::from(at) * u128::from(self.millionths()) / 1_000_000) as Micros
+        let since = at.saturating_sub(self.since);
+        self.before + (u128::from(since) * u128::from(self.millionths()) / 1_000_000) as Micros
     }
 
     fn millionths(&self) -> u64 {
@@ -52,7 +64,7 @@ mod tests {
     #[test]
     fn a_planned_wake_has_come_when_it_comes_and_not_before() {
         for drift_ppm in [-500, 0, 1, 200, 333_333] {
-            let clock = Clock { origin: 77, drift_ppm, wall_ahead_ms: 0 };
+            let clock = Clock { origin: 77, drift_ppm, ..Clock::default() };
             for mono in [0, 77, 78, 1_000, 999_999, 123_456_789] {
                 let at = clock.when(mono);
                 assert!(clock.read(at).mono >= mono, "{drift_ppm} {mono}");
@@ -62,8 +74,18 @@ mod tests {
     }
 
     #[test]
+    fn another_rate_holds_from_its_time_on_and_nothing_jumps() {
+        let clock = Clock { origin: 77, drift_ppm: 100_000, ..Clock::default() };
+        let slower = clock.at_another_rate(1_000_000, -100_000);
+        assert_eq!(slower.read(1_000_000), clock.read(1_000_000));
+        assert_eq!(slower.read(2_000_000).mono, 77 + 1_100_000 + 900_000);
+        let at = slower.when(77 + 1_500_000);
+        assert!(slower.read(at).mono >= 77 + 1_500_000 && slower.read(at - 1).mono < 77 + 1_500_000);
+    }
+
+    #[test]
     fn clocks_differ_as_told() {
-        let clock = Clock { origin: 5, drift_ppm: 1000, wall_ahead_ms: -60_000 };
+        let clock = Clock { origin: 5, drift_ppm: 1000, wall_ahead_ms: -60_000, ..Clock::default() };
         assert_eq!(clock.read(10_000_000), Now::new(5 + 10_010_000, BEGINNING + 10_010 - 60_000));
     }
 }

@@ -273,7 +273,7 @@ impl LogReader {
             Err(op) => return Ok(Err(op)),
         };
         let body = bytes.slice(BLOCK..);
-        if record::checksum(&[], &body, seed) != header.body {
+        if record::checksum(&[], &body, seed) != header.body && !planted!("torn-record-is-whole") {
             self.ends("the record's checksum does not fit", false);
             return Ok(Ok(()));
         }

@@ -81,6 +81,8 @@ mod snapshot_load;
 mod snapshot_save;
 mod steps;
 #[cfg(any(test, feature = "sim"))]
+pub mod survey;
+#[cfg(any(test, feature = "sim"))]
 mod test_disk;
 #[cfg(test)]
 mod tests;

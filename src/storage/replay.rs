@@ -47,7 +47,8 @@ impl Replay {
     pub(super) fn switch(&mut self, switch: SnapshotSwitch) {
         let last = switch.snapshot.id.last.index;
         if switch.keeps_suffix {
-            let covered = self.entries.partition_point(|e| e.id.index <= last);
+            let held = last.saturating_sub(u64::from(planted!("snapshot-covers-one-less")));
+            let covered = self.entries.partition_point(|e| e.id.index <= held);
             self.entries.drain(..covered);
         } else {
             self.entries.clear();
@@ -67,11 +68,13 @@ impl Replay {
         }
         self.begun = true;
         let kept = self.entries.partition_point(|e| e.id.index < first);
-        self.entries.truncate(kept);
-        let base = self.base();
-        self.entries.extend(entries.iter().filter(|e| e.id.index > base).cloned());
+        if !planted!("recovery-keeps-what-was-cut") {
+            self.entries.truncate(kept);
+        }
+        let end = self.entries.last().map_or(self.base(), |e| e.id.index);
+        self.entries.extend(entries.iter().filter(|e| e.id.index > end).cloned());
         let after = first.saturating_add(entries.len() as u64);
-        self.next = after.max(base.saturating_add(1));
+        self.next = after.max(end.saturating_add(1));
         Ok(())
     }
 

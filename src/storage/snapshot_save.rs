@@ -157,7 +157,9 @@ impl<V: View> DiskJob for SaveSnapshot<V> {
                 }
                 Phase::LastSync => {
                     self.phase = Phase::Rename;
-                    return Some(DiskOp::Sync { file });
+                    if !planted!("snapshot-is-not-synced") {
+                        return Some(DiskOp::Sync { file });
+                    }
                 }
                 Phase::Rename => {
                     self.phase = Phase::SyncDirectory;

@@ -79,6 +79,7 @@ impl VoteSlots {
             self.slots = self.slots.saturating_add(1);
             self.slots - 1
         });
+        let slot = if planted!("vote-overwrites-the-last") { self.durable.1 } else { slot };
         let planned = (self.newest().saturating_add(1), slot);
         self.pending.push_back(planned);
         planned
@@ -121,7 +122,8 @@ impl VoteReader {
             let vote = Some(NodeId(fields.u64())).filter(|n| n.0 != 0);
             let record = VoteRecord { state: HardState { term, vote }, generation, synced: fields.u64() };
             match &self.newest {
-                Some((newest, _)) if newest.generation > generation => {}
+                Some((newest, _)) if newest.generation > generation && !planted!("vote-of-the-last-slot") => {
+                }
                 Some((newest, _)) if newest.generation == generation => self.copies += 1,
                 _ => {
                     self.newest = Some((record, page / 2));

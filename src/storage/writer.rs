@@ -122,7 +122,9 @@ impl LogWriter {
             let (generation, slot) = self.votes.plan();
             let vote = VoteRecord { state, generation, synced: self.synced };
             ops.extend(vote.writes(&self.owner, FileName::Vote, slot));
-            ops.push(DiskOp::Sync { file: FileName::Vote });
+            if !planted!("vote-is-not-synced") {
+                ops.push(DiskOp::Sync { file: FileName::Vote });
+            }
         }
         let switch = persist.snapshot.as_ref();
         let cut = self.note(persist);
@@ -229,7 +231,9 @@ impl LogWriter {
         let file = FileName::Segment(current.number);
         let data = self.record(current.number, None, header, switch, packed);
         ops.push(DiskOp::WriteAt { file, offset: current.used, data });
-        ops.push(DiskOp::Sync { file });
+        if !planted!("log-is-not-synced") {
+            ops.push(DiskOp::Sync { file });
+        }
     }
 
     /// Begins the next segment with the record. Its first record repeats the snapshot that the log goes on from, so that
@@ -259,7 +263,9 @@ impl LogWriter {
         let data = self.record(number, Some(&segment), header, &switch, packed);
         ops.push(DiskOp::WriteAt { file, offset: 0, data });
         ops.push(DiskOp::Sync { file });
-        ops.push(DiskOp::SyncDirectory);
+        if !planted!("directory-is-not-synced") {
+            ops.push(DiskOp::SyncDirectory);
+        }
     }
 
     fn repeated_switch(&self) -> Vec<u8> {
@@ -358,7 +364,10 @@ impl LogWriter {
     }
 
     fn due(&mut self) -> Option<Task> {
-        let durable = self.durable_snapshot.map_or(0, |s| s.index);
+        let mut durable = self.durable_snapshot.map_or(0, |s| s.index);
+        if planted!("removal-before-the-switch") {
+            durable = self.snapshot.as_ref().map_or(0, |s| s.id.last.index);
+        }
         if let Some(oldest) = self.segments.removable(durable, self.synced) {
             let whole = oldest.allocated && oldest.len == self.segment_len;
             let keep = whole && self.spares.len() < MAX_SPARES;

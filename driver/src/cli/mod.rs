@@ -11,6 +11,7 @@ mod flags;
 mod interrupt;
 mod key;
 mod serve;
+mod sim;
 mod status;
 mod temporary;
 
@@ -42,6 +43,7 @@ usage: quorate COMMAND [FLAGS]
   append    add to a key's value quorate append KEY VALUE
   del       delete a key         quorate del KEY
   status    what each node is doing
+  sim       whole clusters under faults, in simulated time
   help      this text
   version   the version
 
@@ -86,6 +88,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         "append" => key::run(key::Verb::Append, parser),
         "del" => key::run(key::Verb::Del, parser),
         "status" => status::run(parser),
+        "sim" => sim::run(parser),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

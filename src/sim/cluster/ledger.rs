@@ -8,8 +8,8 @@ use std::vec::Vec;
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::raft::{Configuration, Entry, EntryKind, LogId, LogIndex, Raft, Term};
-use crate::time::{Micros, Millis};
+use crate::raft::{Configuration, Entry, EntryKind, LogId, LogIndex, Raft, Stamp, Term};
+use crate::time::Micros;
 
 /// A hash of an entry and of all before it: equal chains are equal logs.
 type Chain = u64;
@@ -19,8 +19,8 @@ type Chain = u64;
 pub struct Committed {
     /// Its position.
     pub id: LogId,
-    /// The log's clock at it.
-    pub unix_ms: Millis,
+    /// The log's clocks at it.
+    pub stamp: Stamp,
     /// The data of a command; `None` for entries of the core's own.
     pub command: Option<bytes::Bytes>,
     /// When some node first showed it as committed.
@@ -194,13 +194,7 @@ impl Ledger {
                 return Err(format!("commitment: {index} is committed and in no log"));
             };
             let command = (entry.kind == EntryKind::Command).then(|| entry.data.clone());
-            self.committed.push(Committed {
-                id: entry.id,
-                unix_ms: entry.stamp.unix_ms,
-                command,
-                at: now,
-                chain,
-            });
+            self.committed.push(Committed { id: entry.id, stamp: entry.stamp, command, at: now, chain });
         }
         let (Some(committed), Some(chain)) = (self.committed_at(commit), log.chain(self, commit)) else {
             return Ok(());

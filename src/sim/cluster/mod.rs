@@ -29,6 +29,7 @@ use bytes::Bytes;
 use self::clients::{Client, Gateway, Wire};
 use self::promises::Promises;
 use self::safety::Safety;
+use super::disk::{DiskWeather, Pace};
 use super::network::{Network, Opened};
 use super::queue::Queue;
 use super::tally::Tally;
@@ -130,7 +131,11 @@ impl<S: StateMachine> Cluster<S> {
         let mut rng = Rng::stream(seed, 1);
         let machines = settings.configs().map(|config| {
             let clock = settings.clock(&mut rng);
-            (config.raft.id, Machine::new(config, clock, seed))
+            let mut machine = Machine::new(config, clock, seed);
+            let stalls = settings.stalls.try_into().unwrap_or(u32::MAX);
+            let pace = Pace { stalls, ..Pace::BRISK };
+            machine.disk.set_weather(DiskWeather { pace, ..DiskWeather::CALM });
+            (machine.config.raft.id, machine)
         });
         let machines = machines.collect();
         Self {
@@ -252,7 +257,7 @@ impl<S: StateMachine> Cluster<S> {
         let name =
             crate::raft::DiskId(u128::from(self.rng.next_u64()) << 64 | u128::from(self.rng.next_u64()));
         let machine = self.machine(node);
-        machine.disk = super::disk::Disk::new();
+        machine.disk.erase();
         machine.config.fresh_disk = name;
         self.trace.event(self.now, node, || What::Wipe);
         self.disk_changed(node);
@@ -261,7 +266,7 @@ impl<S: StateMachine> Cluster<S> {
     /// Replaces the disk of a machine by an older image of it; its process, if it runs, is killed before.
     pub fn roll_back(&mut self, node: NodeId, image: super::disk::Disk) {
         self.crash(node, Crash::Process);
-        self.machine(node).disk = image;
+        self.machine(node).disk.restore(image);
         self.trace.event(self.now, node, || What::RollBack);
         self.disk_changed(node);
     }
@@ -331,6 +336,31 @@ impl<S: StateMachine> Cluster<S> {
     pub fn pass_to(&mut self, at: Micros) {
         debug_assert!(self.queue.next_at().is_none_or(|next| next >= at));
         self.now = self.now.max(at);
+    }
+
+    /// Counts something that a scenario did.
+    pub fn count(&mut self, what: &'static str) {
+        self.tally.add(what);
+    }
+
+    /// Whether every machine's directory belongs to the cluster, as far as their running nodes say.
+    pub fn all_formed(&self) -> bool {
+        let formed = |machine: &Machine<S>| machine.node().is_some_and(|node| node.replica().is_some());
+        self.machines.values().all(formed)
+    }
+
+    /// Exchanges the disks of two machines; their processes, if they run, are killed before.
+    pub fn swap_disks(&mut self, one: NodeId, other: NodeId) {
+        self.crash(one, Crash::Process);
+        self.crash(other, Crash::Process);
+        let disk = core::mem::take(&mut self.machine(one).disk);
+        let disk = core::mem::replace(&mut self.machine(other).disk, disk);
+        self.machine(one).disk = disk;
+    }
+
+    /// Whether answers wait to be taken.
+    pub(super) fn has_answers(&self) -> bool {
+        !self.answers.is_empty()
     }
 
     /// How often what happened, by name.
@@ -403,7 +433,7 @@ impl<S: StateMachine> Cluster<S> {
         Ok(agreed(self))
     }
 
-    fn violation(&self, node: NodeId, what: String) -> Violation {
+    pub(super) fn violation(&self, node: NodeId, what: String) -> Violation {
         Violation { seed: self.settings.seed, at: self.now, node, what }
     }
 

@@ -1,5 +1,6 @@
 //! What the trace is told of a cluster: nothing but a look at a flag, unless someone asked for events.
 
+use std::string::String;
 use std::vec::Vec;
 
 use bytes::Bytes;
@@ -9,9 +10,9 @@ use crate::client::{CallId, ClerkError};
 use crate::codec::resp::Value;
 use crate::node::{LinkId, RequestId};
 use crate::raft::NodeId;
-use crate::replica::{Request, StateMachine};
+use crate::replica::{Outcome, Request, StateMachine};
 use crate::sim::network::Delivery;
-use crate::sim::trace::{ClientName, Condition, Fate, MessageId, Said, What};
+use crate::sim::trace::{ClientName, Condition, Ending, Fate, MessageId, Said, What, in_text};
 use crate::storage::{DiskBatch, DiskOp};
 
 impl<S: StateMachine> Cluster<S> {
@@ -94,10 +95,9 @@ impl<S: StateMachine> Cluster<S> {
 
     /// A request that was handed to a node is answered.
     pub(super) fn observe_answer(&mut self, id: RequestId, answer: &Answer) {
-        self.trace.event(self.now, None, || What::Return {
-            client: ClientName::Connection(id.connection),
-            call: id.number,
-            reply: std::format!("{answer:?}"),
+        self.trace.event(self.now, None, || {
+            let (ending, reply) = answer_in_words(answer);
+            What::Return { client: ClientName::Connection(id.connection), call: id.number, ending, reply }
         });
     }
 
@@ -117,13 +117,15 @@ impl<S: StateMachine> Cluster<S> {
         call: CallId,
         result: &Result<Value, ClerkError>,
     ) {
-        self.trace.event(self.now, None, || What::Return {
-            client: ClientName::Clerk(clerk),
-            call,
-            reply: match result {
-                Ok(value) => std::format!("{value:?}"),
-                Err(error) => std::format!("{error}"),
-            },
+        self.trace.event(self.now, None, || {
+            let (ending, reply) = match result {
+                Ok(value) => (Ending::Done, value_in_words(value)),
+                Err(ClerkError::Undetermined) => {
+                    (Ending::Unknown, std::format!("{}", ClerkError::Undetermined))
+                }
+                Err(error) => (Ending::NotDone, std::format!("{error}")),
+            };
+            What::Return { client: ClientName::Clerk(clerk), call, ending, reply }
         });
     }
 }
@@ -139,4 +141,27 @@ fn request_in_words(request: &Request) -> Vec<Bytes> {
         Request::ReadLocal(query) => ("read-local", query),
     };
     std::vec![Bytes::from_static(kind.as_bytes()), Bytes::copy_from_slice(bytes)]
+}
+
+fn answer_in_words(answer: &Answer) -> (Ending, String) {
+    match answer {
+        Answer::Outcome(Outcome::Reply(reply)) => (Ending::Done, in_text(reply.trim_ascii_end())),
+        Answer::Outcome(Outcome::SessionOpened(session)) => (Ending::Done, std::format!("session {session}")),
+        Answer::Outcome(Outcome::SessionClosed) => (Ending::Done, "session closed".into()),
+        Answer::Outcome(Outcome::Undetermined) => (Ending::Unknown, "undetermined".into()),
+        Answer::Outcome(outcome) => (Ending::NotDone, std::format!("{outcome:?}")),
+        Answer::ConnectionLost => (Ending::Unknown, "the connection is lost".into()),
+    }
+}
+
+fn value_in_words(value: &Value) -> String {
+    match value {
+        Value::Null => "nothing".into(),
+        Value::Integer(number) => std::format!("{number}"),
+        Value::Array(values) => {
+            let words: Vec<String> = values.iter().map(value_in_words).collect();
+            std::format!("[{}]", words.join(", "))
+        }
+        _ => value.text().map_or_else(|| std::format!("{value:?}"), |text| in_text(text)),
+    }
 }

@@ -298,21 +298,15 @@ impl<S: StateMachine> Cluster<S> {
         }
     }
 
-    /// How long the operation takes: a sync a tenth of a millisecond or three, and sometimes the disk stalls.
+    /// How long the operation takes that a lane of the node performs next; whether the process ends within it.
     fn duration(
         &mut self,
         node: NodeId,
         op: impl Fn(&super::machine::Process<S>) -> Option<&DiskOp>,
     ) -> Micros {
-        let sync = self.machines.get(&node).and_then(|machine| machine.process.as_ref()).and_then(op);
-        let (least, spread) = match sync {
-            Some(DiskOp::Sync { .. } | DiskOp::SyncDirectory) => (100, 200),
-            _ => (2, 10),
-        };
-        let stall = if self.rng.chance(self.settings.stalls, 1000) { self.rng.below(30_000) } else { 0 };
-        let usual = least + self.rng.below(spread) + stall;
         let now = self.now;
-        let machine = self.machine(node);
+        let Some(machine) = self.machines.get_mut(&node) else { return 0 };
+        let usual = machine.disk.duration(machine.process.as_ref().and_then(op), &mut self.rng);
         let takes = usual * machine.slowness / 100;
         if let Some(crash) = machine.begins_op() {
             let life = machine.lives;

@@ -73,6 +73,7 @@ impl Settings {
             origin: rng.below(1 << 40),
             drift_ppm: rng.below(401) as i32 - 200,
             wall_ahead_ms: rng.below(4001) as i64 - 2000,
+            ..Clock::default()
         }
     }
 }

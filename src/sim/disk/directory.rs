@@ -101,19 +101,21 @@ impl Directory {
 
     /// The power fails. Unsynced changes survive or not, each for itself, except that changes which share a name keep
     /// their order: where an earlier one is lost, so are the later ones. No file system promises more without a sync of
-    /// the directory (*All File Systems Are Not Created Equal*, OSDI'14).
-    pub(super) fn crash(&mut self, rng: &mut Rng) {
+    /// the directory (*All File Systems Are Not Created Equal*, OSDI'14). Yields how many were lost.
+    pub(super) fn crash(&mut self, rng: &mut Rng) -> u64 {
         let survive_of_4 = [0, 2, 2, 4][rng.below(4) as usize];
-        let mut lost = BTreeSet::new();
+        let (mut lost, mut count) = (BTreeSet::new(), 0);
         for change in self.unsynced.drain(..) {
             let after_a_lost_one = change.names().iter().any(|name| lost.contains(name));
             if after_a_lost_one || !rng.chance(survive_of_4, 4) {
                 lost.extend(change.names());
+                count += 1;
             } else {
                 change.apply(&mut self.durable);
             }
         }
         self.seen.clone_from(&self.durable);
+        count
     }
 
     fn change(&mut self, change: Change) {

@@ -3,9 +3,24 @@
 //! Bytes are durable after a [`Sync`](DiskOp::Sync) of their file, names after a [`SyncDirectory`](DiskOp::SyncDirectory).
 //! When the power fails ([`Disk::crash`]) any subset of the rest survives, torn at any byte; when only the process
 //! dies ([`Disk::interrupt`]) everything stays, as it does in an operating system's cache.
+//!
+//! Beyond the contract a disk fails as its [`DiskWeather`] says, or where a scenario sets a [`DiskFault`]. Every fault has an
+//! [`Expectation`]: what the node must then do. A disk never loses what nothing can tell from a tear (STORAGE row 3), for a
+//! node that then goes on is not at fault.
 
+mod astray;
 mod contents;
+mod counts;
 mod directory;
+mod fault;
+mod strike;
+#[cfg(test)]
+mod tests;
+mod weather;
+
+pub use counts::Counts;
+pub use fault::{DiskFault, Expectation, Wound};
+pub use weather::{DiskWeather, Pace};
 
 use std::collections::BTreeMap;
 use std::vec::Vec;
@@ -16,6 +31,7 @@ use self::contents::Contents;
 use self::directory::{Directory, Inode};
 use crate::rng::Rng;
 use crate::storage::{DiskError, DiskJob, DiskOp, DiskReply, DiskResult, FileName};
+use crate::time::Micros;
 
 /// The operating system's number for an input/output error.
 const EIO: i32 = 5;
@@ -50,16 +66,31 @@ impl OpKind {
     }
 }
 
+/// A fault that is set to strike once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Trap {
+    /// An operation of the kind ends with EIO.
+    Fails(OpKind),
+    /// A write to the log never reaches the medium.
+    Stale,
+    /// A write to the log lands in another place.
+    Misdirected,
+}
+
 /// One disk. A clone is an image of it, for going back in time.
 #[derive(Debug, Clone, Default)]
 pub struct Disk {
     names: Directory,
     files: BTreeMap<Inode, Contents>,
     last_inode: Inode,
+    /// What of the files was lost although it was synced.
+    wounds: Vec<Wound>,
     /// Most bytes of all files together.
     capacity: Option<u64>,
-    /// For each kind, after how many more operations one fails.
-    failing: BTreeMap<OpKind, u64>,
+    weather: DiskWeather,
+    /// For each trap, how many more operations it lets pass.
+    traps: BTreeMap<Trap, u64>,
+    counts: Counts,
 }
 
 impl Disk {
@@ -84,15 +115,51 @@ impl Disk {
         self.capacity = capacity;
     }
 
+    /// Leaves so many bytes free.
+    pub fn fill_up(&mut self, free: u64) {
+        self.capacity = Some(self.used().saturating_add(free));
+    }
+
+    /// How often which fault befalls it from now on, and how slow it is.
+    pub fn set_weather(&mut self, weather: DiskWeather) {
+        self.weather = weather;
+    }
+
+    /// How often which fault befalls it, and how slow it is.
+    pub fn weather(&self) -> &DiskWeather {
+        &self.weather
+    }
+
+    /// What it did and what befell it so far.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
     /// Lets one operation of `kind` fail with EIO, after `skip` more that succeed.
     pub fn fail_after(&mut self, kind: OpKind, skip: u64) {
-        self.failing.insert(kind, skip);
+        self.traps.insert(Trap::Fails(kind), skip);
+    }
+
+    /// Takes down all traps: only the weather lets operations fail from now on.
+    pub fn disarm(&mut self) {
+        self.traps.clear();
+    }
+
+    /// Lets one write to the log be acknowledged and never reach the medium, after `skip` more that do.
+    pub fn go_stale_after(&mut self, skip: u64) {
+        self.traps.insert(Trap::Stale, skip);
+    }
+
+    /// Lets one write to the log land in another place, after `skip` more that do not.
+    pub fn misdirect_after(&mut self, skip: u64) {
+        self.traps.insert(Trap::Misdirected, skip);
     }
 
     /// Flips the bits of `mask` in one byte of the medium; nothing happens past the file's end.
     pub fn rot(&mut self, file: FileName, offset: u64, mask: u8) {
-        if let Some(contents) = self.names.find(file).and_then(|inode| self.files.get_mut(&inode)) {
-            contents.rot(offset as usize, mask);
+        if let Some(&byte) = self.read(file).and_then(|bytes| bytes.get(offset as usize)) {
+            self.counts.rotten_bytes += 1;
+            self.spoil(file, offset, &[byte ^ mask]);
         }
     }
 
@@ -103,8 +170,12 @@ impl Disk {
 
     /// All files with their lengths, ascending.
     pub fn list(&self) -> Vec<(FileName, u64)> {
-        let len = |inode| self.files.get(&inode).map_or(0, |c| c.seen().len() as u64);
-        self.names.names().map(|(name, inode)| (name, len(inode))).collect()
+        self.contents_by_name().map(|(name, contents)| (name, contents.seen().len() as u64)).collect()
+    }
+
+    /// Bytes of all files together.
+    pub fn used(&self) -> u64 {
+        self.contents_by_name().map(|(_, contents)| contents.seen().len() as u64).sum()
     }
 
     /// Whether nothing would be lost if the power failed now and every write were lost that can be.
@@ -112,11 +183,43 @@ impl Disk {
         self.names.find(file).and_then(|inode| self.files.get(&inode)).is_some_and(Contents::is_synced)
     }
 
-    /// Performs one operation. `rng` decides how much of a failing write or sync reaches the medium.
+    /// The disk as it is found after a power failure in which everything is lost that can be, and no fault to come.
+    pub fn without_unsynced(&self) -> Self {
+        let files = self.files.iter().map(|(&inode, contents)| (inode, contents.without_unsynced()));
+        let (names, last_inode) = (self.names.without_unsynced(), self.last_inode);
+        Self { names, files: files.collect(), last_inode, ..Self::new() }
+    }
+
+    /// Everything on it is gone; the disk itself, with its weather and its counts, is the same.
+    pub fn erase(&mut self) {
+        self.restore(Self::new());
+    }
+
+    /// It holds what `image` held; the disk itself, with its weather and its counts, is the same.
+    pub fn restore(&mut self, image: Self) {
+        let Self { names, files, last_inode, wounds, .. } = image;
+        (self.names, self.files, self.last_inode, self.wounds) = (names, files, last_inode, wounds);
+    }
+
+    /// How long the operation takes that is to be performed next; `None` for none.
+    pub fn duration(&mut self, op: Option<&DiskOp>, rng: &mut Rng) -> Micros {
+        let (takes, stalls) = self.weather.pace.draw(op, rng);
+        self.counts.stalls += u64::from(stalls);
+        takes
+    }
+
+    /// Performs one operation. `rng` decides whether it fails, and how much of a failing one reaches the medium.
     pub fn perform(&mut self, op: &DiskOp, rng: &mut Rng) -> DiskResult {
-        if self.fails(OpKind::of(op)) {
+        let kind = OpKind::of(op);
+        *self.counts.performed(kind) += 1;
+        if self.fails(kind, rng) {
+            *self.counts.failed(kind) += 1;
             return Err(self.fail(op, rng));
         }
+        self.do_it(op, rng)
+    }
+
+    fn do_it(&mut self, op: &DiskOp, rng: &mut Rng) -> DiskResult {
         match op {
             DiskOp::List => return Ok(DiskReply::Files(self.list())),
             DiskOp::ReadAt { file, offset, len } => {
@@ -131,12 +234,12 @@ impl Disk {
                     self.make(*file);
                 }
             },
-            DiskOp::WriteAt { file, offset, data } => self.write(*file, *offset, data.concat())?,
+            DiskOp::WriteAt { file, offset, data } => self.write_or_stray(*file, *offset, data, rng)?,
             DiskOp::Zero { file, offset, len } => {
                 if *len > MAX_FILE {
                     return Err(DiskError::NoSpace(*file));
                 }
-                self.write(*file, *offset, std::vec![0; *len as usize])?;
+                self.write(*file, *offset, std::vec![0; *len as usize].into())?;
             }
             DiskOp::Sync { file } => self.contents(*file)?.sync(),
             DiskOp::Rename { from, to } => {
@@ -155,41 +258,40 @@ impl Disk {
 
     /// The process dies while `op` is under way: a part of it has happened, and no one hears of it.
     pub fn interrupt(&mut self, op: &DiskOp, rng: &mut Rng) {
+        self.counts.interrupted += 1;
+        self.do_in_part(op, rng);
+    }
+
+    fn do_in_part(&mut self, op: &DiskOp, rng: &mut Rng) {
         let part = |len: usize, rng: &mut Rng| rng.below(len as u64 + 1) as usize;
         // Whether it would have succeeded does not matter any more.
         let _ = match op {
             DiskOp::WriteAt { file, offset, data } => {
-                let mut data = data.concat();
+                let mut data = whole(data);
                 data.truncate(part(data.len(), rng));
                 self.write(*file, *offset, data)
             }
             DiskOp::Zero { file, offset, len } => {
                 let len = part((*len).min(MAX_FILE) as usize, rng);
-                self.write(*file, *offset, std::vec![0; len])
+                self.write(*file, *offset, std::vec![0; len].into())
             }
             DiskOp::Create { .. } | DiskOp::Rename { .. } | DiskOp::Remove { .. } if rng.chance(1, 2) => {
-                self.perform(op, rng).map(|_| ())
+                self.do_it(op, rng).map(|_| ())
             }
             // A sync that is cut off has written some of what it was to write: that is what `crash` decides anyway.
             _ => Ok(()),
         };
     }
 
-    /// The power fails: what is not synced survives or not, as `rng` decides.
+    /// The power fails: what is not synced survives or not, as `rng` decides, and what went astray shows.
     pub fn crash(&mut self, rng: &mut Rng) {
+        self.counts.power_failures += 1;
         for contents in self.files.values_mut() {
-            contents.crash(rng);
+            contents.crash(rng, &mut self.counts);
         }
-        self.names.crash(rng);
+        self.counts.lost_names += self.names.crash(rng);
         self.forget_nameless();
-    }
-
-    /// The disk as it is found after a power failure in which everything is lost that can be, and no fault to come.
-    pub fn without_unsynced(&self) -> Self {
-        let files = self.files.iter().map(|(&inode, contents)| (inode, contents.without_unsynced()));
-        let mut disk = Self { names: self.names.without_unsynced(), files: files.collect(), ..Self::new() };
-        disk.last_inode = self.last_inode;
-        disk
+        self.show_astray();
     }
 
     /// Runs a job from its start to its end.
@@ -200,15 +302,18 @@ impl Disk {
         }
     }
 
-    fn fails(&mut self, kind: OpKind) -> bool {
-        match self.failing.get_mut(&kind) {
-            Some(0) => self.failing.remove(&kind).is_some(),
-            Some(skip) => {
-                *skip -= 1;
-                false
-            }
-            None => false,
+    fn fails(&mut self, kind: OpKind, rng: &mut Rng) -> bool {
+        self.springs(Trap::Fails(kind), self.weather.failing(kind), rng)
+    }
+
+    /// Whether a fault strikes now: because a trap was set, or by chance, `share` times in a million.
+    fn springs(&mut self, trap: Trap, share: u32, rng: &mut Rng) -> bool {
+        match self.traps.get_mut(&trap) {
+            Some(0) => return self.traps.remove(&trap).is_some(),
+            Some(skip) => *skip -= 1,
+            None => {}
         }
+        share > 0 && rng.chance(u64::from(share), 1_000_000)
     }
 
     fn fail(&mut self, op: &DiskOp, rng: &mut Rng) -> DiskError {
@@ -217,7 +322,7 @@ impl Disk {
             DiskOp::ReadAt { file, .. } | DiskOp::Create { file } | DiskOp::Remove { file } => Some(*file),
             DiskOp::Rename { from, .. } => Some(*from),
             DiskOp::WriteAt { file, .. } | DiskOp::Zero { file, .. } => {
-                self.interrupt(op, rng);
+                self.do_in_part(op, rng);
                 Some(*file)
             }
             DiskOp::Sync { file } => {
@@ -230,15 +335,19 @@ impl Disk {
         DiskError::Io(file, EIO)
     }
 
-    fn write(&mut self, file: FileName, offset: u64, mut data: Vec<u8>) -> Result<(), DiskError> {
+    fn write(&mut self, file: FileName, offset: u64, mut data: Bytes) -> Result<(), DiskError> {
         let room = self.room(file)?;
         let start = usize::try_from(offset).ok().filter(|&start| start as u64 <= MAX_FILE);
         let start = start.ok_or(DiskError::NoSpace(file))?;
         let fits = usize::try_from(room.saturating_sub(offset)).unwrap_or(usize::MAX);
         let short = data.len() > fits;
         data.truncate(fits);
+        self.counts.full += u64::from(short);
+        self.counts.short_writes += u64::from(short && fits > 0);
         // A short write has happened as far as it went.
-        self.contents(file)?.write(start, data);
+        if !data.is_empty() {
+            self.contents(file)?.write(start, data);
+        }
         if short { Err(DiskError::NoSpace(file)) } else { Ok(()) }
     }
 
@@ -246,13 +355,16 @@ impl Disk {
     fn room(&mut self, file: FileName) -> Result<u64, DiskError> {
         let own = self.contents(file)?.seen().len() as u64;
         let Some(capacity) = self.capacity else { return Ok(MAX_FILE) };
-        let used: u64 = self.list().iter().map(|(_, len)| len).sum();
-        Ok(MAX_FILE.min(own + capacity.saturating_sub(used)))
+        Ok(MAX_FILE.min(own + capacity.saturating_sub(self.used())))
     }
 
     fn contents(&mut self, file: FileName) -> Result<&mut Contents, DiskError> {
         let inode = self.names.find(file).ok_or(DiskError::NotFound(file))?;
         Ok(self.files.entry(inode).or_default())
+    }
+
+    fn contents_by_name(&self) -> impl Iterator<Item = (FileName, &Contents)> {
+        self.names.names().filter_map(|(name, inode)| Some((name, self.files.get(&inode)?)))
     }
 
     fn make(&mut self, name: FileName) -> Inode {
@@ -268,154 +380,10 @@ impl Disk {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use smallvec::smallvec;
-
-    const FILE: FileName = FileName::Vote;
-    const TEMPORARY: FileName = FileName::Temporary(1);
-
-    fn write(file: FileName, offset: u64, data: &'static [u8]) -> DiskOp {
-        DiskOp::WriteAt { file, offset, data: smallvec![Bytes::from_static(data)] }
-    }
-
-    /// Performs all of them; none may fail.
-    fn perform(disk: &mut Disk, ops: &[DiskOp]) {
-        for op in ops {
-            disk.perform(op, &mut Rng::new(0)).expect("performs");
-        }
-    }
-
-    /// Temporary name, write, sync, rename, sync of the directory (STORAGE row 12), in ten steps and more.
-    fn replacement(data: &'static [u8]) -> [DiskOp; 5] {
-        [
-            DiskOp::Create { file: TEMPORARY },
-            write(TEMPORARY, 0, data),
-            DiskOp::Sync { file: TEMPORARY },
-            DiskOp::Rename { from: TEMPORARY, to: FILE },
-            DiskOp::SyncDirectory,
-        ]
-    }
-
-    #[test]
-    fn reads_are_short_only_at_the_end() {
-        let mut disk = Disk::with_files([(FILE, b"hello".to_vec())]);
-        let mut read =
-            |offset, len| disk.perform(&DiskOp::ReadAt { file: FILE, offset, len }, &mut Rng::new(0));
-        assert_eq!(read(1, 3), Ok(DiskReply::Bytes(Bytes::from_static(b"ell"))));
-        assert_eq!(read(3, 9), Ok(DiskReply::Bytes(Bytes::from_static(b"lo"))));
-        assert_eq!(read(u64::MAX, u64::MAX), Ok(DiskReply::Bytes(Bytes::new())));
-        let missing = disk.perform(&DiskOp::ReadAt { file: TEMPORARY, offset: 0, len: 1 }, &mut Rng::new(0));
-        assert_eq!(missing, Err(DiskError::NotFound(TEMPORARY)));
-    }
-
-    #[test]
-    fn row_12_a_replaced_file_is_the_old_or_the_new_one_after_a_crash_anywhere() {
-        let ops = replacement(b"new");
-        for seed in 0..300 {
-            let mut rng = Rng::new(seed);
-            let mut disk = Disk::new();
-            perform(&mut disk, &replacement(b"old"));
-            let done = rng.below(ops.len() as u64 + 1) as usize;
-            perform(&mut disk, &ops[..done]);
-            if let Some(op) = ops.get(done) {
-                disk.interrupt(op, &mut rng);
-            }
-            disk.crash(&mut rng);
-            let found = disk.read(FILE).expect("never missing");
-            let expected: &[&[u8]] = if done == ops.len() { &[b"new"] } else { &[b"old", b"new"] };
-            assert!(expected.contains(&found), "seed {seed}: {found:?} after {done} operations");
-        }
-    }
-
-    #[test]
-    fn a_rename_without_the_sync_before_it_loses_the_bytes() {
-        let ops = replacement(b"new");
-        let careless = [ops[0].clone(), ops[1].clone(), ops[3].clone(), ops[4].clone()];
-        let torn = |seed| {
-            let mut disk = Disk::new();
-            perform(&mut disk, &careless);
-            disk.crash(&mut Rng::new(seed));
-            disk.read(FILE) != Some(b"new")
-        };
-        assert!((0..20).any(torn), "the disk forgives what a real one does not");
-    }
-
-    #[test]
-    fn a_killed_process_loses_nothing_that_was_written() {
-        let mut disk = Disk::new();
-        perform(&mut disk, &replacement(b"old")[..2]);
-        disk.interrupt(&write(TEMPORARY, 3, b"more"), &mut Rng::new(3));
-        let found = disk.read(TEMPORARY).expect("is there");
-        assert!(found.starts_with(b"old") && b"oldmore".starts_with(found));
-    }
-
-    #[test]
-    fn a_full_disk_writes_short_and_says_so() {
-        let mut disk = Disk::with_files([(FILE, b"0123456789".to_vec())]);
-        perform(&mut disk, &[DiskOp::Create { file: TEMPORARY }]);
-        disk.set_capacity(Some(12));
-        let full = disk.perform(&write(TEMPORARY, 0, b"abcd"), &mut Rng::new(0));
-        assert_eq!(full, Err(DiskError::NoSpace(TEMPORARY)));
-        assert_eq!(disk.read(TEMPORARY), Some(&b"ab"[..]));
-        perform(&mut disk, &[write(FILE, 0, b"overwrites")]);
-        perform(&mut disk, &[DiskOp::Remove { file: FILE }, write(TEMPORARY, 2, b"cd")]);
-        assert_eq!(disk.read(TEMPORARY), Some(&b"abcd"[..]));
-    }
-
-    #[test]
-    fn a_fault_strikes_once_at_its_place() {
-        let mut disk = Disk::with_files([(FILE, b"x".to_vec())]);
-        disk.fail_after(OpKind::Read, 1);
-        let results: Vec<bool> =
-            (0..3).map(|_| disk.perform(&DiskOp::List, &mut Rng::new(0)).is_ok()).collect();
-        assert_eq!(results, [true, false, true]);
-    }
-
-    #[test]
-    fn row_04_after_a_failed_sync_the_next_one_promises_nothing_about_old_bytes() {
-        let lost = |seed| {
-            let mut rng = Rng::new(seed);
-            let mut disk = Disk::with_files([(FILE, Vec::new())]);
-            perform(&mut disk, &[write(FILE, 0, b"bytes")]);
-            disk.fail_after(OpKind::Sync, 0);
-            let failed = disk.perform(&DiskOp::Sync { file: FILE }, &mut rng);
-            assert_eq!(failed, Err(DiskError::Io(Some(FILE), EIO)));
-            assert_eq!(disk.perform(&DiskOp::Sync { file: FILE }, &mut rng), Ok(DiskReply::Done));
-            disk.crash(&mut rng);
-            disk.read(FILE) != Some(b"bytes")
-        };
-        assert!((0..20).any(lost));
-    }
-
-    #[test]
-    fn wild_offsets_are_refused() {
-        let mut disk = Disk::with_files([(FILE, Vec::new())]);
-        let far = DiskOp::WriteAt { file: FILE, offset: u64::MAX, data: smallvec![Bytes::from_static(b"x")] };
-        assert!(disk.perform(&far, &mut Rng::new(0)).is_err());
-        let long = DiskOp::Zero { file: FILE, offset: 1, len: u64::MAX };
-        assert!(disk.perform(&long, &mut Rng::new(0)).is_err());
-        assert_eq!(disk.read(FILE), Some(&b""[..]));
-    }
-
-    #[test]
-    fn same_seed_same_disk() {
-        let after = |seed| {
-            let mut disk = Disk::new();
-            perform(&mut disk, &replacement(b"bytes that may be torn")[..4]);
-            disk.crash(&mut Rng::new(seed));
-            disk.list()
-        };
-        assert!((0..20).all(|seed| after(seed) == after(seed)));
-    }
-
-    #[test]
-    fn files_without_a_name_are_forgotten() {
-        let mut disk = Disk::new();
-        perform(&mut disk, &replacement(b"one"));
-        perform(&mut disk, &replacement(b"two"));
-        perform(&mut disk, &[DiskOp::Remove { file: FILE }, DiskOp::SyncDirectory]);
-        assert!(disk.files.is_empty());
+/// The pieces of a write as one.
+fn whole(data: &[Bytes]) -> Bytes {
+    match data {
+        [only] => only.clone(),
+        pieces => pieces.concat().into(),
     }
 }

@@ -176,8 +176,8 @@ impl Network {
         &self.cuts
     }
 
-    /// The weather everywhere, then in each direction that has one of its own for all frames.
-    pub fn weathers(&self) -> impl Iterator<Item = (Option<(NodeId, NodeId)>, Weather)> + '_ {
+    /// The weather everywhere, then in each part that has one of its own, the later set ones last.
+    pub fn weathers(&self) -> impl Iterator<Item = (Option<Region>, Weather)> + '_ {
         self.climate.weathers()
     }
 

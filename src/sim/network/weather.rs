@@ -137,12 +137,10 @@ impl Climate {
         self.regions.push((region, weather));
     }
 
-    /// The general one, and those of single directions.
-    pub(super) fn weathers(&self) -> impl Iterator<Item = (Option<(NodeId, NodeId)>, Weather)> + '_ {
-        let directions = self.regions.iter().filter(|(region, _)| region.kinds == Kinds::ALL);
-        let directions =
-            directions.filter_map(|(region, weather)| Some((Some((region.from?, region.to?)), *weather)));
-        core::iter::once((None, self.general)).chain(directions)
+    /// The general one, and those of parts.
+    pub(super) fn weathers(&self) -> impl Iterator<Item = (Option<Region>, Weather)> + '_ {
+        let regions = self.regions.iter().map(|&(region, weather)| (Some(region), weather));
+        core::iter::once((None, self.general)).chain(regions)
     }
 
     /// The weather over a frame; without a kind, over what is no frame.

@@ -8,11 +8,11 @@ use std::vec::Vec;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::said::{EntryMark, Said};
+use super::said::{EntryMark, Said, names};
 use crate::raft::{LogId, LogIndex, NodeId, Role, Term};
 use crate::sim::clock::Clock;
 use crate::sim::cluster::{ClerkId, Crash};
-use crate::sim::network::Weather;
+use crate::sim::network::{Region, Weather};
 use crate::storage::BatchId;
 use crate::time::Micros;
 
@@ -127,10 +127,10 @@ pub enum What {
         /// From whom to whom, ascending; none when all is mended.
         cut: Vec<(NodeId, NodeId)>,
     },
-    /// The weather between two nodes, or everywhere, is another from now on.
+    /// The weather of a part of the network, or everywhere else, is another from now on.
     Weather {
-        /// The direction; `None` for all that have no weather of their own.
-        direction: Option<(NodeId, NodeId)>,
+        /// Which part; `None` for all that has no weather of its own.
+        region: Option<Region>,
         /// How it is.
         weather: Weather,
     },
@@ -149,9 +149,22 @@ pub enum What {
         client: ClientName,
         /// Its name for this call.
         call: u64,
-        /// How.
+        /// Whether it was done.
+        ending: Ending,
+        /// The reply, or why there is none.
         reply: String,
     },
+}
+
+/// Which of three is true of a call that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// It was done.
+    Done,
+    /// It was not done and will not be.
+    NotDone,
+    /// It may have been done, or be done yet, once.
+    Unknown,
 }
 
 /// Who asked.
@@ -319,8 +332,8 @@ impl What {
             Self::DiskError { .. } => "DiskError",
             Self::Persist { .. } => "Persist",
             Self::Persisted { .. } => "Persisted",
-            Self::Send { said, .. } => said.kind.send(),
-            Self::Receive { said, .. } => said.kind.receive(),
+            Self::Send { said, .. } => names(said.kind).0,
+            Self::Receive { said, .. } => names(said.kind).1,
             Self::Step(step) => step.changes.first().map_or("Step", |change| change.name()),
             Self::Note { .. } => "Note",
             Self::Partition { cut } if cut.is_empty() => "Heal",

@@ -5,14 +5,23 @@
 //! pictures that people read.
 
 mod event;
+mod html;
+mod json;
+pub mod ndjson;
 mod recorder;
 mod said;
 #[cfg(test)]
 mod tests;
+mod timeline;
+mod words;
 
-pub use event::{Change, ClientName, Fate, LogChange, MessageId, State, Step, TraceEvent, What};
+pub use event::{Change, ClientName, Ending, Fate, LogChange, MessageId, State, Step, TraceEvent, What};
+pub use html::render_html;
+pub use ndjson::write_ndjson;
 pub(in crate::sim) use recorder::{Condition, Recorder};
-pub use said::{EntryMark, Kind, Said, Value};
+pub use said::{EntryMark, Said, Value};
+pub use timeline::timeline;
+pub(in crate::sim) use words::in_text;
 
 use std::boxed::Box;
 use std::collections::VecDeque;
@@ -22,9 +31,27 @@ use std::vec::Vec;
 
 use xxhash_rust::xxh3::Xxh3;
 
+use super::cluster::Violation;
 use crate::raft::NodeId;
 use crate::storage::{DiskOp, DiskResult};
 use crate::time::Micros;
+
+/// What a file or a picture of a run says of the whole.
+#[derive(Debug, Clone)]
+pub struct RunFacts {
+    /// What decided everything.
+    pub seed: u64,
+    /// What the run was like, by its name.
+    pub profile: String,
+    /// The command that runs it again.
+    pub replay: String,
+    /// The nodes.
+    pub nodes: Vec<NodeId>,
+    /// Events before the first that was [kept](Trace::forgotten).
+    pub forgotten: u64,
+    /// How it ended, if it ended badly.
+    pub violation: Option<Violation>,
+}
 
 /// Lines kept for a person, when they are kept at all.
 const LINES: usize = 2000;

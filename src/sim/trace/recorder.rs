@@ -11,7 +11,7 @@ use super::event::{Change, LogChange, MessageId, State, Step, TraceEvent, What};
 use super::said::{EntryMark, Said};
 use crate::raft::{LogIndex, NodeId, Raft, Role, Term};
 use crate::sim::clock::Clock;
-use crate::sim::network::{Network, Weather};
+use crate::sim::network::{Network, Region, Weather};
 use crate::time::Micros;
 
 /// The events of a run, or the last of them.
@@ -22,7 +22,7 @@ pub(in crate::sim) struct Recorder {
     forgotten: u64,
     nodes: BTreeMap<NodeId, Known>,
     cut: BTreeSet<(NodeId, NodeId)>,
-    weather: BTreeMap<Option<(NodeId, NodeId)>, Weather>,
+    weather: Vec<(Option<Region>, Weather)>,
     conditions: BTreeMap<NodeId, Condition>,
 }
 
@@ -141,9 +141,14 @@ impl Recorder {
             let cut = self.cut.iter().copied().collect();
             self.push(at, None, What::Partition { cut });
         }
-        for (direction, weather) in network.weathers() {
-            if self.weather.insert(direction, weather) != Some(weather) {
-                self.push(at, None, What::Weather { direction, weather });
+        if !network.weathers().eq(self.weather.iter().copied()) {
+            let before = core::mem::replace(&mut self.weather, network.weathers().collect());
+            // Where a part has no weather of its own any more, the general one holds again.
+            let cleared = self.weather.len() < before.len();
+            for (region, weather) in self.weather.clone() {
+                if !before.contains(&(region, weather)) || (cleared && region.is_none()) {
+                    self.push(at, None, What::Weather { region, weather });
+                }
             }
         }
     }
@@ -238,7 +243,10 @@ fn changes(before: Option<&State>, now: &State) -> SmallVec<[Change; 4]> {
     let all = [
         (new_term, Change::UpdateTerm),
         (voted && now.role == Role::Follower, Change::GrantVote),
-        (now.leader.is_some() && now.leader != before.leader, Change::FollowLeader),
+        (
+            now.role == Role::Follower && now.leader.is_some() && now.leader != before.leader,
+            Change::FollowLeader,
+        ),
         (installed, Change::InstallSnapshot),
         (snapshot && !installed, Change::TakeSnapshot),
         (configuration, Change::ChangeConfiguration),

@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::codec::peer::{Facts, PeerMessage};
 use crate::raft::{Entry, EntryKind, LogId, Message, NodeId, SnapshotProgress, Term};
+use crate::sim::network::Kind;
 
 /// One entry of a log, told apart from others by its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,73 +52,22 @@ pub enum Value {
     Entries(Vec<EntryMark>),
 }
 
-/// Gives each kind of message its name, and those of its sending and its receiving.
-macro_rules! kinds {
-    ($($(#[$doc:meta])* $kind:ident,)*) => {
-        /// A kind of message between nodes.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Kind {
-            $($(#[$doc])* $kind,)*
-        }
-
-        impl Kind {
-            /// Its name.
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$kind => stringify!($kind),)* }
-            }
-
-            /// The name of its sending.
-            pub const fn send(self) -> &'static str {
-                match self { $(Self::$kind => concat!("Send", stringify!($kind)),)* }
-            }
-
-            /// The name of its receiving.
-            pub const fn receive(self) -> &'static str {
-                match self { $(Self::$kind => concat!("Receive", stringify!($kind)),)* }
+/// The names of a sending and a receiving of each kind.
+macro_rules! names {
+    ($($kind:ident)*) => {
+        /// What the sending and the receiving of a message of this kind are called.
+        pub(super) const fn names(kind: Kind) -> (&'static str, &'static str) {
+            match kind {
+                $(Kind::$kind => (concat!("Send", stringify!($kind)), concat!("Receive", stringify!($kind))),)*
             }
         }
     };
 }
 
-kinds! {
-    /// Who dialled says who it is.
-    Hello,
-    /// Who was dialled says who it is.
-    Welcome,
-    /// A connection is refused.
-    Refuse,
-    /// The speaker's disk is formed.
-    Formed,
-    /// Clients' requests for the leader.
-    Forward,
-    /// How forwarded requests ended.
-    ForwardReply,
-    /// The state at an applied index.
-    Digest,
-    /// Would an election be won?
-    PreVote,
-    /// The answer to it.
-    PreVoteReply,
-    /// RequestVote.
-    Vote,
-    /// The answer to it.
-    VoteReply,
-    /// AppendEntries.
-    Append,
-    /// The answer to it: the logs agree up to here.
-    AppendAccepted,
-    /// The answer to it: look further back.
-    AppendRejected,
-    /// The leader is alive.
-    Heartbeat,
-    /// The answer to it.
-    HeartbeatReply,
-    /// A piece of a snapshot.
-    SnapshotChunk,
-    /// The answer to it.
-    SnapshotReply,
-    /// Bytes that are no message, or one that this page does not know.
-    Unknown,
+names! {
+    Hello Welcome Refuse Formed Forward ForwardReply Digest
+    PreVote PreVoteReply Vote VoteReply Append AppendAccepted AppendRejected Heartbeat HeartbeatReply
+    SnapshotChunk SnapshotReply Unknown
 }
 
 impl Said {

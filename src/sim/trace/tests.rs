@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::string::ToString;
+use std::vec::Vec;
 
 use bytes::Bytes;
 
@@ -10,6 +11,7 @@ use crate::client::CallKind;
 use crate::kv::KvStore;
 use crate::raft::LogIndex;
 use crate::replica::Request;
+use crate::sim::network::{Kind, Kinds, Region};
 use crate::sim::{Cluster, Crash, Settings, Weather};
 
 const SECOND: u64 = 1_000_000;
@@ -76,18 +78,23 @@ fn keeping_events_does_not_change_the_run() {
 #[test]
 fn logs_and_states_can_be_rebuilt_from_steps() {
     let mut truncated = false;
-    for seed in 0..4 {
+    for seed in 0..2 {
         let mut sim = eventful(seed, Some(usize::MAX));
         truncated |= names(&sim).contains("TruncateLog");
         let mut logs: BTreeMap<NodeId, BTreeMap<LogIndex, EntryMark>> = BTreeMap::new();
         let mut states = BTreeMap::new();
+        let mut started = BTreeSet::new();
         for event in sim.trace.kept() {
-            let (Some(node), What::Step(step)) = (event.node, &event.what) else { continue };
-            let log = logs.entry(node).or_default();
-            if step.changes.contains(&Change::Recover) {
-                log.clear();
+            if let (Some(node), What::Start { .. }) = (event.node, &event.what) {
+                logs.remove(&node);
+                started.insert(node);
             }
+            let (Some(node), What::Step(step)) = (event.node, &event.what) else { continue };
+            assert_eq!(step.changes.contains(&Change::Recover), started.remove(&node), "{event:?}");
+            let log = logs.entry(node).or_default();
             if let Some(change) = &step.log {
+                let first = change.entries.first();
+                assert!(first.is_none_or(|first| log.get(&(change.after + 1)) != Some(first)), "{event:?}");
                 log.split_off(&(change.after + 1));
                 log.extend((change.after + 1..).zip(change.entries.iter().copied()));
             }
@@ -189,4 +196,19 @@ fn any_difference_shows_and_lines_do_not_change_the_hash() {
     ] {
         assert_ne!(base, other);
     }
+}
+
+#[test]
+fn weather_is_told_when_it_changes_and_where_it_ends() {
+    let mut sim: Cluster<KvStore> = Cluster::new(Settings::new(1, 3));
+    sim.trace.keep_events(usize::MAX);
+    sim.start_all().expect("starts");
+    sim.network.set_weather_in(Region::kinds(Kinds::of(&[Kind::Vote, Kind::Append])), Weather::FOUL);
+    sim.run_for(1000).expect("no violation");
+    sim.network.set_weather(Weather::FAIR);
+    sim.run_for(1000).expect("no violation");
+    let weathers = sim.trace.kept().filter(|event| matches!(event.what, What::Weather { .. }));
+    let words: Vec<_> = weathers.map(|event| event.what.to_string()).collect();
+    let foul = "weather any→any Vote Append: 100 to 10000 µs, 100 ‰ lost, 100 ‰ doubled, 333 ‰ overtaken";
+    assert_eq!(words, [foul, "weather: 50 to 150 µs"]);
 }

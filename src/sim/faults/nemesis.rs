@@ -1,0 +1,499 @@
+//! Who carries out a plan's faults, and mends what they broke when their time is over.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::format;
+use std::string::String;
+
+use super::{Fault, Who};
+use crate::raft::NodeId;
+use crate::replica::StateMachine;
+use crate::rng::Rng;
+use crate::sim::cluster::{Checked, Cluster, Crash};
+use crate::sim::disk::{Disk, DiskFault, DiskWeather, Expectation};
+use crate::sim::network::{ClientWeather, Cuts, Kinds, Region, Shape, Weather};
+use crate::sim::queue::Queue;
+use crate::time::Micros;
+
+const MS: Micros = 1_000;
+const SECOND: Micros = 1_000_000;
+
+/// How often the nemesis looks for nodes that are down and were forgotten.
+const ROUND: Micros = SECOND;
+
+/// How long a node that has to refuse may take to do so after all faults have ended: it has to hear from a majority first.
+const REFUSAL: Micros = 10 * SECOND;
+
+/// Something that the nemesis is going to do.
+#[derive(Debug)]
+enum Deed {
+    Fault(Fault),
+    Start(NodeId),
+    EndPartition(u64),
+    EndWeather(u64),
+    EndSlowness(NodeId),
+    EndDisk(NodeId),
+    /// Steps of a disk that goes back in time.
+    RollBack(NodeId, u8, Option<Disk>),
+    SwapBack(NodeId, NodeId),
+    Round,
+}
+
+/// A node that is lost for the rest of the run, with what it must say.
+#[derive(Debug)]
+struct Loss {
+    expected: Expectation,
+}
+
+/// Carries out faults.
+#[derive(Debug)]
+pub struct Nemesis {
+    rng: Rng,
+    agenda: Queue<Deed>,
+    lost: BTreeMap<NodeId, Loss>,
+    /// Nodes whose disks are exchanged: they refuse to start.
+    strangers: BTreeSet<NodeId>,
+    /// Nodes that are going to be started.
+    starting: BTreeSet<NodeId>,
+    partitions: BTreeMap<u64, Cuts>,
+    usual: Weather,
+    weathers: BTreeMap<u64, (Option<Region>, Weather)>,
+    /// Until then nothing new befalls anybody.
+    quiet_until: Micros,
+    last_token: u64,
+    /// Whether more disks than a minority may be lost.
+    reckless: bool,
+}
+
+impl Nemesis {
+    /// The nemesis of a run with this seed, these faults and this weather between them.
+    pub fn new(seed: u64, faults: &[(Micros, Fault)], usual: Weather) -> Self {
+        let mut agenda = Queue::default();
+        for (at, fault) in faults {
+            agenda.push(*at, Deed::Fault(*fault));
+        }
+        agenda.push(ROUND, Deed::Round);
+        let mut rng = Rng::stream(seed, 301);
+        Self {
+            agenda,
+            lost: BTreeMap::new(),
+            strangers: BTreeSet::new(),
+            starting: BTreeSet::new(),
+            partitions: BTreeMap::new(),
+            usual,
+            weathers: BTreeMap::new(),
+            quiet_until: 0,
+            last_token: 0,
+            reckless: rng.chance(1, 40),
+            rng,
+        }
+    }
+
+    /// When it next does something.
+    pub fn next_at(&self) -> Option<Micros> {
+        self.agenda.next_at()
+    }
+
+    /// Nodes that no longer have a disk that counts.
+    pub fn lost(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.lost.keys().copied()
+    }
+
+    /// Does what is due.
+    pub fn act<S: StateMachine>(&mut self, cluster: &mut Cluster<S>) -> Checked<()> {
+        while self.agenda.next_at().is_some_and(|at| at <= cluster.now()) {
+            let Some((_, deed)) = self.agenda.pop() else { break };
+            self.do_one(deed, cluster)?;
+        }
+        Ok(())
+    }
+
+    /// Ends all faults: everything is mended that can be, and nothing more happens.
+    pub fn end<S: StateMachine>(&mut self, cluster: &mut Cluster<S>) -> Checked<()> {
+        while let Some((_, deed)) = self.agenda.pop() {
+            if let Deed::SwapBack(..) | Deed::RollBack(..) = deed {
+                self.do_one(deed, cluster)?;
+            }
+        }
+        self.mend(cluster)
+    }
+
+    /// After the end: whether each node that was lost has said what it had to say.
+    ///
+    /// # Errors
+    ///
+    /// The first one that did not, and what it did instead.
+    pub fn judge<S: StateMachine>(&self, cluster: &mut Cluster<S>) -> Result<(), (NodeId, String)> {
+        for (&node, loss) in &self.lost {
+            let fault = cluster.fault(node).cloned();
+            loss.expected.met_by(fault.as_ref()).map_err(|what| (node, format!("refusal: {what}")))?;
+        }
+        Ok(())
+    }
+
+    /// How long the refusals may take.
+    pub const fn patience(&self) -> Micros {
+        REFUSAL
+    }
+
+    fn mend<S: StateMachine>(&mut self, cluster: &mut Cluster<S>) -> Checked<()> {
+        self.partitions.clear();
+        self.weathers.clear();
+        cluster.network.heal();
+        cluster.network.set_weather(Weather::FAIR);
+        cluster.network.clients = ClientWeather::FAIR;
+        for node in cluster.nodes() {
+            let machine = cluster.machine(node);
+            machine.paused_until = 0;
+            machine.slowness = 100;
+            machine.crash_within = None;
+            machine.disk.set_capacity(None);
+            machine.disk.set_weather(DiskWeather::CALM);
+            machine.disk.disarm();
+            self.start(node, cluster)?;
+        }
+        Ok(())
+    }
+
+    fn do_one<S: StateMachine>(&mut self, deed: Deed, cluster: &mut Cluster<S>) -> Checked<()> {
+        match deed {
+            Deed::Fault(fault) if self.quiet_until <= cluster.now() => self.befall(fault, cluster)?,
+            Deed::Fault(_) => {}
+            Deed::Start(node) => {
+                self.starting.remove(&node);
+                self.start(node, cluster)?;
+            }
+            Deed::EndPartition(token) => {
+                self.partitions.remove(&token);
+                cluster.network.heal();
+                for cuts in self.partitions.values() {
+                    cluster.network.impose(cuts.clone());
+                }
+                cluster.count("partition healed");
+            }
+            Deed::EndWeather(token) => {
+                self.weathers.remove(&token);
+                self.set_weather(cluster);
+            }
+            Deed::EndSlowness(node) => cluster.machine(node).slowness = 100,
+            Deed::EndDisk(node) => {
+                let disk = &mut cluster.machine(node).disk;
+                disk.set_capacity(None);
+                disk.set_weather(DiskWeather::CALM);
+            }
+            Deed::RollBack(node, step, image) => self.roll_back(node, step, image, cluster)?,
+            Deed::SwapBack(one, other) => self.swap_back(one, other, cluster)?,
+            Deed::Round => {
+                self.agenda.push(cluster.now() + ROUND, Deed::Round);
+                for node in cluster.nodes() {
+                    if !cluster.machine(node).is_up() && !self.starting.contains(&node) {
+                        let pause = super::duration(&mut self.rng, 50 * MS, 4 * SECOND);
+                        self.start_after(node, pause, cluster);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn befall<S: StateMachine>(&mut self, fault: Fault, cluster: &mut Cluster<S>) -> Checked<()> {
+        let now = cluster.now();
+        match fault {
+            Fault::Kill { who, crash, down } => {
+                let Some(node) = self.pick(who, cluster) else { return Ok(()) };
+                cluster.crash(node, crash);
+                self.start_after(node, down, cluster);
+            }
+            Fault::KillWithin { who, crash, operations, .. } => {
+                let Some(node) = self.pick(who, cluster) else { return Ok(()) };
+                // The next round finds it down.
+                cluster.machine(node).crash_within = Some((operations, crash));
+            }
+            Fault::KillAll { crash, down } => {
+                for node in cluster.nodes() {
+                    cluster.crash(node, crash);
+                    self.start_after(node, down, cluster);
+                }
+            }
+            Fault::Pause { who, lasts } => {
+                let Some(node) = self.pick(who, cluster) else { return Ok(()) };
+                cluster.machine(node).paused_until = now + lasts;
+            }
+            Fault::Slow { who, percent, lasts } => {
+                let Some(node) = self.pick(who, cluster) else { return Ok(()) };
+                cluster.machine(node).slowness = percent;
+                self.agenda.push(now + lasts, Deed::EndSlowness(node));
+            }
+            Fault::Partition { shape, lasts } => {
+                let (shape, cuts) = Shape::draw(&mut Rng::new(shape), &cluster.nodes(), cluster.leader());
+                cluster.count(name_of(shape));
+                self.impose(cuts, lasts, cluster);
+            }
+            Fault::BareMajority { leaves_out, lasts } => self.leave_bare_majority(leaves_out, lasts, cluster),
+            Fault::Weather { draw, lasts } => {
+                let token = self.token();
+                self.weathers.insert(token, draw_weather(&mut Rng::new(draw), &cluster.nodes()));
+                self.set_weather(cluster);
+                self.agenda.push(now + lasts, Deed::EndWeather(token));
+            }
+            Fault::Clog { from, to, lasts } => {
+                let (Some(from), Some(to)) = (self.pick(from, cluster), self.pick(to, cluster)) else {
+                    return Ok(());
+                };
+                cluster.network.clog(from, to, now + lasts);
+            }
+            Fault::BreakConnections { count } => {
+                for _ in 0..count {
+                    cluster.break_a_connection();
+                }
+            }
+            Fault::WallJump { who, by_ms } => {
+                let Some(node) = self.pick(who, cluster) else { return Ok(()) };
+                let clock = &mut cluster.machine(node).clock;
+                clock.wall_ahead_ms = clock.wall_ahead_ms.saturating_add(by_ms);
+            }
+            Fault::Drift { who, ppm } => {
+                let Some(node) = self.pick(who, cluster) else { return Ok(()) };
+                let clock = &mut cluster.machine(node).clock;
+                *clock = clock.at_another_rate(now, ppm);
+            }
+            Fault::Disk { who, fault, lasts } => return self.strike(fault, who, lasts, cluster),
+            Fault::Wipe { who } => return self.wipe(who, cluster),
+            Fault::RollBack { who } => {
+                let Some(node) = self.expendable(who, cluster) else { return Ok(()) };
+                // What peers remember is what it is caught by: they must all be there to remember it.
+                self.mend(cluster)?;
+                self.quiet_until = now + 8 * SECOND;
+                self.agenda.push(now + 3 * SECOND, Deed::RollBack(node, 0, None));
+                return Ok(());
+            }
+            Fault::SwapDisks { one, other, lasts } => return self.swap(one, other, lasts, cluster),
+        }
+        cluster.count(fault.name());
+        Ok(())
+    }
+
+    /// Starts a node whose disk is its own.
+    fn start<S: StateMachine>(&mut self, node: NodeId, cluster: &mut Cluster<S>) -> Checked<()> {
+        if self.lost.contains_key(&node) || self.strangers.contains(&node) {
+            return Ok(());
+        }
+        cluster.start(node)
+    }
+
+    fn start_after<S: StateMachine>(&mut self, node: NodeId, pause: Micros, cluster: &Cluster<S>) {
+        if self.starting.insert(node) {
+            self.agenda.push(cluster.now() + pause, Deed::Start(node));
+        }
+    }
+
+    /// The victim, unless it is lost already.
+    fn pick<S: StateMachine>(&self, who: Who, cluster: &Cluster<S>) -> Option<NodeId> {
+        let nodes = cluster.nodes();
+        let counted = |n: u64| nodes.get((n % nodes.len().max(1) as u64) as usize).copied();
+        let node = match who {
+            Who::Leader => cluster.leader().or_else(|| counted(0)),
+            Who::Node(n) => counted(n),
+        };
+        node.filter(|node| !self.lost.contains_key(node) && !self.strangers.contains(node))
+    }
+
+    /// The victim, if the cluster can do without its disk: once it is complete, a minority of disks may be lost.
+    fn expendable<S: StateMachine>(&self, who: Who, cluster: &Cluster<S>) -> Option<NodeId> {
+        let node = self.pick(who, cluster)?;
+        let out = self.lost.len() + self.strangers.len();
+        let spare = (cluster.nodes().len() - 1) / 2;
+        let is_formed = cluster.committed().len() > 1 && cluster.all_formed();
+        (is_formed && (out < spare || (self.reckless && spare > 0))).then_some(node)
+    }
+
+    fn impose<S: StateMachine>(&mut self, cuts: Cuts, lasts: Micros, cluster: &mut Cluster<S>) {
+        let token = self.token();
+        cluster.network.impose(cuts.clone());
+        self.partitions.insert(token, cuts);
+        self.agenda.push(cluster.now() + lasts, Deed::EndPartition(token));
+    }
+
+    fn leave_bare_majority<S: StateMachine>(&mut self, draw: u64, lasts: Micros, cluster: &mut Cluster<S>) {
+        let (nodes, mut rng, mut cuts) = (cluster.nodes(), Rng::new(draw), Cuts::new());
+        let mut out: BTreeSet<NodeId> = self.lost.keys().copied().collect();
+        while out.len() < (nodes.len() - 1) / 2 {
+            out.insert(nodes[rng.below(nodes.len() as u64) as usize]);
+        }
+        for &node in &out {
+            cuts.extend(Shape::Isolated(node).cuts(&nodes));
+        }
+        self.impose(cuts, lasts, cluster);
+    }
+
+    fn set_weather<S: StateMachine>(&self, cluster: &mut Cluster<S>) {
+        cluster.network.set_weather(self.usual);
+        for (region, weather) in self.weathers.values() {
+            match region {
+                Some(region) => cluster.network.set_weather_in(*region, *weather),
+                None => cluster.network.set_weather(*weather),
+            }
+        }
+    }
+
+    fn strike<S: StateMachine>(
+        &mut self,
+        fault: DiskFault,
+        who: Who,
+        lasts: Micros,
+        cluster: &mut Cluster<S>,
+    ) -> Checked<()> {
+        let name = Fault::Disk { who, fault, lasts }.name();
+        let is_loss = matches!(fault.expected(), Expectation::Refuses { .. });
+        let node = if is_loss { self.expendable(who, cluster) } else { self.pick(who, cluster) };
+        let Some(node) = node else { return Ok(()) };
+        if fault.while_down() {
+            cluster.crash(node, Crash::Process);
+        }
+        let rng = &mut self.rng;
+        let Some(expected) = cluster.machine(node).disk.strike(fault, rng) else {
+            return Ok(());
+        };
+        cluster.count(name);
+        match &expected {
+            Expectation::Survives => self.agenda.push(cluster.now() + lasts, Deed::EndDisk(node)),
+            Expectation::Halts { exit_code, .. } => {
+                cluster.machine(node).provoked.insert(*exit_code);
+            }
+            Expectation::Refuses { exit_code, .. } => {
+                cluster.machine(node).provoked.insert(*exit_code);
+                cluster.start(node)?;
+                self.lost.insert(node, Loss { expected });
+            }
+        }
+        Ok(())
+    }
+
+    fn wipe<S: StateMachine>(&mut self, who: Who, cluster: &mut Cluster<S>) -> Checked<()> {
+        let Some(node) = self.expendable(who, cluster) else { return Ok(()) };
+        cluster.wipe(node);
+        cluster.machine(node).provoked.insert(4);
+        cluster.start(node)?;
+        self.lost.insert(node, Loss { expected: DiskFault::Wiped.expected() });
+        cluster.count(Fault::Wipe { who }.name());
+        Ok(())
+    }
+
+    /// Three lives, and then the disk of the first: each life counts one boot, and peers remember the last.
+    fn roll_back<S: StateMachine>(
+        &mut self,
+        node: NodeId,
+        step: u8,
+        image: Option<Disk>,
+        cluster: &mut Cluster<S>,
+    ) -> Checked<()> {
+        if self.lost.contains_key(&node) {
+            return Ok(());
+        }
+        cluster.crash(node, Crash::Process);
+        let image = image.unwrap_or_else(|| cluster.machine(node).disk.clone());
+        if step == 2 {
+            cluster.roll_back(node, image);
+            cluster.machine(node).provoked.insert(4);
+            self.lost.insert(node, Loss { expected: DiskFault::RolledBack.expected() });
+            cluster.count("fault: rolled-back disk");
+        } else if self.quiet_until > cluster.now() {
+            self.agenda.push(cluster.now() + SECOND, Deed::RollBack(node, step + 1, Some(image)));
+        }
+        cluster.start(node)
+    }
+
+    /// Two directories change places: each node finds another's, and refuses by name (STORAGE row 18).
+    fn swap<S: StateMachine>(
+        &mut self,
+        one: Who,
+        other: Who,
+        lasts: Micros,
+        cluster: &mut Cluster<S>,
+    ) -> Checked<()> {
+        let (Some(a), Some(b)) = (self.expendable(one, cluster), self.expendable(other, cluster)) else {
+            return Ok(());
+        };
+        if a == b {
+            return Ok(());
+        }
+        cluster.swap_disks(a, b);
+        for node in [a, b] {
+            self.strangers.insert(node);
+            cluster.machine(node).provoked.insert(2);
+            cluster.start(node)?;
+        }
+        self.agenda.push(cluster.now() + lasts, Deed::SwapBack(a, b));
+        cluster.count("fault: exchanged disks");
+        Ok(())
+    }
+
+    fn swap_back<S: StateMachine>(&mut self, a: NodeId, b: NodeId, cluster: &mut Cluster<S>) -> Checked<()> {
+        for node in [a, b] {
+            let fault = cluster.fault(node).cloned();
+            let says = [String::from("node")].into();
+            let expected = Expectation::Refuses { exit_code: 2, says };
+            if let Err(what) = expected.met_by(fault.as_ref()) {
+                return Err(cluster.violation(node, format!("refusal: another node's directory: {what}")));
+            }
+            cluster.count("another node's directory refused");
+            cluster.crash(node, Crash::Process);
+            self.strangers.remove(&node);
+            cluster.machine(node).provoked.remove(&2);
+        }
+        cluster.swap_disks(a, b);
+        for node in [a, b] {
+            self.start(node, cluster)?;
+        }
+        Ok(())
+    }
+
+    fn token(&mut self) -> u64 {
+        self.last_token += 1;
+        self.last_token
+    }
+}
+
+fn name_of(shape: Shape) -> &'static str {
+    match shape {
+        Shape::Split(_) => "partition: random split",
+        Shape::MajorityRing => "partition: majority ring",
+        Shape::Bridge => "partition: bridge",
+        Shape::Isolated(_) => "partition: one isolated",
+        Shape::Deaf(_) => "partition: one deaf",
+        Shape::Mute(_) => "partition: one mute",
+        Shape::OneWay => "partition: one way",
+    }
+}
+
+/// Some weather, and where it prevails: everywhere, over a direction, or over some kinds of messages.
+fn draw_weather(rng: &mut Rng, nodes: &[NodeId]) -> (Option<Region>, Weather) {
+    let one = |rng: &mut Rng| nodes[rng.below(nodes.len() as u64) as usize];
+    let region = match rng.below(4) {
+        0 => None,
+        1 => Some(Region::direction(one(rng), one(rng))),
+        2 => Some(Region::kinds(Kinds::CORE_REQUESTS)),
+        _ => Some(Region::kinds(Kinds::CORE_REPLIES)),
+    };
+    (region, weather(rng))
+}
+
+/// A weather of any badness; each ingredient is there or not.
+pub(super) fn weather(rng: &mut Rng) -> Weather {
+    let mut some = |most: u32| if rng.chance(1, 2) { rng.below(u64::from(most) + 1) as u32 } else { 0 };
+    let [lost, doubled, overtaken, late] = [300, 200, 500, 100].map(&mut some);
+    let [clogged, broken] = [2_000, 1_000].map(&mut some);
+    let max_delay = super::duration(rng, 150, 50 * MS);
+    Weather {
+        min_delay: 50,
+        max_delay,
+        lost,
+        doubled,
+        overtaken,
+        late,
+        late_least: max_delay,
+        late_tail: 2 * SECOND,
+        clogged,
+        clog: super::duration(rng, 10 * MS, SECOND),
+        broken,
+    }
+}

@@ -1,0 +1,168 @@
+//! Kinds of runs: how often what befalls a cluster.
+
+use super::{Fault, Who, duration};
+use crate::rng::Rng;
+use crate::sim::cluster::Crash;
+use crate::sim::disk::DiskFault;
+
+const MS: u64 = 1_000;
+const SECOND: u64 = 1_000_000;
+
+/// A kind of run. Each seed draws its own rates around those of its profile, some of them none at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Profile {
+    /// Hardly anything happens.
+    Calm,
+    /// What the tests of the MIT lab do: losses, partitions, restarts.
+    Lab,
+    /// Everything, often.
+    Wild,
+    /// Disks that fail, fill up, stall, rot and are exchanged.
+    Disk,
+    /// Processes and connections that come and go, pause and are slow.
+    Churn,
+}
+
+/// A row of the table: how often in ten minutes of each profile (calm, lab, wild, disk, churn), in tenths; and what.
+type Row = ([u64; 5], fn(&mut Rng) -> Fault);
+
+const TABLE: [Row; 21] = [
+    ([5, 200, 300, 100, 400], |rng| Fault::Kill { who: who(rng), crash: Crash::Process, down: down(rng) }),
+    ([5, 50, 300, 300, 200], |rng| Fault::Kill { who: who(rng), crash: Crash::Power, down: down(rng) }),
+    ([2, 50, 300, 400, 200], |rng| Fault::KillWithin {
+        who: who(rng),
+        crash: if rng.chance(1, 4) { Crash::Process } else { Crash::Power },
+        operations: rng.below(40),
+        down: down(rng),
+    }),
+    ([0, 20, 30, 40, 40], |rng| Fault::KillAll {
+        crash: if rng.chance(1, 2) { Crash::Process } else { Crash::Power },
+        down: duration(rng, 10 * MS, 4 * SECOND),
+    }),
+    ([2, 10, 150, 20, 300], |rng| Fault::Pause { who: who(rng), lasts: duration(rng, 20 * MS, 20 * SECOND) }),
+    ([2, 10, 60, 20, 100], |rng| Fault::Slow {
+        who: who(rng),
+        percent: duration(rng, 200, 20_000),
+        lasts: duration(rng, SECOND, 20 * SECOND),
+    }),
+    ([5, 300, 400, 40, 150], |rng| Fault::Partition {
+        shape: rng.next_u64(),
+        lasts: duration(rng, 50 * MS, 20 * SECOND),
+    }),
+    ([5, 100, 200, 40, 100], |rng| Fault::Weather {
+        draw: rng.next_u64(),
+        lasts: duration(rng, 500 * MS, 30 * SECOND),
+    }),
+    ([2, 40, 200, 20, 50], |rng| Fault::Clog {
+        from: who(rng),
+        to: who(rng),
+        lasts: duration(rng, 20 * MS, 4 * SECOND),
+    }),
+    ([5, 100, 300, 50, 400], |rng| Fault::BreakConnections { count: 1 + rng.below(4) }),
+    ([1, 20, 50, 20, 50], |rng| Fault::BareMajority {
+        leaves_out: rng.next_u64(),
+        lasts: duration(rng, SECOND, 30 * SECOND),
+    }),
+    ([1, 10, 80, 10, 80], |rng| Fault::WallJump { who: who(rng), by_ms: jump(rng) }),
+    ([1, 10, 30, 10, 30], |rng| Fault::Drift { who: who(rng), ppm: rng.below(200_001) as i32 - 100_000 }),
+    ([0, 0, 20, 60, 10], |rng| disk(rng, &[DiskFault::Full])),
+    ([1, 10, 60, 150, 30], |rng| disk(rng, &[DiskFault::Slow])),
+    ([0, 0, 10, 40, 3], |rng| disk(rng, &[DiskFault::FailedSync])),
+    ([0, 0, 20, 60, 6], |rng| {
+        disk(rng, &[DiskFault::FailedRead, DiskFault::FailedWrite, DiskFault::FailedNames])
+    }),
+    ([0, 0, 10, 20, 2], |rng| disk(rng, &[DiskFault::RottenVoteCopy, DiskFault::RottenIdentityCopy])),
+    ([0, 0, 8, 15, 1], |rng| disk(rng, &LOSSES)),
+    ([0, 0, 4, 7, 3], |rng| {
+        if rng.chance(1, 2) { Fault::Wipe { who: who(rng) } } else { Fault::RollBack { who: who(rng) } }
+    }),
+    ([0, 0, 4, 10, 1], |rng| Fault::SwapDisks {
+        one: who(rng),
+        other: who(rng),
+        lasts: duration(rng, 500 * MS, 4 * SECOND),
+    }),
+];
+
+impl Profile {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Calm, Self::Lab, Self::Wild, Self::Disk, Self::Churn];
+
+    /// Its name on a command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Calm => "calm",
+            Self::Lab => "lab",
+            Self::Wild => "wild",
+            Self::Disk => "disk",
+            Self::Churn => "churn",
+        }
+    }
+
+    /// The profile of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|profile| profile.name() == name)
+    }
+
+    /// One of them; calm ones seldom, because they find little.
+    pub(super) fn draw(rng: &mut Rng) -> Self {
+        [
+            Self::Calm,
+            Self::Lab,
+            Self::Lab,
+            Self::Wild,
+            Self::Wild,
+            Self::Wild,
+            Self::Disk,
+            Self::Disk,
+            Self::Churn,
+            Self::Churn,
+        ][rng.below(10) as usize]
+    }
+
+    /// Faults between `from` and `to`, in order of time.
+    pub(super) fn faults(self, rng: &mut Rng, from: u64, to: u64) -> std::vec::Vec<(u64, Fault)> {
+        let mut faults = std::vec::Vec::new();
+        for (rates, fault) in TABLE {
+            // Of four kinds of faults one does not happen in this run, and one happens often.
+            let share = [0, 10, 10, 30][rng.below(4) as usize];
+            let tenths = rates[self as usize] * share / 10 * (to - from) / (600 * SECOND);
+            let count = tenths / 10 + u64::from(rng.below(10) < tenths % 10);
+            for _ in 0..count {
+                faults.push((from + rng.below(to - from), fault(rng)));
+            }
+        }
+        faults.sort_by_key(|(at, _)| *at);
+        faults
+    }
+}
+
+fn who(rng: &mut Rng) -> Who {
+    if rng.chance(1, 3) { Who::Leader } else { Who::Node(rng.below(64)) }
+}
+
+fn down(rng: &mut Rng) -> u64 {
+    duration(rng, 5 * MS, 10 * SECOND)
+}
+
+/// Faults after which a node refuses to start.
+const LOSSES: [DiskFault; 7] = [
+    DiskFault::RottenRecord,
+    DiskFault::RottenSegmentHeader,
+    DiskFault::RottenSnapshot,
+    DiskFault::RottenVote,
+    DiskFault::RottenIdentity,
+    DiskFault::StaleWrite,
+    DiskFault::MisdirectedWrite,
+];
+
+fn disk(rng: &mut Rng, faults: &[DiskFault]) -> Fault {
+    let fault = faults[rng.below(faults.len() as u64) as usize];
+    Fault::Disk { who: who(rng), fault, lasts: duration(rng, 100 * MS, 20 * SECOND) }
+}
+
+/// A wall clock is set: mostly by seconds, sometimes by years.
+fn jump(rng: &mut Rng) -> i64 {
+    let most = if rng.chance(1, 8) { 100_000_000_000 } else { 10_000_000 };
+    let by = duration(rng, 10, most) as i64;
+    if rng.chance(1, 2) { by } else { -by }
+}

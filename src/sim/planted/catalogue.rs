@@ -1,0 +1,79 @@
+//! The bugs, by room. To add one: a line here, and `planted!("its-name")` at its one place.
+
+use super::Bug;
+use super::Room::{self, Clerk, Gateway, Kv, Node, Raft, Replica, Storage};
+
+const fn bug(name: &'static str, room: Room, what: &'static str, expects: &'static str) -> Bug {
+    Bug { name, room, what, expects }
+}
+
+/// Every planted bug: its name, its room, what goes wrong, and whose alarm is expected first (a hint, no more: another
+/// checker may see a consequence earlier).
+#[rustfmt::skip]
+pub(super) const ALL: &[Bug] = &[
+    // Elections.
+    bug("vote-twice", Raft, "a voter grants its vote of one term to every candidate that asks", "election safety"),
+    bug("vote-is-forgotten", Raft, "the vote record on disk names the term and not who got the vote", "persistence"),
+    bug("vote-leaves-before-sync", Raft, "a vote is granted, and asked for, before it is on disk", "persistence"),
+    bug("any-log-is-elected", Raft, "a vote is granted whatever the candidate's log lacks", "leader completeness"),
+    bug("longest-log-is-elected", Raft, "the longer log wins a vote, also when its last term is older", "leader completeness"),
+    bug("earlier-term-is-heard", Raft, "a message of an earlier term counts as one of this term", "election safety"),
+    bug("stale-leader-is-unanswered", Raft, "a leader of an earlier term is not told of the later one", "liveness"),
+    bug("half-is-a-majority", Raft, "of an even number of voters one half suffices to commit", "majority persistence"),
+    // Replication and commitment.
+    bug("earlier-term-is-counted", Raft, "an entry of an earlier term commits by being on a majority (figure 8)", "leader completeness"),
+    bug("own-disk-is-not-awaited", Raft, "a leader counts itself for entries that its disk does not have", "majority persistence"),
+    bug("ack-before-sync", Raft, "a follower acknowledges entries that are on their way to its disk", "persistence"),
+    bug("overtaken-write-counts", Raft, "a write of entries that were cut counts for those that replaced them", "persistence"),
+    bug("conflict-is-kept", Raft, "entries that conflict with the leader's are not cut", "log matching"),
+    bug("append-always-truncates", Raft, "a late, short append cuts what came after it", "leader completeness"),
+    bug("previous-is-not-compared", Raft, "an append is taken whatever term the entry before it has", "log matching"),
+    bug("append-agrees-past-its-end", Raft, "a follower acknowledges its whole log, not what the append reached", "log matching"),
+    bug("append-commits-past-its-end", Raft, "an append commits what follows its own entries", "state machine safety"),
+    bug("heartbeat-commits-too-far", Raft, "a heartbeat tells a commit index that the peer may not have", "state machine safety"),
+    bug("cluster-clock-restarts", Raft, "each leader counts the cluster's time from zero", "liveness"),
+    // Reads.
+    bug("read-without-a-round", Raft, "a leader answers reads before anybody confirms that it leads", "linearizability"),
+    bug("older-round-confirms-read", Raft, "a round that left before the read confirms it (a reused read context)", "linearizability"),
+    bug("read-before-the-no-op", Raft, "a new leader reads at a commit index that may be too low", "linearizability"),
+    bug("read-before-applied", Replica, "a read is answered before its index is applied", "linearizability"),
+    // Snapshots in the core.
+    bug("snapshot-matches-by-index", Raft, "a snapshot commits our entries up to its index, whatever their terms", "state machine safety"),
+    bug("snapshot-sets-state-back", Raft, "a snapshot that the log has overtaken is switched to", "monotony"),
+    bug("snapshot-acked-before-sync", Raft, "a snapshot counts as installed before the log on disk names it", "persistence"),
+    // Sessions and replies.
+    bug("snapshot-without-sessions", Replica, "snapshots hold the state and forget the sessions", "state machine safety"),
+    bug("session-is-evicted", Replica, "a new session takes the place of a live one", "sessions"),
+    bug("only-last-reply-is-kept", Replica, "a session remembers its last command only", "exactly once"),
+    bug("acked-command-runs-again", Replica, "a number below a session's floor is run", "exactly once"),
+    bug("reply-of-another", Replica, "a command that comes again gets the session's oldest reply", "linearizability"),
+    bug("reply-by-index-alone", Replica, "the reply of the entry that replaced a client's is taken for its own", "linearizability"),
+    bug("mset-stops-half-way", Kv, "MSET leaves out the rest when it meets a key that is there", "linearizability"),
+    // The disk.
+    bug("vote-is-not-synced", Storage, "the vote record is written and not synced", "persistence"),
+    bug("vote-overwrites-the-last", Storage, "the vote record is written over the only durable one", "refusal"),
+    bug("vote-of-the-last-slot", Storage, "recovery takes the last record of the vote file for the newest", "durability"),
+    bug("log-is-not-synced", Storage, "a record of the log is reported done and not synced", "durability"),
+    bug("directory-is-not-synced", Storage, "a new segment's name is not synced", "durability"),
+    bug("snapshot-is-not-synced", Storage, "a snapshot is renamed before its bytes are synced", "refusal"),
+    bug("removal-before-the-switch", Storage, "old segments and snapshots go before the new snapshot is durable", "refusal"),
+    bug("torn-record-is-whole", Storage, "recovery takes a record whose checksum does not fit", "durability"),
+    bug("tail-is-not-rewritten", Storage, "recovery trusts bytes that may be in memory only", "durability"),
+    bug("recovery-keeps-what-was-cut", Storage, "recovery keeps entries that a later record replaced", "log matching"),
+    bug("snapshot-covers-one-less", Storage, "recovery keeps the entry that the snapshot ends with", "refusal"),
+    bug("failed-sync-is-ignored", Node, "a failed sync counts as done", "durability"),
+    // Between nodes.
+    bug("wiped-disk-is-welcome", Node, "another disk under a member's id is let in", "fencing"),
+    bug("rolled-back-disk-is-welcome", Node, "a directory that was set back is let in", "durability"),
+    bug("forward-is-sent-twice", Node, "a write that may have reached a lost leader is sent to the next", "exactly once"),
+    bug("lost-forward-is-refused", Node, "a write that may have reached a lost leader is answered as not done", "linearizability"),
+    // Between clients and nodes.
+    bug("read-overtakes-write", Gateway, "a read does not wait for its connection's writes", "linearizability"),
+    bug("replies-in-order-of-arrival", Gateway, "replies leave in the order in which they come", "linearizability"),
+    bug("undetermined-is-try-again", Gateway, "a command that may be done is answered as not done", "linearizability"),
+    bug("plain-write-is-sent-again", Clerk, "a write without a session is sent again when its connection breaks", "exactly once"),
+    bug("timeout-is-failure", Clerk, "a write that may be done is reported as not done at its deadline", "linearizability"),
+    bug("late-reply-to-the-next", Clerk, "the reply of a call that was given up goes to the next one", "linearizability"),
+    bug("number-is-reused", Clerk, "a call gets the number of another one that is under way", "linearizability"),
+    bug("expired-write-runs-again", Clerk, "a write of an expired session is sent in the next one", "exactly once"),
+];

@@ -1,0 +1,197 @@
+//! Tests of the tests: known mistakes at known places, and the hunt for the checker that notices.
+//!
+//! A simulator that finds nothing proves little until it is known what it would find. Each [`Bug`] of [`all`] is a change
+//! of a line that somebody has made in a system like this one. [`with`] switches one of them on; [`hunt`] runs seed after
+//! seed until a checker from outside fires. A bug that no checker finds means that a checker is missing.
+//!
+//! What the code itself notices does not count: [`tolerates`] says which halts a run with a bug takes for a machine that
+//! is down, and a panic is counted apart.
+
+mod catalogue;
+mod hunt;
+
+pub use hunt::{Found, Hunt, Outcome, Profile, hunt};
+
+use core::fmt;
+use std::cell::Cell;
+
+use crate::node::Fault;
+
+/// The room of the library that a bug is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "they are the modules of these names")]
+pub enum Room {
+    Raft,
+    Replica,
+    Kv,
+    Storage,
+    Node,
+    Gateway,
+    Clerk,
+}
+
+impl fmt::Display for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Raft => "raft",
+            Self::Replica => "replica",
+            Self::Kv => "kv",
+            Self::Storage => "storage",
+            Self::Node => "node",
+            Self::Gateway => "gateway",
+            Self::Clerk => "clerk",
+        })
+    }
+}
+
+/// One mistake at one place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bug {
+    /// What `planted!` calls it.
+    pub name: &'static str,
+    /// Where it is.
+    pub room: Room,
+    /// What goes wrong, in a sentence.
+    pub what: &'static str,
+    /// Which checker should fire: a hint for people.
+    pub expects: &'static str,
+}
+
+/// All bugs, by room.
+pub fn all() -> &'static [Bug] {
+    catalogue::ALL
+}
+
+/// The bug of this name.
+pub fn find(name: &str) -> Option<&'static Bug> {
+    all().iter().find(|bug| bug.name == name)
+}
+
+/// Runs `run` with `bug` in the code: on this thread only, so that other threads may hunt other bugs, or test the code as
+/// it is. Returns also how often the bug's place was asked, that is, how often the mistake may have been made.
+pub fn with<T>(bug: &Bug, run: impl FnOnce() -> T) -> (T, u64) {
+    let _active = Active::switch_on(place(bug.name));
+    let result = run();
+    (result, REACHED.get())
+}
+
+/// Whether a run with a bug goes on when a node halts for this reason: it is a guard of the code's own, and whether that
+/// would have noticed is not the question.
+pub fn tolerates(fault: &Fault) -> bool {
+    matches!(fault, Fault::Raft(_) | Fault::Diverged { .. })
+}
+
+/// Whether a bug is switched on in this thread.
+pub fn is_any_active() -> bool {
+    ACTIVE.get() != NONE
+}
+
+const NONE: usize = usize::MAX;
+
+std::thread_local! {
+    /// The place in the catalogue of the bug that is switched on. A static, because the bugs are in the middle of code
+    /// that is handed nothing but events; a thread's own, because a node of the simulator never leaves its thread.
+    static ACTIVE: Cell<usize> = const { Cell::new(NONE) };
+    /// How often it was asked for since it was switched on.
+    static REACHED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Switched off again at its end, also when that is a panic.
+struct Active;
+
+impl Active {
+    fn switch_on(place: usize) -> Self {
+        ACTIVE.set(place);
+        REACHED.set(0);
+        Self
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        ACTIVE.set(NONE);
+    }
+}
+
+/// The place of a bug in the catalogue, for `planted!`: a name that is not in it does not compile.
+pub(crate) const fn place(name: &str) -> usize {
+    let mut place = 0;
+    while place < catalogue::ALL.len() {
+        if is_same(catalogue::ALL[place].name.as_bytes(), name.as_bytes()) {
+            return place;
+        }
+        place += 1;
+    }
+    panic!("the catalogue of planted bugs does not have this name")
+}
+
+const fn is_same(a: &[u8], b: &[u8]) -> bool {
+    let mut at = 0;
+    while at < a.len() && at < b.len() && a[at] == b[at] {
+        at += 1;
+    }
+    at == a.len() && at == b.len()
+}
+
+/// Whether the bug at this place of the catalogue is switched on, for `planted!`.
+pub(crate) fn is_active(place: usize) -> bool {
+    let active = ACTIVE.get() == place;
+    if active {
+        REACHED.set(REACHED.get() + 1);
+    }
+    active
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use std::path::Path;
+    use std::string::String;
+    use std::vec::Vec;
+    use std::{format, fs};
+
+    fn sources(directory: &Path, found: &mut Vec<String>) {
+        for entry in fs::read_dir(directory).expect("the sources are there") {
+            let path = entry.expect("an entry").path();
+            if path.ends_with("sim/planted") {
+                continue;
+            }
+            if path.is_dir() {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(fs::read_to_string(path).expect("a source file"));
+            }
+        }
+    }
+
+    #[test]
+    fn every_bug_has_one_place_in_the_code() {
+        let mut found = Vec::new();
+        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+        let places: BTreeMap<&str, usize> = all()
+            .iter()
+            .map(|bug| {
+                let macro_call = format!("planted!(\"{}\")", bug.name);
+                (bug.name, found.iter().map(|source| source.matches(&macro_call).count()).sum())
+            })
+            .collect();
+        let odd: Vec<_> = places.iter().filter(|(_, count)| **count != 1).collect();
+        assert!(odd.is_empty(), "not at one place: {odd:?}");
+        assert_eq!(places.len(), all().len(), "two bugs have one name");
+        assert!(all().len() >= 30);
+    }
+
+    #[test]
+    fn a_bug_is_on_only_within_its_run_and_its_thread() {
+        let bug = find("vote-twice").expect("is planted");
+        let elsewhere = || std::thread::spawn(|| planted!("vote-twice")).join().expect("no panic");
+        assert!(!planted!("vote-twice") && !is_any_active());
+        let (seen, reached) =
+            with(bug, || (planted!("vote-twice"), planted!("ack-before-sync"), elsewhere()));
+        assert_eq!((seen, reached), ((true, false, false), 1));
+        assert!(!planted!("vote-twice") && !is_any_active());
+        let panics = || with(bug, || panic!("as a debug assertion does"));
+        assert!(std::panic::catch_unwind(panics).is_err() && !is_any_active());
+    }
+}

@@ -1,0 +1,263 @@
+//! One client of a run: what it asks, by whom it is carried, and how each operation ended.
+
+use std::collections::BTreeMap;
+use std::format;
+use std::string::String;
+use std::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::client::{CallId, ClerkError};
+use crate::codec::resp::Value;
+use crate::node::RequestId;
+use crate::raft::NodeId;
+use crate::replica::{Outcome, Request, SessionError, SessionId, StateMachine};
+use crate::rng::Rng;
+use crate::sim::check::{HistoryOf, OpId};
+use crate::sim::cluster::{Answer, ClerkId, Cluster, Finished};
+use crate::sim::faults::Population;
+use crate::sim::workload::{Heard, Travel, Workload};
+use crate::time::Micros;
+
+/// How long a client without a clerk goes on about one operation.
+const PATIENCE: Micros = 15_000_000;
+
+/// How long it waits before it asks again.
+const PAUSE: Micros = 20_000;
+
+/// One client.
+#[derive(Debug)]
+pub(super) struct Actor {
+    population: Population,
+    rng: Rng,
+    clerk: ClerkId,
+    /// What the clerk was asked.
+    calls: BTreeMap<CallId, OpId>,
+    own: Own,
+}
+
+/// What a client does itself that has no clerk: one operation after the other, in a session or not.
+#[derive(Debug)]
+struct Own {
+    session: Option<SessionId>,
+    /// How many sessions it has had.
+    sessions: u64,
+    seq: u64,
+    under_way: Option<UnderWay>,
+}
+
+#[derive(Debug)]
+struct UnderWay {
+    id: OpId,
+    request: Request,
+    since: Micros,
+    /// What was sent and not answered; `None` while it waits to be sent again.
+    sent: Option<(RequestId, Sent)>,
+    again_at: Micros,
+    /// Whether a sending may have done it.
+    is_uncertain: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    Opening,
+    Operation,
+}
+
+/// What becomes of an operation.
+enum Turn {
+    Replied(Bytes),
+    Again,
+    NotDone,
+    Unknown,
+}
+
+impl Actor {
+    pub(super) fn new<S: StateMachine>(seed: u64, population: Population, cluster: &mut Cluster<S>) -> Self {
+        let mut config = cluster.clerk_config();
+        config.session = population.session;
+        config.seed = u128::from(seed) << 64 | u128::from(population.number);
+        let clerk = cluster.clerk_with(config);
+        let rng = Rng::stream(seed, 10_000 + population.number);
+        let own = Own { session: None, sessions: 0, seq: 1, under_way: None };
+        Self { population, rng, clerk, calls: BTreeMap::new(), own }
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.population.number
+    }
+
+    pub(super) fn is_clerk(&self, clerk: ClerkId) -> bool {
+        self.clerk == clerk
+    }
+
+    /// Whether nothing of it is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.calls.is_empty() && self.own.under_way.is_none()
+    }
+
+    /// Asks the next things, if what it may have under way leaves room. How long it thinks then.
+    pub(super) fn act<W: Workload>(
+        &mut self,
+        cluster: &mut Cluster<W::Machine>,
+        workload: &mut W,
+        history: &mut HistoryOf<W::Model>,
+    ) -> Option<Micros> {
+        let Population { number, thinks, burst, .. } = self.population;
+        let count = if burst > 1 && self.rng.chance(1, 4) { 1 + self.rng.below(burst) } else { 1 };
+        for _ in 0..count {
+            if self.own.under_way.is_some() || self.calls.len() as u64 >= burst {
+                break;
+            }
+            let op = workload.next(number, &mut self.rng);
+            let id = history.ask(number, cluster.now(), op.clone());
+            match workload.travel(&op) {
+                Travel::Command(kind, words) => {
+                    let words: Vec<&[u8]> = words.iter().map(|word| &word[..]).collect();
+                    let call = cluster.call(self.clerk, kind, &words);
+                    self.calls.insert(call, id);
+                }
+                Travel::Request(request) => {
+                    let since = cluster.now();
+                    self.own.under_way = Some(UnderWay {
+                        id,
+                        request,
+                        since,
+                        sent: None,
+                        again_at: since,
+                        is_uncertain: false,
+                    });
+                    self.send::<W>(cluster, history);
+                }
+            }
+        }
+        if self.own.under_way.as_ref().is_some_and(|under_way| under_way.sent.is_none()) {
+            self.send::<W>(cluster, history);
+            return Some(thinks.min(PAUSE));
+        }
+        Some(thinks)
+    }
+
+    /// A call of the clerk has ended; whether by a reply.
+    pub(super) fn finished<W: Workload>(
+        &mut self,
+        finished: Finished,
+        now: Micros,
+        workload: &W,
+        history: &mut HistoryOf<W::Model>,
+    ) -> bool {
+        let Some(id) = self.calls.remove(&finished.call) else { return false };
+        if let Some((session, seq)) = finished.name {
+            history.name(id, session, seq);
+        }
+        match finished.result {
+            Ok(value) => history.replied(id, now, workload.reply(Heard::Value(value))),
+            // The disk has no room: a refusal before anything was done.
+            Err(ClerkError::Command(text)) if text.starts_with(b"MISCONF") => history.not_done(id),
+            Err(ClerkError::Command(text)) => {
+                history.replied(id, now, workload.reply(Heard::Value(Value::Error(text))));
+            }
+            Err(ClerkError::Undetermined) => return false,
+            Err(_) => {
+                history.not_done(id);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Takes the answer to what it sent itself; whether that was a reply.
+    pub(super) fn listen<W: Workload>(
+        &mut self,
+        cluster: &mut Cluster<W::Machine>,
+        workload: &W,
+        history: &mut HistoryOf<W::Model>,
+    ) -> Result<bool, String> {
+        let Some(under_way) = &mut self.own.under_way else { return Ok(false) };
+        let Some((request, sent)) = under_way.sent else { return Ok(false) };
+        let Some(answer) = cluster.take_answer(request) else { return Ok(false) };
+        under_way.sent = None;
+        under_way.again_at = cluster.now() + PAUSE;
+        let turn = self.own.judge(sent, answer)?;
+        let Some(under_way) = &mut self.own.under_way else { return Ok(false) };
+        let is_late = under_way.since + PATIENCE <= cluster.now();
+        let turn = match turn {
+            Turn::Again if is_late && under_way.is_uncertain => Turn::Unknown,
+            Turn::Again if is_late => Turn::NotDone,
+            turn => turn,
+        };
+        match turn {
+            Turn::Again => return Ok(false),
+            Turn::Replied(bytes) => {
+                history.replied(under_way.id, cluster.now(), workload.reply(Heard::Bytes(bytes)));
+                self.own.end();
+                return Ok(true);
+            }
+            Turn::NotDone => history.not_done(under_way.id),
+            Turn::Unknown => {}
+        }
+        self.own.end();
+        Ok(false)
+    }
+
+    /// Sends what is under way, or first what opens its session, to a node at random.
+    fn send<W: Workload>(&mut self, cluster: &mut Cluster<W::Machine>, history: &mut HistoryOf<W::Model>) {
+        let Some(under_way) = &mut self.own.under_way else { return };
+        if under_way.sent.is_some() || under_way.again_at > cluster.now() {
+            return;
+        }
+        let nodes = cluster.nodes();
+        let node: NodeId = nodes[self.rng.below(nodes.len() as u64) as usize];
+        let number = self.population.number;
+        let (request, sent) = match (&under_way.request, self.own.session) {
+            (Request::Write(_), None) if self.population.session => {
+                let nonce = format!("client-{number}-{}", self.own.sessions).into();
+                (Request::OpenSession { nonce }, Sent::Opening)
+            }
+            (Request::Write(command), Some(session)) => {
+                let seq = self.own.seq;
+                history.name(under_way.id, session, seq);
+                let command = command.clone();
+                (Request::Once { session, seq, ack: seq, command }, Sent::Operation)
+            }
+            (request, _) => (request.clone(), Sent::Operation),
+        };
+        under_way.sent = Some((cluster.request(node, request), sent));
+    }
+}
+
+impl Own {
+    /// What an answer means.
+    fn judge(&mut self, sent: Sent, answer: Answer) -> Result<Turn, String> {
+        let Some(under_way) = &mut self.under_way else { return Ok(Turn::Again) };
+        let is_plain = matches!(under_way.request, Request::Write(_)) && self.session.is_none();
+        let turn = match (sent, answer) {
+            (Sent::Opening, Answer::Outcome(Outcome::SessionOpened(session))) => {
+                self.session = Some(session);
+                self.seq = 1;
+                Turn::Again
+            }
+            (Sent::Opening, _) => Turn::Again,
+            (_, Answer::Outcome(Outcome::Reply(bytes))) => Turn::Replied(bytes),
+            (_, Answer::Outcome(Outcome::Refused(_))) if is_plain => Turn::NotDone,
+            (_, Answer::Outcome(Outcome::Refused(_))) => Turn::Again,
+            (_, Answer::ConnectionLost | Answer::Outcome(Outcome::Undetermined)) => {
+                under_way.is_uncertain = true;
+                if is_plain { Turn::Unknown } else { Turn::Again }
+            }
+            (_, Answer::Outcome(Outcome::Session(SessionError::Expired))) => {
+                self.session = None;
+                self.sessions += 1;
+                if under_way.is_uncertain { Turn::Unknown } else { Turn::Again }
+            }
+            (_, other) => return Err(format!("session: an operation is answered by {other:?}")),
+        };
+        Ok(turn)
+    }
+
+    /// The operation is over; its number is not used again.
+    fn end(&mut self) {
+        self.under_way = None;
+        self.seq += 1;
+    }
+}

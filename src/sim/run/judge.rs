@@ -1,0 +1,63 @@
+//! The end of a run: what clients were told is held against the log, and what happened is counted.
+
+use std::format;
+use std::vec::Vec;
+
+use super::Run;
+use crate::replica::request_of;
+use crate::sim::check::{Committed, SessionLimits, replay};
+use crate::sim::cluster::Checked;
+use crate::sim::tally::Tally;
+use crate::sim::workload::Workload;
+
+impl<W: Workload> Run<'_, W> {
+    /// Every disk that forgot has been refused, in the words that its fault demands.
+    pub(super) fn judge_refusals(&mut self) -> Checked<()> {
+        let bound = self.cluster.now() + self.nemesis.patience();
+        while self.cluster.now() < bound {
+            if self.nemesis.judge(&mut self.cluster).is_ok() {
+                break;
+            }
+            let next = self.cluster.now() + 50_000;
+            self.go_on_until(next, |_| false)?;
+        }
+        self.nemesis.judge(&mut self.cluster).map_err(|(node, what)| self.cluster.violation(node, what))
+    }
+
+    /// All replies, replayed in the order of the log.
+    pub(super) fn judge_history(&mut self) -> Checked<()> {
+        let log: Vec<Committed> = (1..)
+            .zip(self.cluster.committed())
+            .map(|(index, entry)| Committed {
+                index,
+                stamp: entry.stamp,
+                applied: Some(entry.at),
+                request: entry.command.as_ref().and_then(|data| request_of(data)),
+            })
+            .collect();
+        let limits = SessionLimits::from(&self.plan.settings().node.replica());
+        match replay(self.workload.model(), limits, &log, &self.history) {
+            Ok(_) => Ok(()),
+            Err(contradiction) => Err(self.nobody(&format!("{contradiction}"))),
+        }
+    }
+
+    /// What the network, the disks and the nodes have counted.
+    pub(super) fn count_world(&self, tally: &mut Tally) {
+        let network = self.cluster.network.counts();
+        for (what, count) in [
+            ("network: frames lost", network.lost),
+            ("network: frames doubled", network.doubled),
+            ("network: frames overtaken", network.overtook),
+            ("network: frames late", network.late),
+            ("network: links clogged", network.clogs),
+            ("network: frames cut off", network.cut),
+            ("network: connections broken", network.broken),
+        ] {
+            tally.add_many(what, count);
+        }
+        tally.add_many("operations asked", self.history.operations().len() as u64);
+        tally.add_many("operations answered", self.answered);
+        tally.add_many("entries committed", self.cluster.committed().len() as u64);
+    }
+}
