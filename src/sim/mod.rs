@@ -11,6 +11,7 @@ pub mod disk;
 pub mod exhaustive;
 pub mod faults;
 pub mod fuzz;
+pub mod lab;
 pub mod network;
 #[cfg(feature = "planted-bugs")]
 pub mod planted;

@@ -41,6 +41,8 @@ pub(super) struct Client {
     links: BTreeMap<client::LinkId, u64>,
     /// Connections that broke: what is still on its way to the clerk is lost.
     broken: BTreeSet<client::LinkId>,
+    /// The only nodes that it reaches; `None` for all.
+    reach: Option<BTreeSet<NodeId>>,
     /// Calls that have not ended, with their names in the log once they have one.
     open: BTreeMap<CallId, Option<(SessionId, u64)>>,
     done: BTreeMap<CallId, Result<Value, ClerkError>>,
@@ -77,6 +79,7 @@ impl Client {
             clerk,
             links: BTreeMap::new(),
             broken: BTreeSet::new(),
+            reach: None,
             open: BTreeMap::new(),
             done: BTreeMap::new(),
         }
@@ -115,14 +118,28 @@ impl<S: StateMachine> Cluster<S> {
     pub fn break_a_connection(&mut self) -> bool {
         let count = self.gateways.len() as u64;
         let chosen = self.rng.below(count) as usize;
-        let Some((&connection, gateway)) = self.gateways.iter().nth(chosen) else { return false };
+        let Some((&connection, _)) = self.gateways.iter().nth(chosen) else { return false };
+        self.break_connection(connection);
+        true
+    }
+
+    /// From now on this clerk reaches only these nodes, or all of them again. Its connections to others break.
+    pub fn confine(&mut self, clerk: ClerkId, nodes: Option<BTreeSet<NodeId>>) {
+        let outside = |gateway: &Gateway| nodes.as_ref().is_some_and(|nodes| !nodes.contains(&gateway.node));
+        let lost = self.gateways.iter().filter(|(_, gateway)| gateway.clerk == clerk && outside(gateway));
+        let lost: Vec<u64> = lost.map(|(&connection, _)| connection).collect();
+        self.clients[clerk].reach = nodes;
+        lost.into_iter().for_each(|connection| self.break_connection(connection));
+    }
+
+    fn break_connection(&mut self, connection: u64) {
+        let Some(gateway) = self.gateways.get(&connection) else { return };
         let (clerk, link) = (gateway.clerk, gateway.link);
         let client = &mut self.clients[clerk];
         client.links.remove(&link);
         client.broken.insert(link);
         self.tally.add("client connection broken");
         self.end_gateway(connection);
-        true
     }
 
     /// The calls that have ended since this was last asked.
@@ -209,8 +226,11 @@ impl<S: StateMachine> Cluster<S> {
     }
 
     fn accept(&mut self, clerk: ClerkId, link: client::LinkId, endpoint: &str) {
+        let reach = &self.clients[clerk].reach;
         let found = self.machines.iter().find(|(id, machine)| {
-            machine.is_up() && machine.config.founders.get(id).is_some_and(|at| at.client == endpoint)
+            machine.is_up()
+                && machine.config.founders.get(id).is_some_and(|at| at.client == endpoint)
+                && reach.as_ref().is_none_or(|nodes| nodes.contains(id))
         });
         let Some((&node, machine)) = found else {
             self.tell_clerk(self.now, clerk, client::Event::Disconnected { link });
@@ -242,6 +262,9 @@ impl<S: StateMachine> Cluster<S> {
         let written = Bytes::copy_from_slice(gateway.connection.output());
         gateway.connection.written(written.len());
         self.answer_clerk(connection, written);
+        if !self.gateways.contains_key(&connection) {
+            return;
+        }
         if let Some(at) = wake {
             let at = clock.when(at).max(self.now);
             self.queue.push(at, Happening::Wire(Wire::GatewayWakes { connection }));
@@ -262,6 +285,13 @@ impl<S: StateMachine> Cluster<S> {
 
     /// Sends bytes to the clerk, in one piece or two.
     fn answer_clerk(&mut self, connection: u64, mut bytes: Bytes) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.network.count_reply(bytes.len());
+        if self.network.loses_reply() {
+            return self.lose_with_connection(connection);
+        }
         while !bytes.is_empty() {
             let piece = if self.rng.chance(1, 4) {
                 self.rng.below(bytes.len() as u64) + 1
@@ -269,12 +299,21 @@ impl<S: StateMachine> Cluster<S> {
                 bytes.len() as u64
             };
             let piece = bytes.split_to(piece as usize);
-            let at = self.now + 20 + self.rng.below(100);
+            let at = self.now + self.network.client_delay();
             let Some(gateway) = self.gateways.get_mut(&connection) else { return };
             gateway.answered = gateway.answered.max(at);
             let (at, clerk, link) = (gateway.answered, gateway.clerk, gateway.link);
             self.tell_clerk(at, clerk, client::Event::Received { link, bytes: piece });
         }
+    }
+
+    /// What was on its way is lost, and the connection with it: the clerk hears of that when it would have arrived.
+    fn lose_with_connection(&mut self, connection: u64) {
+        let at = self.now + self.network.client_delay();
+        if let Some(gateway) = self.gateways.get_mut(&connection) {
+            gateway.answered = gateway.answered.max(at);
+        }
+        self.break_connection(connection);
     }
 
     /// The gateway's end is gone; its node, if it still runs, and the clerk hear of it.
@@ -319,8 +358,12 @@ impl<S: StateMachine> Cluster<S> {
     }
 
     fn ask_gateway(&mut self, clerk: ClerkId, link: client::LinkId, bytes: Bytes) {
-        let at = self.now + 20 + self.rng.below(100);
         let Some(&connection) = self.clients[clerk].links.get(&link) else { return };
+        self.network.count_request(bytes.len());
+        if self.network.loses_request() {
+            return self.lose_with_connection(connection);
+        }
+        let at = self.now + self.network.client_delay();
         let Some(gateway) = self.gateways.get_mut(&connection) else { return };
         gateway.asked = gateway.asked.max(at);
         let at = gateway.asked;

@@ -36,7 +36,7 @@ use super::tally::Tally;
 use super::trace::{MessageId, Trace, What};
 use crate::node::{Event, Fault, LinkId, Node, RequestId, Status};
 use crate::raft::{NodeId, Role};
-use crate::replica::{Outcome, Request, StateMachine};
+use crate::replica::{Outcome, Replica, Request, StateMachine};
 use crate::rng::Rng;
 use crate::time::Micros;
 
@@ -189,6 +189,16 @@ impl<S: StateMachine> Cluster<S> {
         Some(self.machines.get(&node)?.node()?.status())
     }
 
+    /// Whether a node's process runs.
+    pub fn is_up(&self, node: NodeId) -> bool {
+        self.machines.get(&node).is_some_and(Machine::is_up)
+    }
+
+    /// The replica of a running node, once its directory is a member's.
+    pub fn replica(&self, node: NodeId) -> Option<&Replica<S>> {
+        self.machines.get(&node)?.node()?.replica()
+    }
+
     /// The leader of the greatest term, if a running node leads.
     pub fn leader(&self) -> Option<NodeId> {
         let terms = self.machines.keys().filter_map(|&node| {
@@ -276,6 +286,27 @@ impl<S: StateMachine> Cluster<S> {
 
     /// Sends a request of this connection, which must always lead to the same process of the same node.
     pub fn request_on(&mut self, node: NodeId, connection: u64, epoch: u32, request: Request) -> RequestId {
+        let delay = 20 + self.rng.below(100);
+        self.ask(node, connection, epoch, delay, None, request)
+    }
+
+    /// Hands a request to a node at this moment, to be answered within so many microseconds.
+    pub fn request_within(&mut self, node: NodeId, within: Micros, request: Request) -> RequestId {
+        let clock = self.machine(node).clock;
+        let deadline = clock.read(self.now).mono + within;
+        let connection = self.last_request + 1;
+        self.ask(node, connection, 0, 0, Some(deadline), request)
+    }
+
+    fn ask(
+        &mut self,
+        node: NodeId,
+        connection: u64,
+        epoch: u32,
+        delay: Micros,
+        deadline: Option<Micros>,
+        request: Request,
+    ) -> RequestId {
         self.last_request += 1;
         let id = RequestId { connection, number: self.last_request };
         self.observe_request(node, id, &request);
@@ -287,9 +318,8 @@ impl<S: StateMachine> Cluster<S> {
         }
         let life = machine.lives;
         self.pending.insert(id, node);
-        let at = self.now + 20 + self.rng.below(100);
-        let event = Event::Request { id, epoch, deadline: None, request };
-        self.queue.push(at, Happening::Outside { node, life, event });
+        let event = Event::Request { id, epoch, deadline, request };
+        self.queue.push(self.now + delay, Happening::Outside { node, life, event });
         id
     }
 

@@ -2,13 +2,20 @@
 
 use super::kind::{Kind, Kinds};
 
-/// How many frames, and bytes with their framing.
+/// How many frames, or pieces of a stream that were written at once, and bytes with their framing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tally {
     /// Frames.
     pub frames: u64,
     /// Bytes.
     pub bytes: u64,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, bytes: usize) {
+        self.frames += 1;
+        self.bytes += bytes as u64;
+    }
 }
 
 /// Counts of what a network did to what was given to it. Each only grows.
@@ -33,6 +40,10 @@ pub struct Counts {
     pub broken: u64,
     /// Connections that could not be opened through a cut.
     pub refused: u64,
+    /// What clients wrote.
+    pub requests: Tally,
+    /// What nodes wrote to clients.
+    pub replies: Tally,
     /// Requests of clients that were lost with their connection.
     pub lost_requests: u64,
     /// Replies to clients that were lost with their connection.
@@ -41,9 +52,7 @@ pub struct Counts {
 
 impl Counts {
     pub(super) fn count(&mut self, kind: Kind, bytes: usize) {
-        let tally = &mut self.sent[kind as usize];
-        tally.frames += 1;
-        tally.bytes += bytes as u64;
+        self.sent[kind as usize].add(bytes);
     }
 
     /// What was sent of these kinds, whatever became of it.

@@ -125,6 +125,11 @@ impl Kinds {
         Self(set)
     }
 
+    /// These and one more.
+    pub const fn with(self, kind: Kind) -> Self {
+        Self(self.0 | 1 << kind as u32)
+    }
+
     /// Whether this kind is one of them.
     pub const fn contains(self, kind: Kind) -> bool {
         self.0 & (1 << kind as u32) != 0

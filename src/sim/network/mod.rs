@@ -208,6 +208,16 @@ impl Network {
         self.clients.delay(&mut self.rng)
     }
 
+    /// Counts what a client writes.
+    pub fn count_request(&mut self, bytes: usize) {
+        self.counts.requests.add(bytes);
+    }
+
+    /// Counts what a node writes to a client.
+    pub fn count_reply(&mut self, bytes: usize) {
+        self.counts.replies.add(bytes);
+    }
+
     /// Whether what a client writes now is lost, and the connection with it.
     pub fn loses_request(&mut self) -> bool {
         let lost = self.happens(self.clients.lost_requests);
