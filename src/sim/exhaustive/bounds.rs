@@ -31,7 +31,7 @@ impl Budget {
 }
 
 /// What is explored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     /// How many nodes, all of them voters: 1 to [`MOST_NODES`].
     pub nodes: usize,
@@ -39,11 +39,14 @@ pub struct Bounds {
     pub pre_vote: bool,
     /// [`Config::check_quorum`](crate::raft::Config::check_quorum) of every node.
     pub check_quorum: bool,
+    /// Begin when the first node leads term 1 and everything is at rest, instead of just after the foundation: what an
+    /// election costs is left to what comes after it.
+    pub established: bool,
     /// What may happen at most.
     pub budget: Budget,
-    /// Most steps from the start.
+    /// Most steps from the start; states at that depth are checked, and not left.
     pub depth: u32,
-    /// Most states visited; each takes about 50 bytes, and those of the two outermost depths 300 more.
+    /// Most states visited; each takes about 50 bytes, and those of the two outermost depths 250 more.
     pub states: usize,
     /// Take situations that differ only in who is who for one.
     pub symmetry: bool,
@@ -59,6 +62,7 @@ impl Bounds {
             nodes,
             pre_vote: true,
             check_quorum: true,
+            established: false,
             budget: Budget::NONE,
             depth: u32::MAX,
             states: 20_000_000,
@@ -67,9 +71,8 @@ impl Bounds {
     }
 
     /// These, with other choices of the core's two settings that change elections.
-    pub const fn with_elections(mut self, pre_vote: bool, check_quorum: bool) -> Self {
-        (self.pre_vote, self.check_quorum) = (pre_vote, check_quorum);
-        self
+    pub const fn with_elections(self, pre_vote: bool, check_quorum: bool) -> Self {
+        Self { pre_vote, check_quorum, ..self }
     }
 }
 

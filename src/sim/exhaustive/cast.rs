@@ -9,7 +9,7 @@ use std::hash::Hash;
 use std::string::String;
 use std::vec::Vec;
 
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::bounds::Bounds;
 use super::member::{Applied, BEAT, Effects, Flight, LAPSE, Member, SILENCE};
@@ -85,13 +85,14 @@ struct Part {
 
 #[derive(Debug)]
 pub(super) struct Cast {
-    /// Ways to rename the nodes, by number from 1; the first leaves them as they are.
+    /// Ways to rename the nodes, each a name for each node; the first leaves them as they are.
     permutations: Vec<Vec<u64>>,
     parts: Vec<Part>,
     flights: Vec<Flight>,
     entries: Vec<(Entry, u128)>,
     outcomes: Vec<Outcome>,
     /// Fingerprints under each permutation, in rows.
+    name_prints: Vec<u128>,
     member_prints: Vec<u128>,
     flight_prints: Vec<u128>,
     member_ids: BTreeMap<u128, MemberId>,
@@ -104,8 +105,11 @@ impl Cast {
     pub(super) fn new(bounds: &Bounds) -> Self {
         let nodes = bounds.nodes as u64;
         let permutations = if bounds.symmetry { permutations(nodes) } else { [(1..=nodes).collect()].into() };
+        let names = (0..bounds.nodes).flat_map(|node| permutations.iter().map(move |names| names[node]));
+        let name_prints = names.map(|name| xxh3_128(&name.to_le_bytes())).collect();
         Self {
             permutations,
+            name_prints,
             parts: Vec::new(),
             flights: Vec::new(),
             entries: Vec::new(),
@@ -279,9 +283,14 @@ impl Cast {
         &self.outcomes[outcome as usize]
     }
 
-    /// The ways to rename the nodes: each maps the node of number `i` to the `i`th of its numbers.
-    pub(super) fn permutations(&self) -> &[Vec<u64>] {
-        &self.permutations
+    /// How many ways there are to rename the nodes.
+    pub(super) fn permutations(&self) -> usize {
+        self.permutations.len()
+    }
+
+    /// The fingerprints of a node's name, under each permutation.
+    pub(super) fn name_prints(&self, node: u8) -> &[u128] {
+        row(&self.name_prints, node.into(), self.permutations.len())
     }
 
     /// The fingerprints of a node's state, under each permutation.

@@ -34,7 +34,13 @@ pub(super) struct Search<'a> {
 /// Why a search ends before everything is explored.
 enum End {
     Limit,
-    Violation { at: u32, step: Move, broken: String },
+    /// Something is broken before the start.
+    Unable(String),
+    Violation {
+        at: u32,
+        step: Move,
+        broken: String,
+    },
 }
 
 impl<'a> Search<'a> {
@@ -57,6 +63,7 @@ impl<'a> Search<'a> {
         let complete = end.is_none();
         let violation = match end {
             Some(End::Violation { at, step, broken }) => Some(self.retrace(at, step, broken)),
+            Some(End::Unable(broken)) => Some(Counterexample { broken, path: Vec::new() }),
             Some(End::Limit) | None => None,
         };
         Exploration {
@@ -73,6 +80,9 @@ impl<'a> Search<'a> {
 
     /// Depth by depth, until nothing is new.
     fn search(&mut self, progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>) -> Result<(), End> {
+        if self.bounds.established {
+            self.start = self.start.clone().established(&mut self.cast).map_err(End::Unable)?;
+        }
         self.seen.insert(self.start.fingerprint(&self.cast));
         let mut layer: Vec<(u32, World)> = [(0, self.start.clone())].into();
         let mut moves = Vec::new();

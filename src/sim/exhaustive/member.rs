@@ -132,7 +132,17 @@ impl Member {
         if let Some(effects) = self.mishear(flight) {
             return effects;
         }
-        self.step([Event::Receive { from, message }])
+        let beat = matches!(message, Message::Heartbeat { .. }).then_some(message.term());
+        let mut effects = self.step([Event::Receive { from, message }]);
+        let confirms_another = |sent: &Flight| match sent.message {
+            Message::HeartbeatReply { term, round: 1.., .. } => beat.is_some_and(|beat| beat != term),
+            _ => false,
+        };
+        if effects.sent.iter().any(confirms_another) {
+            let what = "answers a round of one term as if it were one of another";
+            effects.break_with(format!("reads: n{} {what}", self.id));
+        }
+        effects
     }
 
     /// Time passes, and the timer fires.
@@ -256,7 +266,10 @@ impl Member {
             Action::SwitchSnapshot { snapshot } => {
                 let SnapshotId { last, checksum } = snapshot.id;
                 if last.index <= self.state.0 {
-                    effects.break_with(format!("{} switches back to a snapshot of {last:?}", self.id));
+                    effects.break_with(format!(
+                        "monotony: n{} switches back to a snapshot of {last:?}",
+                        self.id
+                    ));
                 }
                 self.state = (last.index, checksum);
                 effects.applied.push(Applied::Switch(snapshot.id));
@@ -308,7 +321,7 @@ impl Member {
             }
             Message::AppendAccepted { term, .. }
             | Message::SnapshotReply { term, progress: SnapshotProgress::Installed(_), .. }
-            | Message::HeartbeatReply { term, .. }
+            | Message::HeartbeatReply { term, round: 1.., .. }
                 if self.disk.vote.term < *term && self.raft.status().leader == Some(to) =>
             {
                 Some(format!("answers the leader of term {term}, which is not on its disk"))

@@ -131,10 +131,10 @@ fn limits_end_an_exploration_and_it_says_so() {
     };
     let (complete, states, depth) = ends(&whole);
     assert!(complete);
-    assert_eq!(ends(&Bounds { depth: depth + 1, ..whole.clone() }), (true, states, depth));
-    let (complete, fewer, reached) = ends(&Bounds { depth: 9, ..whole.clone() });
+    assert_eq!(ends(&Bounds { depth: depth + 1, ..whole }), (true, states, depth));
+    let (complete, fewer, reached) = ends(&Bounds { depth: 9, ..whole });
     assert!(!complete && fewer < states && reached == 9);
-    assert_eq!(ends(&Bounds { states: 50, ..whole.clone() }).1, 50);
+    assert_eq!(ends(&Bounds { states: 50, ..whole }).1, 50);
     let ended = super::explore(&whole, &mut |_| ControlFlow::Break(()));
     assert!(!ended.complete && ended.states == 1);
 }
@@ -173,6 +173,39 @@ fn a_vote_that_a_crash_forgets_is_found_out() {
     assert_eq!(path.len(), 11, "{path:#?}");
 }
 
+/// Known mistakes in the core, each with bounds that are just wide enough for it: its last step, by the name of what it
+/// breaks, and how many it takes.
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn planted_bugs_are_found() {
+    let two = |budget| bounds(2, GUARDED, budget);
+    let led = |budget| Bounds { established: true, ..bounds(3, PLAIN, budget) };
+    let write = Budget { timeouts: 1, proposals: 1, ..NONE };
+    let bugs = [
+        ("vote-twice", bounds(3, PLAIN, Budget { timeouts: 2, ..NONE }), "persistence", 5),
+        ("vote-is-forgotten", two(Budget { timeouts: 1, ..NONE }), "persistence", 5),
+        ("vote-leaves-before-sync", two(Budget { timeouts: 1, ..NONE }), "persistence", 6),
+        ("any-log-is-elected", bounds(3, PLAIN, Budget { timeouts: 2, ..NONE }), "leader completeness", 14),
+        ("half-is-a-majority", two(Budget { timeouts: 1, ..NONE }), "durability", 9),
+        ("own-disk-is-not-awaited", two(Budget { timeouts: 1, ..NONE }), "durability", 11),
+        ("ack-before-sync", two(Budget { timeouts: 1, ..NONE }), "persistence", 9),
+        ("overtaken-write-counts", led(write), "persistence", 10),
+        ("conflict-is-kept", led(write), "durability", 11),
+        ("snapshot-matches-by-index", led(Budget { snapshots: 1, ..write }), "state machine safety", 12),
+        ("snapshot-acked-before-sync", led(Budget { timeouts: 1, snapshots: 1, ..NONE }), "persistence", 13),
+        ("read-without-a-round", led(Budget { timeouts: 1, reads: 1, ..NONE }), "reads", 10),
+        ("older-round-confirms-read", led(Budget { timeouts: 1, reads: 1, ..NONE }), "reads", 10),
+    ];
+    let found = bugs.map(|(name, bounds, ..)| {
+        let bug = crate::sim::planted::find(name).expect("the catalogue has it");
+        let (found, _) = crate::sim::planted::with(bug, || explore(&bounds, None));
+        let example = found.violation.unwrap_or_else(|| panic!("{name} is not found"));
+        let broken: String = example.broken.split(':').next().unwrap_or_default().into();
+        (name, broken, example.path.len())
+    });
+    assert_eq!(found, bugs.map(|(name, _, broken, steps)| (name, String::from(broken), steps)));
+}
+
 const PLENTY: Budget =
     Budget { timeouts: 20, beats: 20, proposals: 20, reads: 20, crashes: 3, repeats: 20, snapshots: 9 };
 
@@ -183,7 +216,7 @@ fn a_node_that_is_never_exchanged_goes_the_same_way() {
     for elections in [GUARDED, PLAIN, (false, true), (true, false)] {
         for nodes in [2, 3] {
             let bounds = bounds(nodes, elections, PLENTY);
-            let mut cast = Cast::new(&Bounds { symmetry: false, ..bounds.clone() });
+            let mut cast = Cast::new(&Bounds { symmetry: false, ..bounds });
             for seed in 0..10 {
                 walk(&bounds, &mut cast, &mut Rng::new(seed));
             }

@@ -1,12 +1,11 @@
 //! One situation of the whole cluster, what may happen in it, and what comes of that.
 
 use std::format;
-use std::hash::Hash;
 use std::string::String;
 use std::vec::Vec;
 
 use smallvec::SmallVec;
-use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::bounds::{Bounds, Budget};
 use super::cast::{Cast, EntryId, FlightId, MemberId, Stimulus};
@@ -63,6 +62,28 @@ impl World {
             committed: [founding].into_iter().collect(),
             reads: SmallVec::new(),
         }
+    }
+
+    /// The same cluster when its first node has been elected and nothing is under way any more.
+    pub(super) fn established(mut self, cast: &mut Cast) -> Result<Self, String> {
+        let left = self.left;
+        self.left = Budget { timeouts: 1, ..Budget::NONE };
+        let waits =
+            |world: &Self, cast: &Cast, node: Node| cast.view_of(world.members[usize::from(node)]).sticky;
+        for node in 1..self.members.len() as Node {
+            if waits(&self, cast, node) {
+                self = self.after(Move { node, stimulus: Stimulus::Lapse, repeats: false }, cast)?;
+            }
+        }
+        self = self.after(Move { node: 0, stimulus: Stimulus::Silence, repeats: false }, cast)?;
+        let mut moves = Vec::new();
+        loop {
+            self.moves(cast, &mut moves);
+            let Some(&step) = moves.iter().find(|step| step.stimulus != Stimulus::Lapse) else { break };
+            self = self.after(step, cast)?;
+        }
+        self.left = left;
+        Ok(self)
     }
 
     /// Everything that may happen now, in a fixed order.
@@ -182,11 +203,11 @@ impl World {
     /// The fingerprint under each permutation of the nodes: a sum over the parts, so that the order of what is on its way does
     /// not matter.
     pub(super) fn fingerprints(&self, cast: &Cast) -> SmallVec<[u128; 6]> {
-        let mut hasher = Xxh3::new();
-        self.left.hash(&mut hasher);
+        let Budget { timeouts, beats, proposals, reads, crashes, repeats, snapshots } = self.left;
+        let left = xxh3_128(&[timeouts, beats, proposals, reads, crashes, repeats, snapshots]);
         let committed = self.committed.iter().map(|&entry| cast.entry_print(entry));
-        let common = committed.fold(hasher.digest128(), u128::wrapping_add);
-        let mut sums = SmallVec::from_elem(common, cast.permutations().len());
+        let common = committed.fold(left, u128::wrapping_add);
+        let mut sums = SmallVec::from_elem(common, cast.permutations());
         let members = self.members.iter().map(|&member| cast.member_prints(member));
         let flights = self.flights.iter().map(|&flight| cast.flight_prints(flight));
         for prints in members.chain(flights) {
@@ -194,23 +215,18 @@ impl World {
                 *sum = u128::wrapping_add(*sum, *print);
             }
         }
-        for (sum, names) in sums.iter_mut().zip(cast.permutations()) {
-            let name = |node: Node| names[usize::from(node)];
-            for &(term, node) in &self.leaders {
-                *sum = sum.wrapping_add(print([1, term, name(node)]));
-            }
-            for open in &self.reads {
-                *sum = sum.wrapping_add(print([2 + u64::from(open.read), open.committed, name(open.node)]));
+        let leaders = self.leaders.iter().map(|&(term, node)| (node, term));
+        let reads =
+            self.reads.iter().map(|open| (open.node, READS | u64::from(open.read) << 32 | open.committed));
+        for (node, what) in leaders.chain(reads) {
+            for (sum, name) in sums.iter_mut().zip(cast.name_prints(node)) {
+                // Names are as good as random: a sum of different multiples of them is another number.
+                *sum = sum.wrapping_add(name.wrapping_mul(u128::from(what) * 2 + 1));
             }
         }
         sums
     }
 }
 
-fn print(parts: [u64; 3]) -> u128 {
-    let mut bytes = [0; 24];
-    for (place, part) in bytes.chunks_exact_mut(8).zip(parts) {
-        place.copy_from_slice(&part.to_le_bytes());
-    }
-    xxh3_128(&bytes)
-}
+/// Sets reads apart from terms.
+const READS: u64 = 1 << 63;
