@@ -57,6 +57,8 @@ pub struct Report {
     pub tally: Tally,
     /// What happened, if that was to be recorded.
     pub trace: Vec<TraceEvent>,
+    /// Events before the first of these.
+    pub forgotten: u64,
 }
 
 /// Runs a plan.
@@ -124,6 +126,7 @@ impl<'a, W: Workload> Run<'a, W> {
             simulated: self.cluster.now(),
             operations: self.history.operations().len() as u64,
             tally,
+            forgotten: self.cluster.trace.forgotten(),
             trace: self.cluster.trace.take_kept(),
         }
     }
