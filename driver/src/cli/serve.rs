@@ -172,7 +172,7 @@ impl Given {
             }
             "snapshot-log-bytes" if value == "none" => self.snapshot_log_bytes = Some(None),
             "snapshot-log-bytes" => {
-                self.snapshot_log_bytes = Some(Some(flags::bytes(flag, &value, 1024..=1 << 44)?));
+                self.snapshot_log_bytes = Some(Some(flags::bytes(flag, &value, 512..=1 << 44)?));
             }
             "snapshot-growth-percent" => {
                 self.snapshot_growth_percent = Some(flags::number(flag, &value, 0..=10_000)?);
