@@ -4,7 +4,8 @@
 //! | --- | --- | --- |
 //! | request between cores | 0 to 26 ms late, then one in ten is lost | lost |
 //! | reply between cores | one in ten is lost | lost |
-//! | any other frame between nodes | 0 to 26 ms late, in order; at one in a hundred the connection breaks | the connection breaks |
+//! | hello, forwarded requests | 0 to 26 ms late, in order; at one in a hundred the connection breaks | the connection breaks |
+//! | any other frame between nodes | at one in a hundred the connection breaks | the connection breaks |
 //! | a clerk's request | 0 to 26 ms late, then at one in ten the connection breaks | the connection breaks |
 //! | the reply to a clerk | at one in ten the connection breaks | the connection breaks |
 //!
@@ -112,8 +113,8 @@ impl Rules {
             return Fate::Arrives(Duration::ZERO);
         }
         let late = match class {
-            Class::Request | Class::Ordered(_) | Class::Call => self.milliseconds(27),
-            Class::Reply | Class::Return => Duration::ZERO,
+            Class::Request | Class::Ordered(true) | Class::Call => self.milliseconds(27),
+            Class::Reply | Class::Ordered(false) | Class::Return => Duration::ZERO,
         };
         let lost = match class {
             Class::Ordered(_) => self.rng.chance(10, 1000),
@@ -176,6 +177,7 @@ mod tests {
             (Class::Request, 320..480, 0..1, 26),
             (Class::Reply, 320..480, 0..1, 0),
             (Class::Ordered(true), 0..1, 20..60, 26),
+            (Class::Ordered(false), 0..1, 20..60, 0),
             (Class::Call, 0..1, 320..480, 26),
             (Class::Return, 0..1, 320..480, 0),
         ] {
