@@ -4,6 +4,7 @@
 //! the code that production runs: [`Node`](crate::node::Node) with its recovery, its log and its replica. Only what a
 //! driver performs is simulated: [`disk`], [`network`], [`clock`] and clients.
 
+pub mod check;
 pub mod clock;
 pub mod cluster;
 pub mod disk;
