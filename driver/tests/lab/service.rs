@@ -46,7 +46,7 @@ impl Service {
             fleet.set_flags(place.id, vec![format!("--listen-peer={}", place.peer)]);
         }
         fleet.start_all(Instant::now() + PATIENCE).unwrap();
-        let (network, book, doors) = (Arc::new(network), Arc::default(), BTreeMap::new());
+        let (network, book, doors) = (Arc::new(network), Arc::new(Book::new()), BTreeMap::new());
         Self { network, book, pace, fleet, doors, _directory: directory }
     }
 

@@ -32,6 +32,8 @@ pub(crate) fn speed(title: &str, max_state: Option<u64>) {
     let took = began.elapsed();
     assert_eq!(clerk.get("x"), expected, "each append once and in order");
     assert!(took <= SPEED_BOUND, "1000 appends took {took:?}");
+    service.check_sizes(max_state);
+    service.book.check();
     say(&format!("{title}: {:.2} ms an append", took.as_secs_f64()));
     report.passed(&service);
 }
