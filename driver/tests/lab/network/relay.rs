@@ -49,6 +49,8 @@ struct End {
     last_arrival: Instant,
     /// Nothing that comes from here is passed on any more.
     silent: bool,
+    /// Something that keeps its order has gone missing on the way: nothing may arrive behind it.
+    gap: bool,
 }
 
 /// A connection through a door.
@@ -238,7 +240,7 @@ impl Relay {
 
     /// A message came from one side of a connection.
     fn send(&mut self, number: u64, side: Side, message: Message) {
-        let Some(pair) = self.pairs.get_mut(&number).filter(|pair| !pair.has_fallen_silent(side)) else {
+        let Some(pair) = self.pairs.get_mut(&number).filter(|pair| !pair.end_of(side).silent) else {
             return;
         };
         if let Some(speaker) = message.speaker.filter(|_| pair.from.is_none() && side == Side::Near) {
@@ -299,13 +301,14 @@ impl Relay {
 
     /// A message that came from `side` is there, unless its link has died on the way.
     fn arrive(&mut self, number: u64, side: Side, message: &Message) {
-        let Some(pair) = self.pairs.get_mut(&number) else { return };
+        let Some(pair) = self.pairs.get_mut(&number).filter(|pair| !pair.end_of(side).gap) else { return };
         if let Some((from, to)) = pair.way(side) {
             let mut rules = self.shared.rules();
             if rules.is_dead(from, to) {
                 let fate = rules.swallow(message.class);
                 drop(rules);
                 if let Fate::Breaks(late) = fate {
+                    pair.end(side).gap = true;
                     self.fall_silent(number, side, Instant::now() + late);
                 }
                 return;
@@ -336,7 +339,14 @@ impl End {
     fn new(stream: TcpStream, cutter: Cutter) -> Self {
         // A help, not a need.
         let _ = stream.set_nodelay(true);
-        Self { stream, cutter, output: BytesMut::new(), last_arrival: Instant::now(), silent: false }
+        Self {
+            stream,
+            cutter,
+            output: BytesMut::new(),
+            last_arrival: Instant::now(),
+            silent: false,
+            gap: false,
+        }
     }
 }
 
@@ -348,10 +358,10 @@ impl Pair {
         }
     }
 
-    fn has_fallen_silent(&self, side: Side) -> bool {
+    const fn end_of(&self, side: Side) -> &End {
         match side {
-            Side::Near => self.near.silent,
-            Side::Far => self.far.silent,
+            Side::Near => &self.near,
+            Side::Far => &self.far,
         }
     }
 
