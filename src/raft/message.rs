@@ -83,7 +83,7 @@ pub enum Message {
     HeartbeatReply {
         /// The answerer's term.
         term: Term,
-        /// The round that is answered.
+        /// The round that is answered; 0, which no round is, when it was one of an earlier term.
         round: Round,
         /// The answerer's wall clock: the leader keeps log time near the majority's.
         wall: Millis,

@@ -112,7 +112,9 @@ impl Raft {
             Message::Append { previous, .. } => {
                 Message::AppendRejected { term, probed: previous.index, hint: LogId::ZERO }
             }
-            Message::Heartbeat { round, .. } => Message::HeartbeatReply { term, round, wall },
+            // Rounds begin anew in each term: in this one the number would confirm a round that did not leave yet, and
+            // with it a read that nobody has asked for yet (trap 21).
+            Message::Heartbeat { .. } => Message::HeartbeatReply { term, round: 0, wall },
             Message::SnapshotChunk { snapshot, .. } => {
                 Message::SnapshotReply { term, snapshot: snapshot.id, progress: SnapshotProgress::Written(0) }
             }

@@ -495,3 +495,21 @@ fn trap_21_an_answer_to_a_round_that_never_left_confirms_nothing() {
     let out = one.step(Event::Read { read: 1 });
     assert!(!out.iter().any(|a| matches!(a, Action::ReadReady { .. })));
 }
+
+/// A member leads term 1, sends round 1, leads again in term 2. Its first heartbeat was on its way all the time: the answer
+/// carries term 2, but says nothing of the round 1 of that term, which leaves later.
+#[test]
+fn trap_21_an_answer_to_a_heartbeat_of_an_earlier_term_confirms_no_round_of_this_one() {
+    let mut follower = One::of(&[1, 2, 3], &[], 2, &[1]);
+    let answers = sent(&follower.hear(N2, Message::Heartbeat { term: 1, round: 1, commit: 1 }));
+    let [(N2, answer)] = &answers[..] else { panic!("{answers:?}") };
+    assert_eq!(answer.term(), 2);
+
+    let mut leader = One::of(&[1, 2, 3], &[], 1, &[1]);
+    leader.lead();
+    leader.hear(N2, Message::AppendAccepted { term: 2, matched: 3 });
+    leader.step(Event::Read { read: 1 });
+    assert_eq!(leader.hear(N2, answer.clone()), []);
+    let out = leader.hear(N3, Message::HeartbeatReply { term: 2, round: 1, wall: WALL });
+    assert_eq!(out, [Action::ReadReady { read: 1, index: 3 }]);
+}
