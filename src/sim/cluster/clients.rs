@@ -304,7 +304,8 @@ impl<S: StateMachine> Cluster<S> {
         }
         self.network.count_reply(bytes.len());
         if self.network.loses_reply() {
-            return self.lose_with_connection(connection);
+            let at = self.now + self.network.reply_delay();
+            return self.lose_with_connection(connection, at);
         }
         while !bytes.is_empty() {
             let piece = if self.rng.chance(1, 4) {
@@ -313,7 +314,7 @@ impl<S: StateMachine> Cluster<S> {
                 bytes.len() as u64
             };
             let piece = bytes.split_to(piece as usize);
-            let at = self.now + self.network.client_delay();
+            let at = self.now + self.network.reply_delay();
             let Some(gateway) = self.gateways.get_mut(&connection) else { return };
             gateway.answered = gateway.answered.max(at);
             let (at, clerk, link) = (gateway.answered, gateway.clerk, gateway.link);
@@ -322,8 +323,7 @@ impl<S: StateMachine> Cluster<S> {
     }
 
     /// What was on its way is lost, and the connection with it: the clerk hears of that when it would have arrived.
-    fn lose_with_connection(&mut self, connection: u64) {
-        let at = self.now + self.network.client_delay();
+    fn lose_with_connection(&mut self, connection: u64, at: Micros) {
         if let Some(gateway) = self.gateways.get_mut(&connection) {
             gateway.answered = gateway.answered.max(at);
         }
@@ -374,10 +374,10 @@ impl<S: StateMachine> Cluster<S> {
     fn ask_gateway(&mut self, clerk: ClerkId, link: client::LinkId, bytes: Bytes) {
         let Some(&connection) = self.clients[clerk].links.get(&link) else { return };
         self.network.count_request(bytes.len());
+        let at = self.now + self.network.request_delay();
         if self.network.loses_request() {
-            return self.lose_with_connection(connection);
+            return self.lose_with_connection(connection, at);
         }
-        let at = self.now + self.network.client_delay();
         let Some(gateway) = self.gateways.get_mut(&connection) else { return };
         gateway.asked = gateway.asked.max(at);
         let at = gateway.asked;
