@@ -39,7 +39,11 @@ fn promises_that_cores_do_not_keep_are_found() {
 #[test]
 fn disks_that_are_not_synced_are_found() {
     let lost: &[&str] = &["persistence", "promise", "durability", "majority persistence"];
-    are_found(&[("log-is-not-synced", lost), ("directory-is-not-synced", lost), ("vote-is-not-synced", lost)]);
+    are_found(&[
+        ("log-is-not-synced", lost),
+        ("directory-is-not-synced", lost),
+        ("vote-is-not-synced", lost),
+    ]);
 }
 
 #[test]

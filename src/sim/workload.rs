@@ -5,8 +5,7 @@ use std::vec::Vec;
 
 use bytes::Bytes;
 
-use super::check::Model;
-use super::check::kv_model::KvModel;
+use super::check::{Itself, KvModel, Model};
 use crate::client::CallKind;
 use crate::codec::resp::Value;
 use crate::kv::KvStore;
@@ -153,29 +152,37 @@ impl Workload for KvWorkload {
 /// whoever tests a state machine of their own.
 #[derive(Debug, Clone)]
 pub struct Requests<S, M, F> {
-    model: M,
+    model: fn() -> M,
     draw: F,
     machine: core::marker::PhantomData<fn() -> S>,
 }
 
 impl<S, M, F> Requests<S, M, F> {
-    /// `draw` gives what a client (by its number) asks next: a [`Request::Write`] or a [`Request::Read`].
-    pub const fn new(model: M, draw: F) -> Self {
+    /// `model` makes the specification's first state; `draw` gives what a client (by its number) asks next: a
+    /// [`Request::Write`] or a [`Request::Read`].
+    pub const fn new(model: fn() -> M, draw: F) -> Self {
         Self { model, draw, machine: core::marker::PhantomData }
+    }
+}
+
+impl<S: StateMachine, F> Requests<S, Itself<S>, F> {
+    /// The state machine is its own specification: what is judged is the replication.
+    pub fn of_itself(draw: F) -> Self {
+        Self::new(|| Itself::new(0), draw)
     }
 }
 
 impl<S, M, F> Workload for Requests<S, M, F>
 where
     S: StateMachine,
-    M: Model<Op = Request, Reply = Bytes> + Clone,
+    M: Model<Op = Request, Reply = Bytes>,
     F: FnMut(u64, &mut Rng) -> Request,
 {
     type Machine = S;
     type Model = M;
 
     fn model(&self) -> M {
-        self.model.clone()
+        (self.model)()
     }
 
     fn next(&mut self, client: u64, rng: &mut Rng) -> Request {

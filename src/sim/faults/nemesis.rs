@@ -361,6 +361,8 @@ impl Nemesis {
                 cluster.machine(node).provoked.insert(*exit_code);
             }
             Expectation::Refuses { exit_code, .. } => {
+                // It must be refused for this, and not for an error that was to come later.
+                cluster.machine(node).disk.disarm();
                 cluster.machine(node).provoked.insert(*exit_code);
                 cluster.start(node)?;
                 self.lost.insert(node, Loss { expected });
@@ -372,6 +374,7 @@ impl Nemesis {
     fn wipe<S: StateMachine>(&mut self, who: Who, cluster: &mut Cluster<S>) -> Checked<()> {
         let Some(node) = self.expendable(who, cluster) else { return Ok(()) };
         cluster.wipe(node);
+        cluster.machine(node).disk.disarm();
         cluster.machine(node).provoked.insert(4);
         cluster.start(node)?;
         self.lost.insert(node, Loss { expected: DiskFault::Wiped.expected() });
@@ -420,6 +423,7 @@ impl Nemesis {
         cluster.swap_disks(a, b);
         for node in [a, b] {
             self.strangers.insert(node);
+            cluster.machine(node).disk.disarm();
             cluster.machine(node).provoked.insert(2);
             cluster.start(node)?;
         }

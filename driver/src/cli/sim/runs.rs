@@ -16,6 +16,8 @@ struct Sum {
     operations: u64,
     stuck: Vec<String>,
     tally: Tally,
+    /// Seed, hash and events of the last run.
+    only: Option<(u64, u64, u64)>,
     /// The failed run of the lowest seed.
     failed: Option<Report>,
 }
@@ -39,6 +41,9 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     });
     bar.finish_and_clear();
     sum.print(began.elapsed());
+    if let (1, Some((seed, hash, events))) = (count, sum.only) {
+        say(format_args!("seed {seed}: hash {hash:016x} of {events} events"));
+    }
     if let Some(report) = &sum.failed {
         return Err(story::failure(options, report));
     }
@@ -55,6 +60,7 @@ fn run_one(options: &Options, seed: u64) -> Report {
 impl Sum {
     fn add(&mut self, report: Report) {
         self.runs += 1;
+        self.only = Some((report.seed, report.hash, report.events));
         self.simulated += report.simulated;
         self.operations += report.operations;
         self.stuck.extend(report.stuck.as_ref().map(|why| format!("seed {}: {why}", report.seed)));
