@@ -61,7 +61,8 @@ pub enum Verdict {
     },
     /// There is none.
     Illegal(std::boxed::Box<Illegal>),
-    /// No order was found and none excluded within the budget, for the object of these keys. All others have one.
+    /// No object is without an order, as far as the budget reached; it did not reach for the object of these keys, the
+    /// first of its kind.
     Undecided {
         /// Its keys.
         keys: Vec<Bytes>,

@@ -158,6 +158,34 @@ fn many_unknown_outcomes_cost_little_while_there_is_an_order() {
 }
 
 #[test]
+fn equal_operations_of_unknown_outcome_are_not_tried_in_all_their_orders() {
+    let lost = "1 > incr n\n".repeat(12);
+    let Verdict::Illegal(illegal) =
+        linearizable(&KvModel::default(), &history(&std::format!("{lost} 2 > get n\n2 < $2|13|")), 200)
+    else {
+        panic!("undecided")
+    };
+    assert_eq!(illegal.unexplained, 12);
+    assert!(has_order(&std::format!("{lost} 2 > get n\n2 < $2|12|")));
+}
+
+#[test]
+fn what_overwrites_one_key_of_an_object_does_not_overwrite_the_others() {
+    let mut history = HistoryOf::<Registers>::new();
+    let mut done = |op: Op, reply: Option<u8>| {
+        let id = history.ask(1, 0, op);
+        reply.into_iter().for_each(|reply| history.replied(id, 0, reply));
+    };
+    done(Op::Put(0, 2), Some(0));
+    done(Op::Move, None);
+    done(Op::Put(0, 1), Some(0));
+    done(Op::Get(1), Some(2));
+    done(Op::Get(0), Some(1));
+    let verdict = linearizable(&Registers::default(), &history, 100);
+    assert!(matches!(verdict, Verdict::Ok { objects: 1, .. }), "{verdict:?}");
+}
+
+#[test]
 fn a_budget_that_is_used_up_decides_nothing() {
     let mut history = HistoryOf::<KvModel>::new();
     let words = |op: String| super::super::testing::words(&op);
