@@ -1,11 +1,11 @@
 //! What clients ask while the cluster suffers.
 
-use std::string::ToString;
+use std::string::{String, ToString};
 use std::vec::Vec;
 
 use bytes::Bytes;
 
-use super::check::{Itself, KvModel, Model};
+use super::check::{HistoryOf, Itself, KvModel, Model, Replayed, Verdict, check_scans, linearizable};
 use crate::client::CallKind;
 use crate::codec::resp::Value;
 use crate::kv::KvStore;
@@ -48,7 +48,24 @@ pub trait Workload {
 
     /// What was heard, in the specification's words.
     fn reply(&self, heard: Heard) -> <Self::Model as Model>::Reply;
+
+    /// A second opinion of a whole history, after the replay. What to count the verdict as, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, after the checker's name and a colon.
+    fn judge(
+        &self,
+        history: &HistoryOf<Self::Model>,
+        replayed: &Replayed,
+    ) -> Result<Option<&'static str>, String> {
+        let _ = (history, replayed);
+        Ok(None)
+    }
 }
+
+/// Steps of the search for a linearization, for each operation. What it gives up has been judged by the replay.
+const SEARCH: u64 = 20;
 
 /// Commands of the key-value store, over few keys, so that clients meet.
 #[derive(Debug, Clone)]
@@ -144,6 +161,21 @@ impl Workload for KvWorkload {
         match heard {
             Heard::Value(value) => value,
             Heard::Bytes(bytes) => Value::Bulk(bytes),
+        }
+    }
+
+    /// Key by key, in any order that makes the replies true; and whether iterations of SCAN were whole.
+    fn judge(
+        &self,
+        history: &HistoryOf<KvModel>,
+        replayed: &Replayed,
+    ) -> Result<Option<&'static str>, String> {
+        check_scans(history, replayed).map_err(|contradiction| contradiction.to_string())?;
+        let budget = SEARCH * history.operations().len() as u64 + 10_000;
+        match linearizable(&self.model(), history, budget) {
+            Verdict::Ok => Ok(Some("history: found linearizable")),
+            Verdict::Undecided => Ok(Some("history: search given up")),
+            Verdict::Illegal(illegal) => Err(illegal.to_string()),
         }
     }
 }
