@@ -57,6 +57,14 @@ pub(super) struct Ended {
 }
 
 impl Ended {
+    /// Whether a `Get` got this value.
+    pub(super) fn is(&self, value: &str) -> bool {
+        match &self.reply {
+            Value::Bulk(bytes) => bytes == value.as_bytes(),
+            reply => *reply == Value::Null && value.is_empty(),
+        }
+    }
+
     /// The value that a `Get` got: that of a missing key is empty.
     pub(super) fn value(&self) -> String {
         match &self.reply {
@@ -156,7 +164,12 @@ impl Service {
 
     /// Has a clerk do this, and waits until it is done. No other call is under way.
     pub(super) fn call(&mut self, clerk: ClerkId, call: &Call) -> Checked<Ended> {
-        self.begin(clerk, call, true);
+        self.call_beside(clerk, call, true)
+    }
+
+    /// The same; written down only with `shared`.
+    pub(super) fn call_beside(&mut self, clerk: ClerkId, call: &Call, shared: bool) -> Checked<Ended> {
+        self.begin(clerk, call, shared);
         self.await_clerk(clerk)
     }
 
@@ -168,12 +181,6 @@ impl Service {
 
     pub(super) fn put(&mut self, clerk: ClerkId, key: &str, value: &str) -> Checked<()> {
         self.call(clerk, &Call::Put(key.into(), value.into())).map(drop)
-    }
-
-    /// As [`get`](Self::get); written down only if keys are shared.
-    pub(super) fn get_beside(&mut self, clerk: ClerkId, key: &str, shared: bool) -> Checked<String> {
-        self.begin(clerk, &Call::Get(key.into()), shared);
-        Ok(self.await_clerk(clerk)?.value())
     }
 
     pub(super) fn get(&mut self, clerk: ClerkId, key: &str) -> Checked<String> {
