@@ -173,8 +173,8 @@ impl Workload for KvWorkload {
         check_scans(history, replayed).map_err(|contradiction| contradiction.to_string())?;
         let budget = SEARCH * history.operations().len() as u64 + 10_000;
         match linearizable(&self.model(), history, budget) {
-            Verdict::Ok => Ok(Some("history: found linearizable")),
-            Verdict::Undecided => Ok(Some("history: search given up")),
+            Verdict::Ok { .. } => Ok(Some("history: found linearizable")),
+            Verdict::Undecided { .. } => Ok(Some("history: search given up")),
             Verdict::Illegal(illegal) => Err(illegal.to_string()),
         }
     }
