@@ -26,6 +26,11 @@ fn replay(target: &str, run: fn(&[u8])) {
 }
 
 #[test]
+fn cluster() {
+    replay("cluster", fuzz::cluster);
+}
+
+#[test]
 fn core_messages() {
     replay("core_messages", fuzz::core_messages);
 }

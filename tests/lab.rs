@@ -78,6 +78,31 @@ lab_tests! {
     snapshot_install_un_crash_2d
     snapshot_all_crash_2d
     snapshot_init_2d
+    basic_3a
+    speed_3a
+    concurrent_3a
+    unreliable_3a
+    unreliable_one_key_3a
+    one_partition_progress_in_majority_3a
+    one_partition_no_progress_in_minority_3a
+    one_partition_completion_after_heal_3a
+    many_partitions_one_client_3a
+    many_partitions_many_clients_3a
+    persist_one_client_3a
+    persist_concurrent_3a
+    persist_concurrent_unreliable_3a
+    persist_partition_3a
+    persist_partition_unreliable_3a
+    persist_partition_unreliable_linearizable_3a
+    snapshot_rpc_3b
+    snapshot_size_3b
+    speed_3b
+    snapshot_recover_3b
+    snapshot_recover_many_clients_3b
+    snapshot_unreliable_3b
+    snapshot_unreliable_recover_3b
+    snapshot_unreliable_recover_concurrent_partition_3b
+    snapshot_unreliable_recover_concurrent_partition_linearizable_3b
 }
 
 #[test]

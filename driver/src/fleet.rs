@@ -75,6 +75,7 @@ pub struct Fleet {
     executable: PathBuf,
     places: Vec<Place>,
     flags: Vec<String>,
+    own_flags: BTreeMap<u64, Vec<String>>,
     logs: Logs,
     running: BTreeMap<u64, Running>,
 }
@@ -83,7 +84,13 @@ impl Fleet {
     /// A cluster with nodes at `places`, whose processes are `executable serve`; nothing is started. `flags` are given to
     /// each node.
     pub fn new(executable: &Path, places: Vec<Place>, flags: Vec<String>, logs: Logs) -> Self {
-        Self { executable: executable.to_owned(), places, flags, logs, running: BTreeMap::new() }
+        let (own_flags, running) = (BTreeMap::new(), BTreeMap::new());
+        Self { executable: executable.to_owned(), places, flags, own_flags, logs, running }
+    }
+
+    /// From now on node `id` alone is given these flags too, behind those of all.
+    pub fn set_flags(&mut self, id: u64, flags: Vec<String>) {
+        self.own_flags.insert(id, flags);
     }
 
     /// The nodes' places.
@@ -114,6 +121,7 @@ impl Fleet {
         command.arg("serve").args(["--id", &place.id.to_string()]);
         command.arg("--data-dir").arg(&place.directory);
         command.args(["--cluster", &cluster.join(",")]).args(&self.flags);
+        command.args(self.own_flags.get(&place.id).into_iter().flatten());
         command
     }
 

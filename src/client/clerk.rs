@@ -266,6 +266,8 @@ impl Clerk {
             }
             Verdict::Moved(endpoint) => self.leave(now, Some(&endpoint)),
             Verdict::Elsewhere => self.leave(now, None),
+            // It may be cut off from the leader, and not know better for ever.
+            Verdict::Again if self.endpoints.fails_on() => self.leave(now, None),
             Verdict::Again => self.pause(now),
             Verdict::Unknown if is_write && !self.config.session => {
                 self.done(id, Err(ClerkError::Undetermined), out);

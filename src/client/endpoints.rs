@@ -9,6 +9,9 @@ use crate::time::Micros;
 /// Redirects that are followed without a pause: after an election the members may disagree for a while.
 const MAX_REDIRECTS: u32 = 3;
 
+/// A member that says so often that one should try again is left for another.
+const MAX_REFUSALS: u32 = 4;
+
 /// The endpoints in a drawn order, and the pause between attempts.
 #[derive(Debug)]
 pub(super) struct Endpoints {
@@ -61,6 +64,11 @@ impl Endpoints {
     pub(super) fn succeeded(&mut self) {
         self.failures = 0;
         self.redirects = 0;
+    }
+
+    /// Whether nothing has worked for so long that another one may be worth a try.
+    pub(super) fn fails_on(&self) -> bool {
+        self.failures >= MAX_REFUSALS
     }
 
     /// Something did not: how long to pause. Half of it is drawn, so that clerks do not come back all at once.

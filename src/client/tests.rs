@@ -233,6 +233,24 @@ fn without_a_session_a_refused_write_is_sent_again() {
     assert_eq!(s.ended(), [(call, Ok(Value::Integer(1)))]);
 }
 
+/// Found by the simulator: a member that cannot send on to the leader said so for ever, and was asked for ever.
+#[test]
+fn a_member_that_says_try_again_without_end_is_left_for_another() {
+    let mut s = Script::new(false);
+    s.read("GET n");
+    s.connect();
+    for _ in 0..4 {
+        assert_eq!(s.asked(), "GET n");
+        s.reply("-TRYAGAIN node 5 leads and the command could not be sent on to it");
+        s.sleep();
+    }
+    assert_eq!(s.asked(), "GET n");
+    s.reply("-TRYAGAIN node 5 leads and the command could not be sent on to it");
+    assert_eq!(s.asked(), "close");
+    s.sleep();
+    assert!(s.asked().starts_with("connect "));
+}
+
 #[test]
 fn a_redirect_is_followed_at_once_when_everything_sent_is_answered() {
     let mut s = Script::new(false);

@@ -162,7 +162,10 @@ fn quorate(to: &mut String, _: Now, context: &Context<'_>) -> core::fmt::Result 
         )?;
         write!(to, "first_index:{}\r\nlast_index:{}\r\n", raft.first_index, raft.last.index)?;
         write!(to, "persisted_index:{}\r\ncommit_index:{}\r\n", raft.persisted, raft.commit)?;
-        write!(to, "applied_index:{}\r\n", raft.applied)?;
+        let snapshot = raft.snapshot.map_or(0, |id| id.last.index);
+        write!(to, "applied_index:{}\r\nsnapshot_index:{snapshot}\r\n", raft.applied)?;
+        // What the entries from first_index on take in the log; log_bytes below counts all that was ever written.
+        write!(to, "log_held_bytes:{}\r\n", raft.log_bytes)?;
     }
     write!(to, "digest:{:032x}\r\nmembers:{}\r\n", node.digest, node.members.len())?;
     write!(to, "connected_members:{}\r\n", node.connected.len())?;

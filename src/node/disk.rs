@@ -131,6 +131,7 @@ impl<S: StateMachine> Node<S> {
             Work::Recover(recovery) => self.recovered(recovery.take(), out),
             Work::Form(formation) => self.formed(formation.take(), out),
             Work::Load(load) => self.loaded(load.take(), out),
+            Work::Mend(mend) => self.mended(mend.take(), out),
             Work::Install { snapshot, load } => self.installed(snapshot, load.take(), out),
             Work::Save(save) => match save.take() {
                 Ok(snapshot) => {

@@ -6,7 +6,7 @@ use core::fmt;
 use crate::raft::{NodeId, SnapshotId, SnapshotMeta, Term};
 use crate::replica::{ReplicaRestorer, ReplicaView, StateMachine};
 use crate::storage::{
-    DiskJob, DiskOp, DiskResult, FileName, Formation, LoadSnapshot, ReadChunk, Recovery, RemoveFile,
+    DiskJob, DiskOp, DiskResult, FileName, Formation, LoadSnapshot, Mend, ReadChunk, Recovery, RemoveFile,
     SaveSnapshot, Upkeep, WriteChunk,
 };
 
@@ -24,6 +24,8 @@ pub(super) enum Work<S: StateMachine> {
     Form(Formation),
     /// Loads the state of the snapshot that recovery found.
     Load(LoadSnapshot<ReplicaRestorer<S>>),
+    /// Mends the directory that recovery found sound.
+    Mend(Mend),
     /// Loads a snapshot that a leader sent.
     Install { snapshot: SnapshotId, load: LoadSnapshot<ReplicaRestorer<S>> },
     /// Saves a picture of the state.
@@ -49,6 +51,7 @@ impl<S: StateMachine> Job<S> {
             Work::Recover(_) => "recovery",
             Work::Form(_) => "formation",
             Work::Load(_) => "load snapshot",
+            Work::Mend(_) => "mending",
             Work::Install { .. } => "install snapshot",
             Work::Save(_) => "save snapshot",
             Work::ReadChunk { .. } => "read chunk",
@@ -61,7 +64,9 @@ impl<S: StateMachine> Job<S> {
     /// How a driver that has threads to spare runs it.
     pub fn pace(&self) -> Pace {
         match &*self.work {
-            Work::Recover(_) | Work::Form(_) | Work::Load(_) | Work::Install { .. } => Pace::Long,
+            Work::Recover(_) | Work::Form(_) | Work::Load(_) | Work::Mend(_) | Work::Install { .. } => {
+                Pace::Long
+            }
             Work::Save(_) => Pace::Leisure,
             Work::ReadChunk { .. } | Work::WriteChunk { .. } | Work::Remove { .. } | Work::Upkeep(_) => {
                 Pace::Short
@@ -97,6 +102,7 @@ impl<S: StateMachine> DiskJob for Job<S> {
             Work::Recover(job) => job.next(last),
             Work::Form(job) => job.next(last),
             Work::Load(job) | Work::Install { load: job, .. } => job.next(last),
+            Work::Mend(job) => job.next(last),
             Work::Save(job) => job.next(last),
             Work::ReadChunk { read, .. } => read.next(last),
             Work::WriteChunk { write, .. } => write.next(last),

@@ -10,7 +10,7 @@ use crate::codec::peer::{Facts, PeerMessage};
 use crate::raft::{Configuration, HardState, NodeId, Recovered};
 use crate::replica::{Replica, ReplicaRestorer, Restored, StateMachine};
 use crate::storage::{
-    ClusterId, DiskError, FileName, Formation, Identity, LoadError, LoadSnapshot, LogWriter, OpenError,
+    ClusterId, DiskError, FileName, Formation, Identity, LoadError, LoadSnapshot, LogWriter, Mend, OpenError,
     Opened,
 };
 
@@ -34,17 +34,17 @@ impl<S: StateMachine> Node<S> {
                 self.meet(out);
                 self.advance_formation(out);
             }
-            Ok(Opened::Formed { identity, recovered, log, notes }) => {
+            Ok(Opened::Formed { identity, recovered, mend, notes }) => {
                 out_notes(notes, out);
                 self.identity = Some(identity);
                 self.founding.learn(identity.node, identity.disk, identity.cluster);
                 let Some(snapshot) = recovered.snapshot.clone() else {
-                    return self.join(recovered, None, log, out);
+                    return self.mend(recovered, None, mend, out);
                 };
                 let last = snapshot.id.last;
                 let file = FileName::Snapshot { index: last.index, term: last.term };
                 let load = LoadSnapshot::new(&identity, snapshot, file, ReplicaRestorer::new());
-                self.loading = Some((recovered, log));
+                self.loading = Some((recovered, mend));
                 out.push(Action::Job(Job::new(Work::Load(load))));
             }
         }
@@ -52,9 +52,9 @@ impl<S: StateMachine> Node<S> {
 
     /// The state of the recovered snapshot is loaded.
     pub(super) fn loaded(&mut self, loaded: Result<Restored<S>, LoadError>, out: &mut Actions<S>) {
-        let Some((recovered, log)) = self.loading.take() else { return };
+        let Some((recovered, mend)) = self.loading.take() else { return };
         match loaded {
-            Ok(restored) => self.join(recovered, Some(restored), log, out),
+            Ok(restored) => self.mend(recovered, Some(restored), mend, out),
             Err(LoadError::Disk(error @ DiskError::Io(..))) => self.fault = Some(Fault::Disk(error)),
             Err(error) => {
                 let id = self.config.raft.id;
@@ -63,6 +63,27 @@ impl<S: StateMachine> Node<S> {
                      remove node {id} from the cluster and add it again with an empty directory"
                 )));
             }
+        }
+    }
+
+    /// Nothing on the disk is a reason to refuse it: now it may be written to.
+    fn mend(
+        &mut self,
+        recovered: Recovered,
+        restored: Option<Restored<S>>,
+        mend: Mend,
+        out: &mut Actions<S>,
+    ) {
+        self.mending = Some((recovered, restored));
+        out.push(Action::Job(Job::new(Work::Mend(mend))));
+    }
+
+    /// The directory is as if its last life had ended well.
+    pub(super) fn mended(&mut self, log: Result<LogWriter, DiskError>, out: &mut Actions<S>) {
+        let Some((recovered, restored)) = self.mending.take() else { return };
+        match log {
+            Ok(log) => self.join(recovered, restored, log, out),
+            Err(error) => self.fault = Some(Fault::Disk(error)),
         }
     }
 

@@ -16,7 +16,8 @@
 //!
 //! # Life
 //!
-//! [`Phase::Recovering`]: the recovery job reads the directory, and loads the snapshot if there is one.
+//! [`Phase::Recovering`]: a job reads the directory, another one loads the snapshot if there is one, and when neither found a
+//! reason to refuse, a third one mends what the last life left.
 //! [`Phase::Forming`]: the directory belongs to no cluster, or not every founder is known to belong to it. The founders say
 //! hello; when all disks are named, each writes the founding entry; when each has said so, the core gets its clock and may
 //! campaign. A node that finds a later term or a second entry on its disk, or hears a core speak, knows that all this is
@@ -68,9 +69,9 @@ use core::fmt;
 use crate::codec::forward::{ANSWERED_HEADER, FORWARDED_HEADER};
 use crate::codec::peer::MAX_HEADER;
 use crate::raft::{DiskId, NodeId, PACKED_HEADER, Recovered, Role, SnapshotId, Term};
-use crate::replica::{self, Replica, StateMachine};
+use crate::replica::{self, Replica, Restored, StateMachine};
 use crate::rng::Rng;
-use crate::storage::{Identity, LogWriter, Recovery, Settings};
+use crate::storage::{Identity, LogWriter, Mend, Recovery, Settings};
 use crate::time::{Micros, Now};
 use digest::Digests;
 use disk::Lane;
@@ -183,7 +184,9 @@ pub struct Node<S: StateMachine> {
     /// What the formation job under way writes.
     forming: Option<Recovered>,
     /// What recovery found, while the snapshot is loaded.
-    loading: Option<(Recovered, LogWriter)>,
+    loading: Option<(Recovered, Mend)>,
+    /// What the replica starts from, while the directory is mended.
+    mending: Option<(Recovered, Option<Restored<S>>)>,
     /// Whether every founder is known to be formed: the core may campaign.
     complete: bool,
     member: Option<Member<S>>,
@@ -244,6 +247,7 @@ impl<S: StateMachine> Node<S> {
             identity: None,
             forming: None,
             loading: None,
+            mending: None,
             complete: false,
             member: None,
             links: Links::new(own, rng),

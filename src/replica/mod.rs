@@ -37,7 +37,7 @@ pub use config::Config;
 pub use event::{Event, Tag};
 pub use request::{Outcome, Refused, Request, SessionError, SessionId};
 pub use snapshot::{ReplicaRestorer, ReplicaView, Restored};
-pub use state_machine::{Context, RestoreError, Restorer, StateMachine, View};
+pub use state_machine::{Context, RestoreError, Restorer, StateMachine, View, Whole};
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;

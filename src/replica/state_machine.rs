@@ -63,6 +63,43 @@ pub trait Restorer: Send + 'static {
     fn finish(self) -> Result<Self::State, RestoreError>;
 }
 
+/// A state that is small enough to be written at once, as a view.
+impl View for Vec<u8> {
+    fn read(&mut self, target: usize, out: &mut Vec<u8>) -> bool {
+        let rest = self.split_off(target.max(1).min(self.len()));
+        let is_more = !self.is_empty();
+        out.append(self);
+        *self = rest;
+        is_more
+    }
+}
+
+/// Builds a small state from all its bytes at once: the restorer beside a view that is a `Vec<u8>`.
+#[derive(Debug)]
+pub struct Whole<S> {
+    bytes: Vec<u8>,
+    state: core::marker::PhantomData<fn() -> S>,
+}
+
+impl<S> Default for Whole<S> {
+    fn default() -> Self {
+        Self { bytes: Vec::new(), state: core::marker::PhantomData }
+    }
+}
+
+impl<S: TryFrom<Vec<u8>, Error = RestoreError> + 'static> Restorer for Whole<S> {
+    type State = S;
+
+    fn push(&mut self, chunk: &[u8]) -> Result<(), RestoreError> {
+        self.bytes.extend_from_slice(chunk);
+        Ok(())
+    }
+
+    fn finish(self) -> Result<S, RestoreError> {
+        self.bytes.try_into()
+    }
+}
+
 /// Why a snapshot's bytes are not a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -86,3 +123,32 @@ impl fmt::Display for RestoreError {
 }
 
 impl core::error::Error for RestoreError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    #[test]
+    fn a_small_state_comes_back_from_pieces_of_any_length() {
+        #[derive(Debug, PartialEq)]
+        struct Three([u8; 3]);
+        impl TryFrom<Vec<u8>> for Three {
+            type Error = RestoreError;
+            fn try_from(bytes: Vec<u8>) -> Result<Self, RestoreError> {
+                bytes.try_into().map(Self).map_err(|_| RestoreError::Length)
+            }
+        }
+        for target in [0, 1, 2, 3, 100] {
+            let (mut view, mut restorer) = (vec![1, 2, 3], Whole::<Three>::default());
+            let mut piece = Vec::new();
+            while view.read(target, &mut piece) {
+                restorer.push(&piece).expect("takes all");
+                piece.clear();
+            }
+            assert!(piece.is_empty());
+            assert_eq!(restorer.finish(), Ok(Three([1, 2, 3])));
+        }
+        assert_eq!(Whole::<Three>::default().finish(), Err(RestoreError::Length));
+    }
+}

@@ -1,8 +1,25 @@
 //! The deterministic simulator: a cluster of real nodes on a network and disks that lie.
 //!
 //! One seed decides everything that happens, so that a failure is a number and one command away. The nodes run
-//! the code that production runs: [`Node`](crate::node::Node) with its recovery, its log and its replica. Only what a
-//! driver performs is simulated: [`disk`], [`network`], [`clock`] and clients.
+//! the code that production runs: [`Node`](crate::node::Node) with its recovery, its log and its replica, gateways and clerks. Only what a
+//! driver performs is simulated: [`disk`], [`network`], [`clock`] and who asks.
+//!
+//! ```text
+//!  seed ─► Plan (faults, workload) ─► run ─► Report ─► shrink ─► timeline, NDJSON, page
+//!                                      │
+//!              nemesis ─► cluster ◄────┴─── actors ─► clerks ─► gateways
+//!                           │ ▲                │
+//!                           ▼ │                ▼
+//!                 network · disks · clocks     history ─► replay, linearizable
+//!                           │
+//!                           └─► safety, promises (after every step), ledger of all log entries
+//! ```
+//!
+//! # Who it is for
+//!
+//! * **Us:** `quorate sim --runs 1000`. What it has found is told in [the page on testing](crate::docs::testing).
+//! * **You, with a state machine of your own:** [`run`] a [`Plan`] with [`Requests`]; `examples/bank.rs` is the whole of it.
+//! * **Whoever wants to watch:** `quorate sim --seed 7 --html run.html`.
 
 pub mod check;
 pub mod clock;

@@ -1,12 +1,11 @@
 //! What clients ask while the cluster suffers.
 
-use std::string::ToString;
+use std::string::{String, ToString};
 use std::vec::Vec;
 
 use bytes::Bytes;
 
-use super::check::Model;
-use super::check::kv_model::KvModel;
+use super::check::{HistoryOf, Itself, KvModel, Model, Replayed, Verdict, check_scans, linearizable};
 use crate::client::CallKind;
 use crate::codec::resp::Value;
 use crate::kv::KvStore;
@@ -49,7 +48,24 @@ pub trait Workload {
 
     /// What was heard, in the specification's words.
     fn reply(&self, heard: Heard) -> <Self::Model as Model>::Reply;
+
+    /// A second opinion of a whole history, after the replay. What to count the verdict as, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, after the checker's name and a colon.
+    fn judge(
+        &self,
+        history: &HistoryOf<Self::Model>,
+        replayed: &Replayed,
+    ) -> Result<Option<&'static str>, String> {
+        let _ = (history, replayed);
+        Ok(None)
+    }
 }
+
+/// Steps of the search for a linearization, for each operation. What it gives up has been judged by the replay.
+const SEARCH: u64 = 20;
 
 /// Commands of the key-value store, over few keys, so that clients meet.
 #[derive(Debug, Clone)]
@@ -147,35 +163,58 @@ impl Workload for KvWorkload {
             Heard::Bytes(bytes) => Value::Bulk(bytes),
         }
     }
+
+    /// Key by key, in any order that makes the replies true; and whether iterations of SCAN were whole.
+    fn judge(
+        &self,
+        history: &HistoryOf<KvModel>,
+        replayed: &Replayed,
+    ) -> Result<Option<&'static str>, String> {
+        check_scans(history, replayed).map_err(|contradiction| contradiction.to_string())?;
+        let budget = SEARCH * history.operations().len() as u64 + 10_000;
+        match linearizable(&self.model(), history, budget) {
+            Verdict::Ok { .. } => Ok(Some("history: found linearizable")),
+            Verdict::Undecided { .. } => Ok(Some("history: search given up")),
+            Verdict::Illegal(illegal) => Err(illegal.to_string()),
+        }
+    }
 }
 
 /// A workload of a state machine's own bytes: requests drawn by a function, judged by a model of requests and replies. For
 /// whoever tests a state machine of their own.
 #[derive(Debug, Clone)]
 pub struct Requests<S, M, F> {
-    model: M,
+    model: fn() -> M,
     draw: F,
     machine: core::marker::PhantomData<fn() -> S>,
 }
 
 impl<S, M, F> Requests<S, M, F> {
-    /// `draw` gives what a client (by its number) asks next: a [`Request::Write`] or a [`Request::Read`].
-    pub const fn new(model: M, draw: F) -> Self {
+    /// `model` makes the specification's first state; `draw` gives what a client (by its number) asks next: a
+    /// [`Request::Write`] or a [`Request::Read`].
+    pub const fn new(model: fn() -> M, draw: F) -> Self {
         Self { model, draw, machine: core::marker::PhantomData }
+    }
+}
+
+impl<S: StateMachine, F> Requests<S, Itself<S>, F> {
+    /// The state machine is its own specification: what is judged is the replication.
+    pub fn of_itself(draw: F) -> Self {
+        Self::new(|| Itself::new(0), draw)
     }
 }
 
 impl<S, M, F> Workload for Requests<S, M, F>
 where
     S: StateMachine,
-    M: Model<Op = Request, Reply = Bytes> + Clone,
+    M: Model<Op = Request, Reply = Bytes>,
     F: FnMut(u64, &mut Rng) -> Request,
 {
     type Machine = S;
     type Model = M;
 
     fn model(&self) -> M {
-        self.model.clone()
+        (self.model)()
     }
 
     fn next(&mut self, client: u64, rng: &mut Rng) -> Request {

@@ -181,7 +181,7 @@ impl Life {
 fn recover_through_crashes(disk: &mut TestDisk, rng: &mut Rng) -> Model {
     while rng.chance(1, 3) {
         let mut fuel = rng.below(40) as usize;
-        disk.run(&mut Recovery::new(settings()), &mut fuel);
+        recover_within(disk, &mut fuel);
         disk.crash(rng);
     }
     Model::of(&reopen(disk).recovered)
@@ -250,7 +250,7 @@ fn row_12_a_crash_at_any_operation_of_recovery_or_upkeep_is_harmless() {
         for stop in 0.. {
             let mut disk = disk.clone();
             let mut fuel = stop;
-            let finished = disk.run(&mut Recovery::new(settings()), &mut fuel);
+            let finished = recover_within(&mut disk, &mut fuel);
             disk.crash(rng);
             assert_eq!(Model::of(&reopen(&mut disk).recovered), expected, "seed {seed}, recovery, {stop}");
             if finished {

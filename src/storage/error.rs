@@ -7,7 +7,7 @@ use super::{ClusterId, DiskError, FileName};
 use crate::raft::{DiskId, LogIndex, NodeId};
 use crate::replica::RestoreError;
 
-/// Why a data directory cannot be opened. Nothing in it was changed, unless the disk failed during the repair.
+/// Why a data directory cannot be opened. Nothing in it was changed, unless it belongs to no cluster yet and the disk failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OpenError {

@@ -69,7 +69,8 @@ pub fn recover_arbitrary(input: &[u8]) -> bool {
         }
     }
     match disk.finish(Recovery::new(SETTINGS)).take() {
-        Ok(_) => true,
+        Ok(Opened::Formed { mend, .. }) => disk.finish(mend).take().is_ok(),
+        Ok(Opened::Unformed(_)) => true,
         Err(error) => {
             debug_assert_ne!(error, OpenError::Unfinished, "a recovery that ended has an outcome");
             false

@@ -42,8 +42,8 @@
 //! 6. *A snapshot's file* is durable under its name before a switch names it, and stays until a switch to a later one is
 //!    durable and nothing pins it.
 //! 7. *A vote's slot is reused* only when a later vote is known to be durable, however many are on their way.
-//! 8. *Recovery reads and judges all before it writes anything*; what it then writes may be interrupted anywhere and done
-//!    again. Everything that nothing proves to be synced is written again, the same bytes in the same place, and synced
+//! 8. *All is read and judged before anything is written*: [`Recovery`] judges the directory, [`LoadSnapshot`] the snapshot that
+//!    it names, and only then [`Mend`] writes. What it writes may be interrupted anywhere and done again. Everything that nothing proves to be synced is written again, the same bytes in the same place, and synced
 //!    before anything rests on it: after a failed sync it may have come from memory only.
 //!
 //! # Assumptions about the disk
@@ -95,7 +95,7 @@ pub use error::{LoadError, OpenError};
 pub use formation::Formation;
 pub use identity::{ClusterId, Identity, Settings};
 pub use op::{BatchId, DiskBatch, DiskError, DiskJob, DiskOp, DiskReply, DiskResult, FileName};
-pub use recovery::{Opened, Recovery};
+pub use recovery::{Mend, Opened, Recovery};
 pub use snapshot_load::LoadSnapshot;
 pub use snapshot_save::SaveSnapshot;
 pub use upkeep::Upkeep;

@@ -1,6 +1,7 @@
-//! Recovery: what a data directory holds, judged, and repaired where a crash left it.
+//! Recovery: what a data directory holds, judged; and its mending where a crash left it.
 //!
-//! Everything is read and judged before anything is written; a refusal leaves the directory as it was.
+//! Two jobs, so that all is read and judged before anything is written, the state of the snapshot included, which is loaded
+//! between them: a refusal leaves the directory as it was.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -28,14 +29,14 @@ use crate::raft::{Recovered, SnapshotMeta};
 pub enum Opened {
     /// It belongs to no cluster yet.
     Unformed(Identity),
-    /// It is a member's.
+    /// It is a member's. Nothing of it was written.
     Formed {
-        /// Whose.
+        /// Whose, from its mending on.
         identity: Identity,
         /// What the core starts from. The state of its snapshot is to be loaded first.
         recovered: Recovered,
-        /// Goes on where the log ends.
-        log: LogWriter,
+        /// Is to be run then, and yields the log.
+        mend: Mend,
         /// What a person should know of: cuts, copies that were unreadable.
         notes: Vec<String>,
     },
@@ -50,13 +51,13 @@ enum Phase {
     Boot(Repair, Identity),
     Vote { owner: Owner, reader: VoteReader, offset: u64, asked: u64 },
     Log { owner: Owner, vote: VoteRecord, slot: u64, reader: Box<LogReader> },
-    Repair(Repair, Box<Opened>),
     Done(Box<Result<Opened, OpenError>>),
 }
 
-/// Job: reads a data directory, repairs its tail, counts the boot. Memory is bounded by the log and one record.
+/// Job: reads a data directory and judges it. Memory is bounded by the log and one record.
 ///
-/// An empty directory gets an identity. The caller holds the directory's lock (STORAGE row 17).
+/// It writes only to a directory that belongs to no cluster yet: an empty one gets an identity, another one's boot is counted.
+/// The caller holds the directory's lock (STORAGE row 17).
 #[derive(Debug)]
 pub struct Recovery {
     settings: Settings,
@@ -102,10 +103,6 @@ impl Recovery {
                 let read = last.map(|last| bytes(Some(last), FileName::Segment(0))).transpose()?;
                 self.log(owner, vote, slot, reader, read)
             }
-            Phase::Repair(mut repair, opened) => match repair.next(last)? {
-                Some(op) => Ok((Phase::Repair(repair, opened), Some(op))),
-                None => Ok(done(*opened)),
-            },
             Phase::Done(outcome) => Ok((Phase::Done(outcome), None)),
         }
     }
@@ -200,7 +197,7 @@ impl Recovery {
         }
     }
 
-    /// The directory is sound: plans its repair and what it yields.
+    /// The directory is sound: plans its mending and what it yields.
     fn judged(&mut self, owner: Owner, vote: VoteRecord, slot: u64, log: ReadLog) -> Next {
         let Some(mut stored) = self.stored else { return Err(OpenError::IdentityLost) };
         let snapshot = log.replay.snapshot().map(|s| self.check_snapshot(s)).transpose()?;
@@ -233,15 +230,11 @@ impl Recovery {
             snapshot: snapshot.clone(),
             votes,
         };
-        let writer = LogWriter::new(&self.settings, owner, stored.identity.boots, end);
+        let log = LogWriter::new(&self.settings, owner, stored.identity.boots, end);
+        let mend = Mend { repair, log: Box::new(log), outcome: None };
         let recovered = Recovered { vote: vote.state, snapshot, entries, commit };
-        let opened = Opened::Formed {
-            identity: stored.identity,
-            recovered,
-            log: writer,
-            notes: mem::take(&mut self.notes),
-        };
-        self.advance(Phase::Repair(repair, Box::new(opened)), None)
+        let notes = mem::take(&mut self.notes);
+        Ok(done(Opened::Formed { identity: stored.identity, recovered, mend, notes }))
     }
 
     fn spares(&self) -> impl Iterator<Item = Spare> {
@@ -295,6 +288,41 @@ impl DiskJob for Recovery {
             }
             Err(error) => {
                 self.phase = Phase::Done(Box::new(Err(error)));
+                None
+            }
+        }
+    }
+}
+
+/// Job: counts the boot of a member's directory that [`Recovery`] has judged, and mends what the end of its last life left. It
+/// may be cut anywhere and begun again by the next recovery.
+#[derive(Debug)]
+pub struct Mend {
+    repair: Repair,
+    log: Box<LogWriter>,
+    outcome: Option<Result<(), DiskError>>,
+}
+
+impl Mend {
+    /// The log, which goes on where it ends, when the job is done.
+    pub fn take(self) -> Result<LogWriter, DiskError> {
+        self.outcome.unwrap_or(Err(DiskError::Io(None, 0))).map(|()| *self.log)
+    }
+}
+
+impl DiskJob for Mend {
+    fn next(&mut self, last: Option<DiskResult>) -> Option<DiskOp> {
+        if self.outcome.is_some() {
+            return None;
+        }
+        match self.repair.next(last) {
+            Ok(Some(op)) => Some(op),
+            Ok(None) => {
+                self.outcome = Some(Ok(()));
+                None
+            }
+            Err(error) => {
+                self.outcome = Some(Err(error));
                 None
             }
         }

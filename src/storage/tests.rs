@@ -41,6 +41,16 @@ pub(super) fn recover(disk: &mut TestDisk) -> Result<Opened, OpenError> {
     disk.finish(Recovery::new(settings())).take()
 }
 
+/// Reads a directory and mends it, unless the fuel ends before; whether it came to its end.
+pub(super) fn recover_within(disk: &mut TestDisk, fuel: &mut usize) -> bool {
+    let mut recovery = Recovery::new(settings());
+    disk.run(&mut recovery, fuel)
+        && match recovery.take() {
+            Ok(Opened::Formed { mut mend, .. }) => disk.run(&mut mend, fuel),
+            Ok(Opened::Unformed(_)) | Err(_) => true,
+        }
+}
+
 /// An open member.
 pub(super) struct Member {
     pub(super) identity: Identity,
@@ -51,7 +61,10 @@ pub(super) struct Member {
 
 pub(super) fn reopen(disk: &mut TestDisk) -> Member {
     match recover(disk) {
-        Ok(Opened::Formed { identity, recovered, log, notes }) => Member { identity, recovered, log, notes },
+        Ok(Opened::Formed { identity, recovered, mend, notes }) => {
+            let log = disk.finish(mend).take().expect("a disk in order");
+            Member { identity, recovered, log, notes }
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -531,7 +544,8 @@ fn row_12_and_formation_a_crash_anywhere_in_it_is_harmless() {
                     disk.finish(Formation::new(settings(), identity, CLUSTER, &founding())).take().unwrap();
                     reopen(&mut disk)
                 }
-                Ok(Opened::Formed { identity, recovered, log, notes }) => {
+                Ok(Opened::Formed { identity, recovered, mend, notes }) => {
+                    let log = disk.finish(mend).take().unwrap();
                     Member { identity, recovered, log, notes }
                 }
                 Err(error) => panic!("seed {seed}, stop {stop}: {error}"),
@@ -611,6 +625,26 @@ fn row_14_any_flipped_bit_or_lost_byte_of_a_snapshot_is_found() {
     disk.spoil(file, |bytes| bytes.push(0));
     assert!(matches!(load(&mut disk, &meta, file), Err(LoadError::Corrupt { .. })));
     assert!(!disk.bytes(file).is_empty(), "a snapshot in use is left for a person");
+}
+
+/// The snapshot that the log goes on from is loaded between recovery and mending: when it does not verify, the directory is
+/// refused as it was found, boot counter and vote included.
+#[test]
+fn row_14_nothing_is_written_before_the_snapshot_could_be_refused() {
+    let (mut disk, _) = formed();
+    let mut before = disk.clone();
+    let Ok(Opened::Formed { identity, mend, .. }) = recover(&mut disk) else { panic!("not formed") };
+    for file in before.clone().names() {
+        assert_eq!(before.bytes(file), disk.bytes(file), "{file}");
+    }
+    assert!(mend_and_count(&mut disk, mend) == identity.boots && identity.boots > 1);
+}
+
+/// Mends, and yields the boot that the directory has counted.
+fn mend_and_count(disk: &mut TestDisk, mend: Mend) -> u64 {
+    disk.finish(mend).take().expect("a disk in order");
+    let Ok(Opened::Formed { identity, .. }) = recover(disk) else { panic!("not formed") };
+    identity.boots - 1
 }
 
 #[test]

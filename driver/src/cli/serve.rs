@@ -41,6 +41,9 @@ Prints 'ready id=… client=… peer=…' when it accepts connections; its log g
   --heartbeat-ms N          how often an idle leader speaks; less than half of the above (50)
   --request-timeout-ms N    when a command that cannot be finished is answered by the truth (5000)
   --snapshot-log-bytes N    compact the log when it has grown by so much, or 'none' (64MiB)
+  --snapshot-growth-percent N  ... and at least by this share of the last snapshot's length, which keeps the cost of
+                            snapshots in proportion to what is written (100)
+  --trailing-log-bytes N    entries that are kept behind a snapshot, for followers that are a little late (4MiB)
   --segment-bytes N         length of a file of the log (64MiB)
   --max-clients N           most clients at once (10000)
 
@@ -61,6 +64,8 @@ pub(crate) struct Options {
     heartbeat_ms: u64,
     request_timeout_ms: u64,
     snapshot_log_bytes: Option<u64>,
+    snapshot_growth_percent: u32,
+    trailing_log_bytes: usize,
     segment_bytes: u64,
     max_clients: usize,
     exit_with_parent: bool,
@@ -81,6 +86,8 @@ struct Given {
     request_timeout_ms: Option<u64>,
     /// `Some(None)` for 'none'.
     snapshot_log_bytes: Option<Option<u64>>,
+    snapshot_growth_percent: Option<u64>,
+    trailing_log_bytes: Option<u64>,
     segment_bytes: Option<u64>,
     max_clients: Option<u64>,
     exit_with_parent: bool,
@@ -132,6 +139,8 @@ const TAKING_VALUES: &[&str] = &[
     "heartbeat-ms",
     "request-timeout-ms",
     "snapshot-log-bytes",
+    "snapshot-growth-percent",
+    "trailing-log-bytes",
     "segment-bytes",
     "max-clients",
 ];
@@ -163,7 +172,13 @@ impl Given {
             }
             "snapshot-log-bytes" if value == "none" => self.snapshot_log_bytes = Some(None),
             "snapshot-log-bytes" => {
-                self.snapshot_log_bytes = Some(Some(flags::bytes(flag, &value, 1024..=1 << 44)?));
+                self.snapshot_log_bytes = Some(Some(flags::bytes(flag, &value, 512..=1 << 44)?));
+            }
+            "snapshot-growth-percent" => {
+                self.snapshot_growth_percent = Some(flags::number(flag, &value, 0..=10_000)?);
+            }
+            "trailing-log-bytes" => {
+                self.trailing_log_bytes = Some(flags::bytes(flag, &value, 0..=1 << 30)?);
             }
             "segment-bytes" => self.segment_bytes = Some(flags::bytes(flag, &value, 1 << 16..=1 << 32)?),
             _ => self.max_clients = Some(flags::number(flag, &value, 1..=60_000)?),
@@ -197,6 +212,10 @@ impl Given {
             heartbeat_ms: self.heartbeat_ms.unwrap_or(50),
             request_timeout_ms: self.request_timeout_ms.unwrap_or(5000),
             snapshot_log_bytes: self.snapshot_log_bytes.unwrap_or(Some(64 << 20)),
+            snapshot_growth_percent: u32::try_from(self.snapshot_growth_percent.unwrap_or(100))
+                .unwrap_or(u32::MAX),
+            trailing_log_bytes: usize::try_from(self.trailing_log_bytes.unwrap_or(4 << 20))
+                .unwrap_or(usize::MAX),
             segment_bytes: self.segment_bytes.unwrap_or(64 << 20),
             max_clients: usize::try_from(self.max_clients.unwrap_or(10_000)).unwrap_or(usize::MAX),
             exit_with_parent: self.exit_with_parent,
@@ -223,6 +242,7 @@ impl Options {
         let mut raft = raft::Config::new(self.id, seed);
         raft.election_timeout = self.election_timeout_ms * 1000;
         raft.heartbeat_interval = self.heartbeat_ms * 1000;
+        raft.trailing_bytes = self.trailing_log_bytes;
         node::Config {
             raft,
             founders: self.cluster.clone(),
@@ -231,7 +251,7 @@ impl Options {
             forward: self.forward,
             segment_bytes: self.segment_bytes,
             snapshot_log_bytes: self.snapshot_log_bytes,
-            snapshot_growth_percent: 100,
+            snapshot_growth_percent: self.snapshot_growth_percent,
             max_sessions: 10_000,
             session_ttl_ms: 3_600_000,
         }
@@ -352,5 +372,15 @@ mod tests {
         let config = options.unwrap().unwrap().node(1, DiskId(2));
         assert_eq!(config.raft.validate(), Ok(()));
         assert_eq!(config.raft.election_timeout, 100_000);
+        let line =
+            "--id 1 --data-dir d --cluster CLUSTER --snapshot-growth-percent 0 --trailing-log-bytes 1k";
+        let config = parsed(line).unwrap().unwrap().node(1, DiskId(2));
+        assert_eq!((config.snapshot_growth_percent, config.raft.trailing_bytes), (0, 1024));
+        let refused = parsed("--id 1 --data-dir d --cluster CLUSTER --trailing-log-bytes 2g").unwrap_err();
+        assert!(
+            refused.0.starts_with("--trailing-log-bytes: '2g' is not a number of bytes"),
+            "{}",
+            refused.0
+        );
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use quorate::client::ClerkError;
 use quorate::codec::resp::Value;
 use quorate_driver::blocking_client::{BlockingConnection, Client};
-use quorate_driver::fleet::{Fleet, Logs, free_base, local_places};
+use quorate_driver::fleet::{Fleet, Logs, Place, free_base, local_places};
 use quorate_driver::node_info::NodeInfo;
 use tempfile::TempDir;
 
@@ -27,6 +27,14 @@ static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
 
 pub(crate) const QUORATE: &str = env!("CARGO_BIN_EXE_quorate");
 
+/// Places of nodes below `directory`, at ports that are free.
+pub(crate) fn places(directory: &Path, nodes: u64) -> Vec<Place> {
+    let offset = NEXT_PORT.fetch_add(10, Ordering::Relaxed) % 90;
+    let process = u16::try_from(std::process::id() % 40).unwrap();
+    let base = free_base(nodes, 20_000 + 200 * process + offset).expect("free ports");
+    local_places(directory, nodes, base)
+}
+
 /// A cluster in a temporary directory. Its processes end with it.
 pub(crate) struct Cluster {
     pub(crate) fleet: Fleet,
@@ -39,10 +47,7 @@ impl Cluster {
     pub(crate) fn planned(nodes: u64, flags: &[&str]) -> Self {
         let turn = GATE.lock().unwrap_or_else(PoisonError::into_inner);
         let directory = tempfile::tempdir().unwrap();
-        let offset = NEXT_PORT.fetch_add(10, Ordering::Relaxed) % 90;
-        let process = u16::try_from(std::process::id() % 40).unwrap();
-        let base = free_base(nodes, 20_000 + 200 * process + offset).expect("free ports");
-        let places = local_places(directory.path(), nodes, base);
+        let places = places(directory.path(), nodes);
         let mut all = vec!["--segment-bytes=1MiB".to_owned()];
         all.extend(flags.iter().map(|flag| (*flag).to_owned()));
         Self { fleet: Fleet::new(Path::new(QUORATE), places, all, Logs::Files), directory, _turn: turn }

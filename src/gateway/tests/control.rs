@@ -202,6 +202,8 @@ fn info_has_what_clients_and_people_look_for() {
         "term:7",
         "commit_index:41",
         "applied_index:40",
+        "snapshot_index:0",
+        "log_held_bytes:1234",
         "log_syncs:11",
         "log_batches:9",
     ] {

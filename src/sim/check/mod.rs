@@ -33,6 +33,26 @@
 //!   [`check_scans`] judges it, from the states that the replay found.
 //! * **A node's own reads** ([`ReadLocal`](crate::replica::Request::ReadLocal)), which may be of any age.
 //!
+//! A history is written by whoever drives the clients, the log by whoever steps the nodes: after each step, the entries that
+//! some node has applied and no node had before, by [`Raft::entries`](crate::raft::Raft::entries), before a snapshot takes them away.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use quorate::codec::resp::Value;
+//! use quorate::sim::check::{HistoryOf, KvModel, Verdict, linearizable};
+//!
+//! let words = |line: &'static str| line.split(' ').map(|word| Bytes::from_static(word.as_bytes())).collect();
+//! let mut history = HistoryOf::<KvModel>::new();
+//! let set = history.ask(1, 100, words("SET x 1")); // client 1, at 100 us
+//! history.replied(set, 200, Value::Simple("OK".into()));
+//! let _lost = history.ask(1, 300, words("SET x 2")); // never answered
+//! let get = history.ask(2, 400, words("GET x"));
+//! history.replied(get, 500, Value::Bulk("3".into()));
+//!
+//! let Verdict::Illegal(illegal) = linearizable(&KvModel::default(), &history, 1000) else { panic!() };
+//! assert_eq!(illegal.unexplained, get);
+//! ```
+//!
 //! Both are strict about real time, in the order in which the history was written down, and about outcomes: *not done* means
 //! never, *unknown* means once at most, at any time after the asking or never.
 

@@ -74,6 +74,13 @@ pub trait Model {
         std::vec![Part { keys: std::vec![Bytes::new()], op: op.clone(), reply: reply.cloned() }]
     }
 
+    /// Whether `op` leaves the same state behind and gets the same answer whatever the state was, on the keys of its
+    /// [part](Self::parts). A hint to the search, which `false` only makes slower.
+    fn overwrites(op: &Self::Op) -> bool {
+        let _ = op;
+        false
+    }
+
     /// Bytes that `reply` takes in a session's memory. Only a run that fills that memory needs it.
     fn kept_bytes(reply: &Self::Reply) -> u64 {
         let _ = reply;

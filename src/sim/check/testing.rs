@@ -63,30 +63,32 @@ fn named(line: &str) -> (Option<(u64, u64)>, &str) {
     name.map_or((None, line), |(name, rest)| (Some(name), rest))
 }
 
-/// A log from index 1 on of one line for each entry: `set x 1`, `5.2 set x 1` (of a session, acknowledging its numbers
-/// below 1), `open nonce`, `close 5`, or `noop`; each may begin with `@70`, when it was applied, and `+500`, by how much the
-/// log's clock went on.
+/// A log from index 1 on of one line for each entry: `set x 1`, `5.2 set x 1` of a session, `/2 5.3 set x 1` with an
+/// acknowledgement of the numbers below 2, `open nonce`, `close 5`, or `noop`; each may begin with `@70`, when it was
+/// applied, and `+500`, by how much the log's clock went on.
 pub(super) fn log(script: &str) -> Vec<Committed> {
     let mut cluster_ms = 0;
     let entry = |(number, line): (usize, &str)| {
-        let (mut line, mut applied) = (line, None);
-        while let Some((word, rest)) = line.split_once(' ').filter(|(word, _)| word.starts_with(['@', '+'])) {
+        let (mut line, mut applied, mut ack) = (line, None, 0);
+        while let Some((word, rest)) =
+            line.split_once(' ').filter(|(word, _)| word.starts_with(['@', '+', '/']))
+        {
             let number: u64 = word[1..].parse().unwrap();
-            if word.starts_with('@') {
-                applied = Some(number);
-            } else {
-                cluster_ms += number;
+            match word.as_bytes()[0] {
+                b'@' => applied = Some(number),
+                b'+' => cluster_ms += number,
+                _ => ack = number,
             }
             line = rest;
         }
-        let request = request(line);
+        let request = request(line, ack);
         let stamp = Stamp { unix_ms: cluster_ms, cluster_ms };
         Committed { index: number as u64 + 1, stamp, applied, request }
     };
     script.lines().map(str::trim).filter(|line| !line.is_empty()).enumerate().map(entry).collect()
 }
 
-fn request(line: &str) -> Option<Request> {
+fn request(line: &str, ack: u64) -> Option<Request> {
     if line == "noop" {
         return None;
     }
@@ -99,7 +101,7 @@ fn request(line: &str) -> Option<Request> {
     match (named(line), KvModel::request(&words(named(line).1))) {
         ((None, _), write @ Some(Request::Write(_))) => write,
         ((Some((session, seq)), _), Some(Request::Write(command))) => {
-            Some(Request::Once { session, seq, ack: 1, command })
+            Some(Request::Once { session, seq, ack, command })
         }
         (_, other) => panic!("{line} is no write: {other:?}"),
     }

@@ -1,7 +1,7 @@
 //! Clients of a cluster as they are in production: clerks that speak RESP with the gateways of the nodes, over connections
 //! that divide the bytes as they like and break with the node's process.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::string::String;
 use std::vec::Vec;
 
@@ -25,7 +25,7 @@ pub(super) enum Wire {
     /// A clerk's connection reaches whom it was meant for.
     Connects { clerk: ClerkId, link: client::LinkId, endpoint: String },
     /// Bytes of a clerk reach the gateway.
-    Asks { connection: u64, bytes: Bytes },
+    Asks { connection: u64 },
     /// A clerk has closed its end.
     Ends { connection: u64 },
     /// Something reaches a clerk.
@@ -68,6 +68,8 @@ pub(super) struct Gateway {
     connection: Connection,
     clerk: ClerkId,
     link: client::LinkId,
+    /// What the clerk has written and the gateway has not read, in order: a stopped process reads it later.
+    pipe: VecDeque<Bytes>,
     /// When the last bytes arrive, in each direction: later ones come later.
     asked: Micros,
     answered: Micros,
@@ -170,15 +172,17 @@ impl<S: StateMachine> Cluster<S> {
     pub(super) fn wire(&mut self, wire: Wire) {
         match wire {
             Wire::Connects { clerk, link, endpoint } => self.accept(clerk, link, &endpoint),
-            Wire::Asks { connection, bytes } => {
+            Wire::Asks { connection } => {
                 let paused = self.gateways.get(&connection).and_then(|gateway| {
                     self.machines.get(&gateway.node).and_then(|machine| machine.resumes_at(self.now))
                 });
                 if let Some(at) = paused {
-                    self.queue.push(at, Happening::Wire(Wire::Asks { connection, bytes }));
+                    self.queue.push(at, Happening::Wire(Wire::Asks { connection }));
                     return;
                 }
-                if let Some(gateway) = self.gateways.get_mut(&connection) {
+                if let Some(gateway) = self.gateways.get_mut(&connection)
+                    && let Some(bytes) = gateway.pipe.pop_front()
+                {
                     gateway.connection.space(bytes.len())[..bytes.len()].copy_from_slice(&bytes);
                     gateway.connection.advance(bytes.len());
                     self.step_gateway(connection, gateway::Event::Input);
@@ -244,8 +248,18 @@ impl<S: StateMachine> Cluster<S> {
             gateway::Settings { redirect: !machine.config.forward, ..gateway::Settings::default() };
         let connection = Connection::new(id, "clerk:1", local, &settings);
         self.clients[clerk].links.insert(link, id);
-        self.gateways
-            .insert(id, Gateway { node, connection, clerk, link, asked: self.now, answered: self.now });
+        self.gateways.insert(
+            id,
+            Gateway {
+                node,
+                connection,
+                clerk,
+                link,
+                pipe: VecDeque::new(),
+                asked: self.now,
+                answered: self.now,
+            },
+        );
         self.tell_clerk(self.now, clerk, client::Event::Connected { link });
     }
 
@@ -290,7 +304,8 @@ impl<S: StateMachine> Cluster<S> {
         }
         self.network.count_reply(bytes.len());
         if self.network.loses_reply() {
-            return self.lose_with_connection(connection);
+            let at = self.now + self.network.reply_delay();
+            return self.lose_with_connection(connection, at);
         }
         while !bytes.is_empty() {
             let piece = if self.rng.chance(1, 4) {
@@ -299,7 +314,7 @@ impl<S: StateMachine> Cluster<S> {
                 bytes.len() as u64
             };
             let piece = bytes.split_to(piece as usize);
-            let at = self.now + self.network.client_delay();
+            let at = self.now + self.network.reply_delay();
             let Some(gateway) = self.gateways.get_mut(&connection) else { return };
             gateway.answered = gateway.answered.max(at);
             let (at, clerk, link) = (gateway.answered, gateway.clerk, gateway.link);
@@ -308,8 +323,7 @@ impl<S: StateMachine> Cluster<S> {
     }
 
     /// What was on its way is lost, and the connection with it: the clerk hears of that when it would have arrived.
-    fn lose_with_connection(&mut self, connection: u64) {
-        let at = self.now + self.network.client_delay();
+    fn lose_with_connection(&mut self, connection: u64, at: Micros) {
         if let Some(gateway) = self.gateways.get_mut(&connection) {
             gateway.answered = gateway.answered.max(at);
         }
@@ -360,13 +374,14 @@ impl<S: StateMachine> Cluster<S> {
     fn ask_gateway(&mut self, clerk: ClerkId, link: client::LinkId, bytes: Bytes) {
         let Some(&connection) = self.clients[clerk].links.get(&link) else { return };
         self.network.count_request(bytes.len());
+        let at = self.now + self.network.request_delay();
         if self.network.loses_request() {
-            return self.lose_with_connection(connection);
+            return self.lose_with_connection(connection, at);
         }
-        let at = self.now + self.network.client_delay();
         let Some(gateway) = self.gateways.get_mut(&connection) else { return };
         gateway.asked = gateway.asked.max(at);
         let at = gateway.asked;
-        self.queue.push(at, Happening::Wire(Wire::Asks { connection, bytes }));
+        gateway.pipe.push_back(bytes);
+        self.queue.push(at, Happening::Wire(Wire::Asks { connection }));
     }
 }

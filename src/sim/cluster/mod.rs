@@ -34,11 +34,15 @@ use super::network::{Network, Opened};
 use super::queue::Queue;
 use super::tally::Tally;
 use super::trace::{MessageId, Trace, What};
+use crate::codec::frame::Decoder;
 use crate::node::{Event, Fault, LinkId, Node, RequestId, Status};
 use crate::raft::{NodeId, Role};
 use crate::replica::{Outcome, Replica, Request, StateMachine};
 use crate::rng::Rng;
 use crate::time::Micros;
+
+/// Longest frame that nodes exchange; they never make longer ones themselves.
+const MAX_FRAME: usize = 64 << 20;
 
 /// Something that is going to happen.
 #[derive(Debug)]
@@ -119,6 +123,8 @@ pub struct Cluster<S: StateMachine> {
     promises: Promises,
     /// Everything that happened.
     pub trace: Trace,
+    /// Takes every frame that is sent. One for all of them: each has space of its own to fill.
+    frames: Decoder,
     pending: BTreeMap<RequestId, NodeId>,
     answers: BTreeMap<RequestId, Answer>,
     last_request: u64,
@@ -155,6 +161,7 @@ impl<S: StateMachine> Cluster<S> {
             safety: Safety::default(),
             promises: Promises::default(),
             trace: Trace::default(),
+            frames: Decoder::new(MAX_FRAME),
             pending: BTreeMap::new(),
             answers: BTreeMap::new(),
             last_request: 0,

@@ -4,7 +4,7 @@ use std::string::String;
 use std::vec::Vec;
 
 use super::{Answer, Checked, Cluster, Happening};
-use crate::codec::frame::{Decoder, FRAME_HEADER, Frame};
+use crate::codec::frame::{FRAME_HEADER, Frame};
 use crate::node::{Action, Actions, Event, LinkId};
 use crate::raft::NodeId;
 use crate::replica::StateMachine;
@@ -12,9 +12,6 @@ use crate::sim::network::{Delivery, Kind, Parcel};
 use crate::sim::trace::What;
 use crate::storage::{DiskOp, DiskReply};
 use crate::time::Micros;
-
-/// Longest frame that nodes exchange; they never make longer ones themselves.
-const MAX_FRAME: usize = 64 << 20;
 
 impl<S: StateMachine> Cluster<S> {
     pub(super) fn happen(&mut self, happening: Happening<S>) -> Checked<()> {
@@ -140,11 +137,10 @@ impl<S: StateMachine> Cluster<S> {
         self.trace.record(self.now, node, "send", &[&link.to_le_bytes(), &wire], || {
             std::format!("link {link}, {} bytes", wire.len())
         });
-        let mut decoder = Decoder::new(MAX_FRAME);
-        decoder.space(wire.len())[..wire.len()].copy_from_slice(&wire);
-        decoder.advance(wire.len());
-        let payload = match decoder.next_frame() {
-            Ok(Some(payload)) if decoder.unfinished() == 0 => payload,
+        self.frames.space(wire.len())[..wire.len()].copy_from_slice(&wire);
+        self.frames.advance(wire.len());
+        let payload = match self.frames.next_frame() {
+            Ok(Some(payload)) if self.frames.unfinished() == 0 => payload,
             other => return Err(self.violation(node, std::format!("sends no frame: {other:?}"))),
         };
         self.watch_frame(node, link, &payload)?;

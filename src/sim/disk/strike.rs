@@ -54,7 +54,8 @@ impl Disk {
         }
     }
 
-    pub(super) fn survey(&self) -> Option<Survey> {
+    /// What lies where, as a reader finds it now; `None` unless it is a member's.
+    pub fn survey(&self) -> Option<Survey> {
         Survey::of(self.contents_by_name().map(|(name, contents)| (name, contents.seen())))
     }
 

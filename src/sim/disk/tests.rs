@@ -262,3 +262,27 @@ fn what_strikes_a_process_is_met_as_the_table_says() {
         }
     }
 }
+
+#[test]
+fn what_nothing_proves_is_not_spoilt() {
+    for seed in 0..6 {
+        let mut cluster = used(seed, DiskWeather::CALM);
+        assert_eq!(restart(&mut cluster), None);
+        // The last record: nothing says that it was synced.
+        cluster.machine(NodeId(1)).disk.go_stale_after(0);
+        let words = [Bytes::from_static(b"SET"), Bytes::from_static(b"last"), Bytes::from_static(b"v")];
+        let Ok(Call::Write(command)) = parse(&words) else { panic!("is a command") };
+        let request = cluster.request(NodeId(1), Request::Write(command));
+        cluster.answer(request).expect("no promise is broken");
+        cluster.crash(NodeId(1), Crash::Power);
+        assert_eq!(cluster.machine(NodeId(1)).disk.wounds(), []);
+        // The newest vote, which the next life writes: no record follows it yet.
+        cluster.start_all().expect("no promise is broken");
+        let mended =
+            |cluster: &mut Cluster<KvStore>| cluster.status(NodeId(1)).is_some_and(|s| s.raft.is_some());
+        assert!(cluster.run_until(1_000_000, mended).expect("no promise is broken"));
+        cluster.crash(NodeId(1), Crash::Process);
+        let struck = cluster.machine(NodeId(1)).disk.strike(DiskFault::RottenVote, &mut Rng::new(seed));
+        assert_eq!((struck, restart(&mut cluster)), (None, None));
+    }
+}

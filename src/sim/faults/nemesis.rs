@@ -1,5 +1,6 @@
 //! Who carries out a plan's faults, and mends what they broke when their time is over.
 
+use std::boxed::Box;
 use std::collections::{BTreeMap, BTreeSet};
 use std::format;
 use std::string::String;
@@ -33,7 +34,7 @@ enum Deed {
     EndSlowness(NodeId),
     EndDisk(NodeId),
     /// Steps of a disk that goes back in time.
-    RollBack(NodeId, u8, Option<Disk>),
+    RollBack(NodeId, u8, Option<Box<Disk>>),
     SwapBack(NodeId, NodeId),
     Round,
 }
@@ -360,6 +361,8 @@ impl Nemesis {
                 cluster.machine(node).provoked.insert(*exit_code);
             }
             Expectation::Refuses { exit_code, .. } => {
+                // It must be refused for this, and not for an error that was to come later.
+                cluster.machine(node).disk.disarm();
                 cluster.machine(node).provoked.insert(*exit_code);
                 cluster.start(node)?;
                 self.lost.insert(node, Loss { expected });
@@ -371,6 +374,7 @@ impl Nemesis {
     fn wipe<S: StateMachine>(&mut self, who: Who, cluster: &mut Cluster<S>) -> Checked<()> {
         let Some(node) = self.expendable(who, cluster) else { return Ok(()) };
         cluster.wipe(node);
+        cluster.machine(node).disk.disarm();
         cluster.machine(node).provoked.insert(4);
         cluster.start(node)?;
         self.lost.insert(node, Loss { expected: DiskFault::Wiped.expected() });
@@ -383,16 +387,16 @@ impl Nemesis {
         &mut self,
         node: NodeId,
         step: u8,
-        image: Option<Disk>,
+        image: Option<Box<Disk>>,
         cluster: &mut Cluster<S>,
     ) -> Checked<()> {
         if self.lost.contains_key(&node) {
             return Ok(());
         }
         cluster.crash(node, Crash::Process);
-        let image = image.unwrap_or_else(|| cluster.machine(node).disk.clone());
+        let image = image.unwrap_or_else(|| Box::new(cluster.machine(node).disk.clone()));
         if step == 2 {
-            cluster.roll_back(node, image);
+            cluster.roll_back(node, *image);
             cluster.machine(node).provoked.insert(4);
             self.lost.insert(node, Loss { expected: DiskFault::RolledBack.expected() });
             cluster.count("fault: rolled-back disk");
@@ -419,6 +423,7 @@ impl Nemesis {
         cluster.swap_disks(a, b);
         for node in [a, b] {
             self.strangers.insert(node);
+            cluster.machine(node).disk.disarm();
             cluster.machine(node).provoked.insert(2);
             cluster.start(node)?;
         }

@@ -78,6 +78,29 @@ impl Plan {
         (0..count).map(client).collect()
     }
 
+    /// A plan made of choices: as many nodes, quirks by the bits of a number, faults by their kinds with what else they need
+    /// drawn by a number, at distances of each other, and clients that think so long. For fuzzers.
+    pub fn of_choices(
+        seed: u64,
+        nodes: u64,
+        quirks: u16,
+        faults: &[(Micros, u8, u64)],
+        clients: &[Population],
+    ) -> Self {
+        let mut at = SECOND;
+        let fault = |&(after, kind, draw): &(Micros, u8, u64)| {
+            at += after;
+            (at, super::profile::of_kind(kind.into(), &mut Rng::new(draw)))
+        };
+        let faults: Vec<_> = faults.iter().map(fault).collect();
+        let faults_end = at + SECOND;
+        let has = |(bit, _): &(u32, Quirk)| quirks & (1 << bit) != 0;
+        let quirks = (0..).zip(Quirk::ALL).filter(has).map(|(_, quirk)| quirk).collect();
+        let clients = clients.to_vec();
+        let profile = Profile::Wild;
+        Self { seed, profile, nodes, faults_end, end: faults_end, quirks, faults, clients }
+    }
+
     /// The cluster's settings.
     pub fn settings(&self) -> Settings {
         let mut settings = Settings::new(self.seed, self.nodes);

@@ -83,6 +83,11 @@ const TABLE: [Row; 21] = [
     }),
 ];
 
+/// A fault of one kind, all else drawn by `rng`; kinds are counted around.
+pub(super) fn of_kind(kind: usize, rng: &mut Rng) -> Fault {
+    TABLE[kind % TABLE.len()].1(rng)
+}
+
 impl Profile {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Calm, Self::Lab, Self::Wild, Self::Disk, Self::Churn];

@@ -3,10 +3,12 @@
 //! Each takes any bytes and panics when a promise is broken: that no byte from a peer, a client or a disk can panic the
 //! process or break an invariant of the core.
 
+mod cluster;
 mod core_messages;
 mod decoders;
 mod recovery;
 
+pub use cluster::cluster;
 pub use core_messages::core_messages;
 pub use decoders::decoders;
 pub use recovery::recovery;

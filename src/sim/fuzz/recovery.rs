@@ -56,7 +56,9 @@ fn open(disk: &mut Disk) -> Option<(u64, u64, Option<NodeId>)> {
     let mut job = Recovery::new(settings);
     disk.run(&mut job, &mut Rng::new(0));
     match job.take() {
-        Ok(Opened::Formed { recovered, .. }) => {
+        Ok(Opened::Formed { recovered, mut mend, .. }) => {
+            disk.run(&mut mend, &mut Rng::new(0));
+            mend.take().expect("a disk in order");
             let last = recovered.entries.last_id().map_or(0, |last| last.index);
             Some((last, recovered.vote.term, recovered.vote.vote))
         }

@@ -33,12 +33,15 @@ mod catalogue;
 mod checks;
 mod compaction;
 mod election;
+mod kv;
 mod oracle;
 mod pace;
 mod persistence;
 mod replication;
 mod servers;
+mod service;
 mod tester;
+mod workload;
 
 pub use catalogue::catalogue;
 
@@ -57,8 +60,8 @@ const LONGEST: Micros = 120_000_000;
 /// What one run of a lab test printed in the seeds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Figures {
-    /// Seconds.
-    pub seconds: f64,
+    /// Seconds, where they were printed.
+    pub seconds: Option<f64>,
     /// Calls between servers, and of clerks.
     pub rpcs: u64,
     /// Bytes of them, where they were printed.
@@ -143,6 +146,17 @@ impl LabReport {
         }
     }
 
+    /// What was added since this earlier report of the same run.
+    fn since(&self, earlier: &Self) -> Self {
+        Self {
+            time: self.time - earlier.time,
+            peers: self.peers,
+            rpcs: self.rpcs - earlier.rpcs,
+            bytes: self.bytes - earlier.bytes,
+            operations: self.operations - earlier.operations,
+        }
+    }
+
     /// Adds another run of the same test.
     pub fn add(&mut self, other: &Self) {
         self.time += other.time;
@@ -173,7 +187,8 @@ pub fn summary(test: &LabTest, seeds: u64, sum: &LabReport) -> String {
     let seconds = sum.time as f64 / runs as f64 / 1e6;
     let known = test.seed_figures.map_or(String::new(), |known| {
         let bytes = known.bytes.map_or(String::new(), |bytes| format!(", {bytes} B"));
-        format!("  ({} s, {} rpcs{bytes}, {} ops)", known.seconds, known.rpcs, known.operations)
+        let seconds = known.seconds.map_or(String::new(), |seconds| format!("{seconds} s, "));
+        format!("  ({seconds}{} rpcs{bytes}, {} ops)", known.rpcs, known.operations)
     });
     format!(
         "{:<52} {seeds:>6} {:>7} {seconds:>7.1} s {:>9} {:>11} {:>10}{known}",

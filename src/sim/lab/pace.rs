@@ -1,8 +1,11 @@
 //! How fast the machines and the network of a lab test are, and what the lab's unreliable network is here.
 
 use super::LabTest;
-use crate::sim::cluster::Settings;
-use crate::sim::network::{ClientWeather, Kinds, Network, Region, Weather};
+use crate::client;
+use crate::replica::StateMachine;
+use crate::sim::cluster::{Cluster, Settings};
+use crate::sim::disk::{DiskWeather, Pace};
+use crate::sim::network::{ClientWeather, Kind, Kinds, Network, Region, Weather};
 use crate::time::Micros;
 
 const MS: Micros = 1_000;
@@ -13,12 +16,14 @@ const UNRELIABLE_DELAY: Micros = 26 * MS;
 /// Of a thousand, how many requests it loses, and how many replies.
 const UNRELIABLE_LOSS: u32 = 100;
 
+/// What disks take here of their usual time, in percent. The lab's take none.
+const DISK_TIME: u32 = 25;
+
 /// A heartbeat every 100 ms, as the lab's own count of messages supposes, and elections after 300 to 600 ms.
 fn beat(settings: &mut Settings) {
     settings.node.raft.heartbeat_interval = 100 * MS;
     settings.node.raft.election_timeout = 300 * MS;
     // The lab's disks neither stall nor lie. What they do here is other tests' matter, and looking at them takes time.
-    settings.stalls = 0;
     settings.probed = 1;
 }
 
@@ -31,6 +36,28 @@ pub(super) fn of_servers(_: &LabTest, settings: &mut Settings) {
     settings.node.raft.trailing_bytes = 0;
 }
 
+/// The servers of a key-value test: they compact their logs at the lab's `maxraftstate`, however large the last snapshot
+/// was (RAFT.md, trap 24).
+pub(super) fn of_service(test: &LabTest, settings: &mut Settings) {
+    beat(settings);
+    settings.node.snapshot_log_bytes = test.max_state;
+    settings.node.snapshot_growth_percent = 0;
+    settings.node.raft.trailing_bytes = 0;
+}
+
+/// Sets the disks of a cluster.
+pub(super) fn speed_disks<S: StateMachine>(cluster: &mut Cluster<S>) {
+    let pace = Pace { percent: DISK_TIME, ..Pace::BRISK };
+    for node in cluster.nodes() {
+        cluster.machine(node).disk.set_weather(DiskWeather { pace, ..DiskWeather::CALM });
+    }
+}
+
+/// A clerk's call never fails in the lab: it is tried until it is done.
+pub(super) fn of_clerk(config: &mut client::Config) {
+    config.call_timeout = 3_600_000 * MS;
+}
+
 /// Sets the network of a test.
 ///
 /// The lab's calls are pairs of messages here, and a call that fails is silence. Its unreliable network delays each request
@@ -38,26 +65,22 @@ pub(super) fn of_servers(_: &LabTest, settings: &mut Settings) {
 /// an ordered connection, such as a forwarded request, is delayed and not lost: TCP sends it again. Between clerks and
 /// servers a lost request or reply breaks the connection, and the clerk makes another.
 pub(super) fn set_weather(test: &LabTest, unreliable: bool, network: &mut Network) {
-    let fair = Weather { min_delay: test.delay / 2, max_delay: test.delay, ..Weather::FAIR };
+    let usual = (test.delay / 2, test.delay);
+    let fair = Weather { min_delay: usual.0, max_delay: usual.1, ..Weather::FAIR };
     network.set_weather(fair);
-    network.clients =
-        ClientWeather { min_delay: test.delay / 2, max_delay: test.delay, ..ClientWeather::FAIR };
-    if unreliable {
-        network.set_weather(Weather {
-            min_delay: 0,
-            max_delay: UNRELIABLE_DELAY,
-            lost: UNRELIABLE_LOSS,
-            ..Weather::FAIR
-        });
-        let replies = Weather { lost: UNRELIABLE_LOSS, ..fair };
-        network.set_weather_in(Region::kinds(Kinds::CORE_REPLIES), replies);
-        network.clients = ClientWeather {
-            min_delay: 0,
-            max_delay: UNRELIABLE_DELAY,
-            lost_requests: UNRELIABLE_LOSS,
-            lost_replies: UNRELIABLE_LOSS,
-        };
+    network.clients = ClientWeather { request_delay: usual, reply_delay: usual, ..ClientWeather::FAIR };
+    if !unreliable {
+        return;
     }
+    let lost = UNRELIABLE_LOSS;
+    network.set_weather_in(
+        Region::kinds(Kinds::CORE_REQUESTS.with(Kind::Forward)),
+        Weather { min_delay: 0, max_delay: UNRELIABLE_DELAY, lost, ..Weather::FAIR },
+    );
+    network.set_weather_in(Region::kinds(Kinds::CORE_REPLIES), Weather { lost, ..fair });
+    network.clients.request_delay = (0, UNRELIABLE_DELAY);
+    network.clients.lost_requests = lost;
+    network.clients.lost_replies = lost;
 }
 
 /// The lab's long reordering, over an unreliable network: two in three replies come 200 to 2,199 ms late.

@@ -55,6 +55,7 @@ impl Servers {
         pace::of_servers(test, &mut settings);
         let mut sim = Cluster::new(settings);
         pace::set_weather(test, test.unreliable, &mut sim.network);
+        pace::speed_disks(&mut sim);
         sim.start_all()?;
         Ok(Self {
             connected: sim.nodes().into_iter().collect(),

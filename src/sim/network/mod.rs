@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use smallvec::{SmallVec, smallvec};
 
-use self::weather::Climate;
+use self::weather::{Climate, between};
 use crate::node::LinkId;
 use crate::raft::NodeId;
 use crate::rng::Rng;
@@ -203,9 +203,14 @@ impl Network {
         self.climate.over(from, to, None).delay(&mut self.rng)
     }
 
-    /// How long something takes between a client and a node now.
-    pub fn client_delay(&mut self) -> Micros {
-        self.clients.delay(&mut self.rng)
+    /// How long what a client writes now takes to a node.
+    pub fn request_delay(&mut self) -> Micros {
+        between(self.clients.request_delay, &mut self.rng)
+    }
+
+    /// How long what a node writes now takes to a client.
+    pub fn reply_delay(&mut self) -> Micros {
+        between(self.clients.reply_delay, &mut self.rng)
     }
 
     /// Counts what a client writes.

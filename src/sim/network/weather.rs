@@ -56,7 +56,7 @@ impl Weather {
 
     /// How long a frame takes that is neither late nor held.
     pub(super) fn delay(&self, rng: &mut Rng) -> Micros {
-        self.min_delay + rng.below(self.max_delay.saturating_sub(self.min_delay) + 1)
+        between((self.min_delay, self.max_delay), rng)
     }
 
     /// By how much a late frame is late.
@@ -70,10 +70,10 @@ impl Weather {
 /// connection, and the client does not learn whether it was its request or the reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientWeather {
-    /// Shortest delay of what one end writes, in microseconds.
-    pub min_delay: Micros,
-    /// Longest delay of it.
-    pub max_delay: Micros,
+    /// How long what a client writes takes, from the shortest to the longest, in microseconds.
+    pub request_delay: (Micros, Micros),
+    /// How long what a node writes takes.
+    pub reply_delay: (Micros, Micros),
     /// Of a thousand times that a client writes, how often that is lost.
     pub lost_requests: u32,
     /// Of a thousand times that a node writes, how often that is lost.
@@ -82,12 +82,13 @@ pub struct ClientWeather {
 
 impl ClientWeather {
     /// A quiet local network: 20 to 120 microseconds, nothing lost.
-    pub const FAIR: Self = Self { min_delay: 20, max_delay: 119, lost_requests: 0, lost_replies: 0 };
+    pub const FAIR: Self =
+        Self { request_delay: (20, 120), reply_delay: (20, 120), lost_requests: 0, lost_replies: 0 };
+}
 
-    /// How long it takes now.
-    pub(super) fn delay(&self, rng: &mut Rng) -> Micros {
-        self.min_delay + rng.below(self.max_delay.saturating_sub(self.min_delay) + 1)
-    }
+/// A delay from the shortest to the longest.
+pub(super) fn between((least, most): (Micros, Micros), rng: &mut Rng) -> Micros {
+    least + rng.below(most.saturating_sub(least) + 1)
 }
 
 /// Where some weather prevails, and over which frames.

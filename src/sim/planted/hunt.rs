@@ -65,17 +65,20 @@ pub struct Hunt {
     pub reached: u64,
     /// Runs that ended in a panic: the code's own alarm, which does not count.
     pub panics: u64,
+    /// Runs that a checker ends without the bug, too: what it found is something else.
+    pub unclean: u64,
 }
 
 /// Runs the seeds from 0 to less than `seeds`, each in all profiles, with `bug` switched on, until a checker fires or
-/// `goes_on` says no (asked before each run: a deadline, or a person's interrupt).
+/// `goes_on` says no (asked before each run: a deadline, or a person's interrupt). It counts only what does not happen
+/// without the bug.
 pub fn hunt(
     bug: &'static Bug,
     profiles: &[Profile<'_>],
     seeds: u64,
     mut goes_on: impl FnMut() -> bool,
 ) -> Hunt {
-    let mut hunt = Hunt { bug, found: None, seeds: 0, simulated: 0, reached: 0, panics: 0 };
+    let mut hunt = Hunt { bug, found: None, seeds: 0, simulated: 0, reached: 0, panics: 0, unclean: 0 };
     for (seed, profile) in (0..seeds).flat_map(|seed| profiles.iter().map(move |profile| (seed, profile))) {
         if !goes_on() {
             break;
@@ -89,6 +92,10 @@ pub fn hunt(
         hunt.simulated += outcome.simulated;
         hunt.reached += reached;
         if let Some(violation) = outcome.violation {
+            if (profile.run)(seed).violation.is_some() {
+                hunt.unclean += 1;
+                continue;
+            }
             hunt.found = Some(Found { profile: profile.name.into(), seed, violation });
             break;
         }
@@ -107,8 +114,12 @@ impl fmt::Display for Hunt {
             None => write!(f, "SURVIVED, reached {} times", self.reached)?,
         }
         match self.panics {
+            0 => {}
+            panics => write!(f, " ({panics} panics)")?,
+        }
+        match self.unclean {
             0 => Ok(()),
-            panics => write!(f, " ({panics} panics)"),
+            unclean => write!(f, " ({unclean} runs fail without it)"),
         }
     }
 }
@@ -128,14 +139,21 @@ mod tests {
     fn a_hunt_ends_with_the_first_seed_and_profile_that_finds() {
         let bug = find("vote-twice").expect("is planted");
         let calm = |_| outcome(None);
-        let wild = |seed| outcome((seed == 3 && planted!("vote-twice")).then_some("election safety: two"));
+        let wild = |seed| match seed {
+            1 => outcome(Some("liveness: with or without it")),
+            _ => outcome((seed == 3 && planted!("vote-twice")).then_some("election safety: two")),
+        };
         let profiles = [Profile { name: "calm", run: &calm }, Profile { name: "wild", run: &wild }];
         let hunted = hunt(bug, &profiles, 10, || true);
         let found = hunted.found.as_ref().expect("is found");
         assert_eq!((found.seed, &found.profile[..], found.checker()), (3, "wild", "election safety"));
         assert_eq!((hunted.seeds, hunted.simulated, hunted.reached), (4, 16_000_000, 1));
+        assert_eq!(hunted.unclean, 1);
         let words: Vec<_> = hunted.to_string().split_whitespace().map(String::from).collect();
-        assert_eq!(words.join(" "), "vote-twice raft 4 16 s election safety, seed 3 of wild");
+        assert_eq!(
+            words.join(" "),
+            "vote-twice raft 4 16 s election safety, seed 3 of wild (1 runs fail without it)"
+        );
     }
 
     #[test]

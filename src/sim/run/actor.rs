@@ -96,16 +96,18 @@ impl Actor {
         self.calls.is_empty() && self.own.under_way.is_none()
     }
 
-    /// Asks the next things, if what it may have under way leaves room. How long it thinks then.
+    /// Asks the next things, if what it may have under way leaves room, or goes on with what it asked. How long it thinks
+    /// then; `None` once it asks no more and has all its answers.
     pub(super) fn act<W: Workload>(
         &mut self,
         cluster: &mut Cluster<W::Machine>,
         workload: &mut W,
         history: &mut HistoryOf<W::Model>,
+        asks_more: bool,
     ) -> Option<Micros> {
         let Population { number, thinks, burst, .. } = self.population;
         let count = if burst > 1 && self.rng.chance(1, 4) { 1 + self.rng.below(burst) } else { 1 };
-        for _ in 0..count {
+        for _ in 0..if asks_more { count } else { 0 } {
             if self.own.under_way.is_some() || self.calls.len() as u64 >= burst {
                 break;
             }
@@ -135,7 +137,7 @@ impl Actor {
             self.send::<W>(cluster, history);
             return Some(thinks.min(PAUSE));
         }
-        Some(thinks)
+        (asks_more || !self.is_idle()).then_some(thinks)
     }
 
     /// A call of the clerk has ended; whether by a reply.

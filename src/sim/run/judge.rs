@@ -24,7 +24,7 @@ impl<W: Workload> Run<'_, W> {
         self.nemesis.judge(&mut self.cluster).map_err(|(node, what)| self.cluster.violation(node, what))
     }
 
-    /// All replies, replayed in the order of the log.
+    /// All replies, twice: replayed in the order of the log, and as the workload judges them.
     pub(super) fn judge_history(&mut self) -> Checked<()> {
         let log: Vec<Committed> = (1..)
             .zip(self.cluster.committed())
@@ -36,10 +36,14 @@ impl<W: Workload> Run<'_, W> {
             })
             .collect();
         let limits = SessionLimits::from(&self.plan.settings().node.replica());
-        match replay(self.workload.model(), limits, &log, &self.history) {
-            Ok(_) => Ok(()),
-            Err(contradiction) => Err(self.nobody(&format!("{contradiction}"))),
+        let replayed = replay(self.workload.model(), limits, &log, &self.history);
+        let replayed = replayed.map_err(|contradiction| self.nobody(&format!("{contradiction}")))?;
+        self.cluster.count("history: replayed");
+        let judged = self.workload.judge(&self.history, &replayed).map_err(|what| self.nobody(&what))?;
+        if let Some(what) = judged {
+            self.cluster.count(what);
         }
+        Ok(())
     }
 
     /// What the network, the disks and the nodes have counted.

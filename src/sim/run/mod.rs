@@ -57,6 +57,8 @@ pub struct Report {
     pub tally: Tally,
     /// What happened, if that was to be recorded.
     pub trace: Vec<TraceEvent>,
+    /// Events before the first of these.
+    pub forgotten: u64,
 }
 
 /// Runs a plan.
@@ -81,6 +83,8 @@ struct Run<'a, W: Workload> {
     history: HistoryOf<W::Model>,
     /// Operations that were answered.
     answered: u64,
+    /// Whether clients ask anything new.
+    asks_more: bool,
     rng: Rng,
 }
 
@@ -104,7 +108,7 @@ impl<'a, W: Workload> Run<'a, W> {
         }
         let nemesis = Nemesis::new(plan.seed, &plan.faults, usual);
         let history = HistoryOf::<W::Model>::new();
-        Self { plan, workload, cluster, nemesis, actors, agenda, history, answered: 0, rng }
+        Self { plan, workload, cluster, nemesis, actors, agenda, history, answered: 0, asks_more: true, rng }
     }
 
     fn finish(mut self) -> Report {
@@ -124,6 +128,7 @@ impl<'a, W: Workload> Run<'a, W> {
             simulated: self.cluster.now(),
             operations: self.history.operations().len() as u64,
             tally,
+            forgotten: self.cluster.trace.forgotten(),
             trace: self.cluster.trace.take_kept(),
         }
     }
@@ -168,7 +173,7 @@ impl<'a, W: Workload> Run<'a, W> {
         // Clients go on for a while on a healthy cluster, then end what they began.
         let end = self.plan.end.max(self.cluster.now() + SECOND / 2).min(self.cluster.now() + 5 * SECOND);
         self.go_on_until(end, |_| false)?;
-        self.agenda = Queue::default();
+        self.asks_more = false;
         let bound = self.cluster.now() + SERVES_WITHIN;
         self.go_on_until(bound, |run| run.actors.iter().all(Actor::is_idle))?;
         if let Some(actor) = self.actors.iter().find(|actor| !actor.is_idle()) {
@@ -213,7 +218,7 @@ impl<'a, W: Workload> Run<'a, W> {
     /// An actor does its next thing, and plans the one after it.
     fn act(&mut self, place: usize) {
         let actor = &mut self.actors[place];
-        let next = actor.act(&mut self.cluster, &mut self.workload, &mut self.history);
+        let next = actor.act(&mut self.cluster, &mut self.workload, &mut self.history, self.asks_more);
         if let Some(next) = next {
             let spread = next / 2 + self.rng.below(next + 1);
             self.agenda.push(self.cluster.now() + spread.max(1), place);

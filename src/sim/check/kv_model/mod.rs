@@ -66,6 +66,11 @@ impl Model for KvModel {
         parts::of(op, reply)
     }
 
+    fn overwrites(op: &Vec<Bytes>) -> bool {
+        let is_plain = |set: &Set<'_>| set.only_if_there.is_none() && !set.get;
+        matches!(Command::of(op), Ok(Command::Set(ref set)) if is_plain(set))
+    }
+
     fn kept_bytes(reply: &Value) -> u64 {
         encoded_len(reply) as u64
     }

@@ -5,16 +5,20 @@
 //! concerns each object is, which is what makes the question answerable: the search is exponential only in what is under way
 //! at once on one object.
 //!
-//! The search is that of Wing and Gong (1993) with Lowe's memory (2017), as Porcupine and Knossos have it. It takes operations out
-//! of a list of calls and returns, always one whose call stands before the first return left, if the model answers it as
-//! it was answered; it puts the last one back when none is left. What it has tried it keeps as fingerprints of 128 bits of
-//! the operations taken out and the state they led to. A collision, which could hide an order, is less likely than a fault of
-//! the machine.
+//! The search is that of Wing and Gong (1993) with Lowe's memory and his placing just in time (2017); Porcupine and Knossos
+//! have its like. It goes from return to return. Before an operation may return it must be placed; it is tried alone, then behind
+//! one operation that is under way, then behind two, and so on. When none of these leads on, the search goes back to the return
+//! before. What it has reached it keeps as fingerprints of 128 bits of what is placed and the state it led to; a
+//! collision, which could hide an order, is less likely than a fault of the machine. Three cuts lose no order:
 //!
-//! **Operations of unknown outcome** may stand anywhere after their call, or nowhere. The search is over when all answered
-//! ones are placed, so "nowhere" costs nothing. They are tried after the answered ones; one that would change nothing is
-//! not tried, because its effect can only be wanted where it has one; of equal ones the first asked goes first, because
-//! whatever may stand in place of the later one may be the earlier one; and reads of unknown outcome are not looked at.
+//! * A **read** is placed as soon as it may be and its answer fits. In any order in which it stands later it may be moved here: it
+//!   changes nothing for anybody.
+//! * An operation of **unknown outcome** may stand anywhere after its call, or nowhere. The search is over when all answered ones
+//!   are placed, so "nowhere" costs nothing; and it is placed only for the sake of the one behind it, which without it would be
+//!   answered otherwise or lead elsewhere. In an order with the fewest of them none is there for nothing. A read of unknown
+//!   outcome is not looked at.
+//! * Of **equal** operations of unknown outcome the first asked goes first: whatever stands in place of a later one may be the
+//!   earlier one.
 //!
 //! **When there is no order**, what is reported is the return that no order reaches, the end of the longest order up to there,
 //! and what else was under way. What was asked up to that return has no order, whatever came later.
@@ -23,10 +27,12 @@
 //! is asked as of the time 0.
 
 mod objects;
+mod rules;
 mod search;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod window;
 
 use std::fmt::{self, Debug};
 use std::format;
@@ -55,7 +61,8 @@ pub enum Verdict {
     },
     /// There is none.
     Illegal(std::boxed::Box<Illegal>),
-    /// No order was found and none excluded within the budget, for the object of these keys. All others have one.
+    /// No object is without an order, as far as the budget reached; it did not reach for the object of these keys, the
+    /// first of its kind.
     Undecided {
         /// Its keys.
         keys: Vec<Bytes>,

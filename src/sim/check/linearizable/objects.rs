@@ -20,6 +20,8 @@ pub(super) struct Call<M: Model> {
     pub(super) id: OpId,
     pub(super) op: M::Op,
     pub(super) is_read: bool,
+    /// Whether nothing of the object's state shows through it.
+    pub(super) overwrites: bool,
     /// What it was answered, if it says anything.
     pub(super) reply: Option<M::Reply>,
     pub(super) asked: u64,
@@ -64,6 +66,7 @@ impl Sets {
 pub(super) fn objects<M: Model>(history: &HistoryOf<M>) -> Vec<Object<M>> {
     let (mut sets, mut calls) = (Sets::default(), Vec::new());
     for (id, operation) in history.operations().iter().enumerate() {
+        let asked = operation.asked.order;
         let (returned, reply) = match &operation.end {
             End::NotDone => continue,
             End::Unknown => (None, None),
@@ -77,7 +80,8 @@ pub(super) fn objects<M: Model>(history: &HistoryOf<M>) -> Vec<Object<M>> {
             let numbers: Vec<usize> = keys.iter().map(|key| sets.number(key)).collect();
             let Some(&first) = numbers.first() else { continue };
             numbers.iter().for_each(|&other| sets.join(first, other));
-            calls.push((first, Call { id, op, is_read, reply, asked: operation.asked.order, returned }));
+            let overwrites = M::overwrites(&op);
+            calls.push((first, Call { id, op, is_read, overwrites, reply, asked, returned }));
         }
     }
     let mut objects: BTreeMap<usize, Object<M>> = BTreeMap::new();
@@ -85,8 +89,10 @@ pub(super) fn objects<M: Model>(history: &HistoryOf<M>) -> Vec<Object<M>> {
         let object = objects.entry(sets.root(number));
         object.or_insert_with(|| Object { keys: Vec::new(), calls: Vec::new() }).keys.push(key);
     }
-    for (key, call) in calls {
+    for (key, mut call) in calls {
         if let Some(object) = objects.get_mut(&sets.root(key)) {
+            // Of an object of several keys it leaves the others as they were.
+            call.overwrites &= object.keys.len() == 1;
             object.calls.push(call);
         }
     }

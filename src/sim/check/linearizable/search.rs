@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 use std::hash::Hash;
 use std::vec::Vec;
 
-use xxhash_rust::xxh3::{Xxh3, xxh3_128};
-
 use super::super::history::OpId;
 use super::super::model::Model;
-use super::NOWHERE;
 use super::objects::Call;
+use super::rules::{Rules, fingerprint};
 use super::timeline::{Mark, Timeline};
+use super::window::{Path, Window};
 
 /// How many operations of the longest order are shown.
 const SHOWN: usize = 12;
@@ -34,203 +33,210 @@ pub(super) struct DeadEnd<M> {
     pub(super) state: M,
 }
 
-/// What is tried next.
-#[derive(Debug, Clone, Copy)]
-struct Cursor {
-    /// The place in the timeline, up to the first return.
-    place: usize,
-    /// Then the operations of unknown outcome from this one on.
-    unknown: usize,
-}
-
-/// An operation that was placed.
-struct Placed<M> {
-    call: usize,
-    /// What is tried in its place when it is put back.
-    then: Cursor,
-    /// The state before it, if it may have changed it.
-    before: Option<(M, u128)>,
+/// A return that was to be reached, and how it was.
+struct Level<M> {
+    /// The operation that returns.
+    closing: usize,
+    /// The state before.
+    before: M,
+    before_print: u128,
+    /// What is placed to reach it, and the reads behind it that fit.
+    placed: Vec<usize>,
+    /// Whether the operation itself was tried, alone.
+    is_tried: bool,
+    /// What else may be placed before it.
+    window: Option<Window<M>>,
 }
 
 struct Search<'a, M: Model> {
-    calls: &'a [Call<M>],
+    rules: Rules<'a, M>,
     timeline: Timeline,
-    unknown: Vec<Unknown>,
+    /// Operations of unknown outcome, and which operations are placed.
+    unknown: Vec<usize>,
+    is_placed: Vec<bool>,
     state: M,
-    /// The fingerprint of the state.
     state_print: u128,
-    /// The fingerprint of what is placed.
     placed_print: u128,
-    placed: Vec<Placed<M>>,
+    levels: Vec<Level<M>>,
+    /// What was reached already.
+    seen: BTreeSet<u128>,
     /// The moment of the furthest return that was not reached, and what is known about it.
     dead_end: Option<(u64, DeadEnd<M>)>,
 }
 
-/// An operation of unknown outcome.
-struct Unknown {
-    call: usize,
-    /// An equal one that was asked before it.
-    twin: Option<usize>,
-    is_placed: bool,
-}
-
 /// Looks for an order of `calls`, which are in the order in which they were asked.
 pub(super) fn search<M: Model + Clone + Hash>(initial: &M, calls: &[Call<M>], budget: u64) -> Found<M> {
-    let mut search = Search::new(initial, calls);
-    let answered = calls.iter().filter(|call| call.returned.is_some()).count();
-    let mut seen = BTreeSet::new();
-    let (mut left, mut steps) = (answered, 0);
-    let mut cursor = search.start();
-    while left > 0 {
-        let Some(call) = search.candidate(&mut cursor) else {
-            search.remember(cursor);
-            match search.put_back() {
-                Some((call, then)) => {
-                    left += usize::from(calls[call].returned.is_some());
-                    cursor = then;
-                }
-                None => return search.dead_end.map_or(Found::Nothing, |(_, dead_end)| Found::None(dead_end)),
+    let mut search = Search::new(initial, calls, budget);
+    search.absorb();
+    while let Some(closing) = search.first_return() {
+        search.levels.push(Level {
+            closing,
+            before: search.state.clone(),
+            before_print: search.state_print,
+            placed: Vec::new(),
+            is_tried: false,
+            window: None,
+        });
+        while !search.advance() {
+            if search.rules.is_tired() {
+                return Found::Nothing;
             }
-            continue;
-        };
-        if steps == budget {
-            return Found::Nothing;
-        }
-        steps += 1;
-        if search.place(call, cursor) {
-            if seen.insert(search.state_print ^ search.placed_print) {
-                left -= usize::from(calls[call].returned.is_some());
-                cursor = search.start();
-            } else {
-                search.put_back();
+            search.remember();
+            search.levels.pop();
+            if search.levels.is_empty() {
+                return search.dead_end.map_or(Found::Nothing, |(_, dead_end)| Found::None(dead_end));
             }
         }
     }
-    Found::Order { steps }
+    Found::Order { steps: search.rules.steps() }
 }
 
 impl<'a, M: Model + Clone + Hash> Search<'a, M> {
-    fn new(initial: &M, calls: &'a [Call<M>]) -> Self {
-        let mut unknown: Vec<Unknown> = Vec::new();
-        for (call, of) in calls.iter().enumerate().filter(|(_, call)| call.returned.is_none()) {
-            let twin = unknown.iter().rposition(|other| calls[other.call].op == of.op);
-            unknown.push(Unknown { call, twin, is_placed: false });
-        }
+    fn new(initial: &M, calls: &'a [Call<M>], budget: u64) -> Self {
         let spans = calls.iter().map(|call| call.returned.map(|returned| (call.asked, returned)));
         Self {
-            calls,
+            rules: Rules::new(calls, budget),
             timeline: Timeline::new(spans),
-            unknown,
+            unknown: (0..calls.len()).filter(|&call| calls[call].returned.is_none()).collect(),
+            is_placed: std::vec![false; calls.len()],
             state: initial.clone(),
             state_print: fingerprint(initial),
             placed_print: 0,
-            placed: Vec::new(),
+            levels: Vec::new(),
+            seen: BTreeSet::new(),
             dead_end: None,
         }
     }
 
-    /// Everything is tried again.
-    fn start(&self) -> Cursor {
-        Cursor { place: self.timeline.first(), unknown: 0 }
-    }
-
-    /// The next operation that may come next.
-    fn candidate(&self, cursor: &mut Cursor) -> Option<usize> {
-        let first_returned = match self.timeline.mark(cursor.place)? {
-            Mark::Call(call) => {
-                cursor.place = self.timeline.after(cursor.place);
-                return Some(call);
-            }
-            Mark::Return(call) => self.calls[call].returned?,
-        };
-        while let Some(unknown) = self.unknown.get(cursor.unknown) {
-            if self.calls[unknown.call].asked > first_returned {
-                return None;
-            }
-            cursor.unknown += 1;
-            let waits = unknown.twin.is_some_and(|twin| !self.unknown[twin].is_placed);
-            if !unknown.is_placed && !waits {
-                return Some(unknown.call);
+    /// The operation that returns first of those that are not placed.
+    fn first_return(&self) -> Option<usize> {
+        let mut place = self.timeline.first();
+        loop {
+            match self.timeline.mark(place)? {
+                Mark::Return(call) => return Some(call),
+                Mark::Call(_) => place = self.timeline.after(place),
             }
         }
-        None
     }
 
-    /// Places an operation, if the model answers it as it was answered.
-    fn place(&mut self, call: usize, then: Cursor) -> bool {
-        let Call { op, is_read, reply, returned, .. } = &self.calls[call];
-        let fits = |expected: &M::Reply| reply.as_ref().is_none_or(|reply| M::admits(op, expected, reply));
-        let mut before = None;
-        if *is_read {
-            if !fits(&self.state.step(NOWHERE, op)) {
-                return false;
+    /// Reaches the return of the last level in the next way that leads to something new; `false` if there is none.
+    fn advance(&mut self) -> bool {
+        self.undo();
+        while let Some(path) = self.next_path() {
+            self.follow(path);
+            if self.seen.insert(self.state_print ^ self.placed_print) {
+                return true;
             }
-        } else {
-            let mut state = self.state.clone();
-            if !fits(&state.step(NOWHERE, op)) {
-                return false;
-            }
-            let print = fingerprint(&state);
-            if returned.is_none() && print == self.state_print {
-                return false;
-            }
-            let old = (core::mem::replace(&mut self.state, state), self.state_print);
-            before = Some(old);
-            self.state_print = print;
+            self.undo();
         }
-        self.toggle(call, true);
-        self.placed.push(Placed { call, then, before });
-        true
+        false
     }
 
-    /// Puts back what was placed last. Yields it, and what is to be tried in its place.
-    fn put_back(&mut self) -> Option<(usize, Cursor)> {
-        let Placed { call, then, before } = self.placed.pop()?;
-        if let Some((state, print)) = before {
-            (self.state, self.state_print) = (state, print);
+    /// The next way to reach the return of the last level, the shortest first.
+    fn next_path(&mut self) -> Option<Path<M>> {
+        let level = self.levels.last_mut()?;
+        let closing = level.closing;
+        if !core::mem::replace(&mut level.is_tried, true)
+            && let Some((state, print)) = self.rules.write(&self.state, closing)
+        {
+            return Some(Path::new(std::vec![closing], state, print));
         }
-        self.toggle(call, false);
-        Some((call, then))
+        if level.window.is_none() {
+            let candidates = self.candidates(closing);
+            let root = Path::new(Vec::new(), self.state.clone(), self.state_print);
+            self.levels.last_mut()?.window = Some(Window::new(closing, candidates, root));
+        }
+        let window = self.levels.last_mut()?.window.as_mut()?;
+        window.next(&mut self.rules, &self.is_placed)
+    }
+
+    /// What may be placed before the return of `closing`: what is not placed and was called before it.
+    fn candidates(&self, closing: usize) -> Vec<usize> {
+        let mut candidates = self.under_way();
+        let returned = self.rules.call(closing).returned.unwrap_or_default();
+        let early = |&&call: &&usize| self.rules.call(call).asked < returned && !self.is_placed[call];
+        candidates.extend(self.unknown.iter().filter(early));
+        candidates
+    }
+
+    /// What was called before the first return left, and is answered and not placed.
+    fn under_way(&self) -> Vec<usize> {
+        let (mut under_way, mut place) = (Vec::new(), self.timeline.first());
+        while let Some(Mark::Call(call)) = self.timeline.mark(place) {
+            under_way.push(call);
+            place = self.timeline.after(place);
+        }
+        under_way
+    }
+
+    fn follow(&mut self, path: Path<M>) {
+        for &call in &path.placed {
+            self.toggle(call, true);
+        }
+        (self.state, self.state_print) = (path.state, path.print);
+        let mut placed = path.placed;
+        placed.extend(self.absorb());
+        if let Some(level) = self.levels.last_mut() {
+            level.placed = placed;
+        }
+    }
+
+    /// Puts back what the last level has placed.
+    fn undo(&mut self) {
+        let Some(level) = self.levels.last_mut() else { return };
+        let placed = core::mem::take(&mut level.placed);
+        if !placed.is_empty() {
+            self.state = level.before.clone();
+            self.state_print = level.before_print;
+        }
+        placed.into_iter().rev().for_each(|call| self.toggle(call, false));
+    }
+
+    /// Places all reads that may be placed and fit: none can have a better place.
+    fn absorb(&mut self) -> Vec<usize> {
+        let (mut absorbed, mut place) = (Vec::new(), self.timeline.first());
+        while let Some(Mark::Call(call)) = self.timeline.mark(place) {
+            place = self.timeline.after(place);
+            if self.rules.read_fits(&mut self.state, call) {
+                // Its return may be the very next mark.
+                let is_next = self.timeline.mark(place) == Some(Mark::Return(call));
+                place = if is_next { self.timeline.after(place) } else { place };
+                self.toggle(call, true);
+                absorbed.push(call);
+            }
+        }
+        absorbed
     }
 
     fn toggle(&mut self, call: usize, is_placed: bool) {
-        self.placed_print ^= xxh3_128(&(call as u64).to_le_bytes());
-        if self.calls[call].returned.is_none() {
-            if let Ok(at) = self.unknown.binary_search_by_key(&call, |unknown| unknown.call) {
-                self.unknown[at].is_placed = is_placed;
-            }
-        } else if is_placed {
+        self.placed_print ^= Rules::<M>::print_of(call);
+        self.is_placed[call] = is_placed;
+        if self.rules.call(call).returned.is_none() {
+            return;
+        }
+        if is_placed {
             self.timeline.lift(call);
         } else {
             self.timeline.put_back(call);
         }
     }
 
-    /// Remembers a dead end, if it is the furthest: nothing can be placed before the return at `cursor`.
-    fn remember(&mut self, cursor: Cursor) {
-        let Some(Mark::Return(call)) = self.timeline.mark(cursor.place) else { return };
-        let Call { id: unexplained, returned: Some(returned), .. } = self.calls[call] else { return };
+    /// Remembers the last level, whose return cannot be reached, if it is the furthest.
+    fn remember(&mut self) {
+        let Some(level) = self.levels.last() else { return };
+        let Call { id: unexplained, returned: Some(returned), .. } = *self.rules.call(level.closing) else {
+            return;
+        };
         if self.dead_end.as_ref().is_some_and(|&(furthest, _)| furthest >= returned) {
             return;
         }
-        let order = &self.placed[self.placed.len().saturating_sub(SHOWN)..];
-        let (mut concurrent, mut place) = (Vec::new(), self.timeline.first());
-        while let Some(Mark::Call(other)) = self.timeline.mark(place) {
-            concurrent.extend((other != call).then_some(self.calls[other].id));
-            place = self.timeline.after(place);
-        }
-        let dead_end = DeadEnd {
-            unexplained,
-            order: order.iter().map(|placed| self.calls[placed.call].id).collect(),
-            concurrent,
-            state: self.state.clone(),
-        };
+        let id = |call: usize| self.rules.call(call).id;
+        let last = self.levels.iter().rev().flat_map(|level| level.placed.iter().rev()).take(SHOWN);
+        let mut order: Vec<OpId> = last.map(|&call| id(call)).collect();
+        order.reverse();
+        let others = self.under_way().into_iter().filter(|&call| call != level.closing);
+        let dead_end =
+            DeadEnd { unexplained, order, concurrent: others.map(id).collect(), state: self.state.clone() };
         self.dead_end = Some((returned, dead_end));
     }
-}
-
-fn fingerprint(state: &impl Hash) -> u128 {
-    let mut hasher = Xxh3::new();
-    state.hash(&mut hasher);
-    hasher.digest128()
 }

@@ -60,7 +60,7 @@ impl Session {
 pub(super) struct Sessions {
     limits: SessionLimits,
     open: BTreeMap<SessionId, Session>,
-    /// No session expires before this time.
+    /// No session expires before this time. A new one or a new use puts nothing earlier.
     none_before: Millis,
 }
 
@@ -100,7 +100,6 @@ impl Sessions {
         if self.open.len() < self.limits.max_sessions {
             let session = Session { nonce: nonce.clone(), used: now, floor: 0, ran: BTreeMap::new() };
             self.open.insert(index, session);
-            self.none_before = 0;
         }
     }
 

@@ -6,6 +6,7 @@ use std::vec::Vec;
 
 use super::super::history::{End, History};
 use super::super::kv_model::KvModel;
+use super::super::linearizable::{Verdict, linearizable};
 use super::super::model::Itself;
 use super::super::testing::{broken, replayed};
 use super::*;
@@ -250,16 +251,40 @@ fn sessions_end_and_are_limited() {
     // There is room for two.
     assert_eq!(broken(&asked("3.1"), "open a\nopen b\nopen c\n3.1 set x 1"), "lost write");
     assert_eq!(places(&asked("4.1"), "open a\nopen b\nclose 1\nopen c\n4.1 set x 1"), [Some(5)]);
-    // The window is of four, the replies of twenty bytes.
-    assert_eq!(places(&asked("1.4"), "open a\n1.4 set x 1"), [Some(2)]);
-    assert_eq!(broken(&asked("1.5"), "open a\n1.5 set x 1"), "lost write");
-    let full = format!("1 > 1.1 getset y 12345678901234567890\n2 > 1.2 getset y 2\n{}", asked("1.3"));
-    let log = "open a\n1.1 getset y 12345678901234567890\n1.2 getset y 2\n1.3 set x 1";
-    assert_eq!(broken(&full, log), "lost write");
+}
+
+#[test]
+fn numbers_of_a_session_run_within_its_window_and_above_its_floor() {
+    let asked = |name: &str| format!("1 > {name} set x 1\n1 < +OK|");
+    // The window is of four.
+    assert_eq!(places(&asked("1.3"), "open a\n1.3 set x 1"), [Some(2)]);
+    assert_eq!(broken(&asked("1.4"), "open a\n1.4 set x 1"), "lost write");
+    assert_eq!(places(&asked("1.4"), "open a\n/1 1.4 set x 1"), [Some(2)]);
+    assert_eq!(places(&asked("1.7"), "open a\n/7 1.7 set x 1"), [Some(2)]);
+    // An acknowledgement ends what it covers, its own number and those that never came included.
+    let once = "1 > 1.1 incr n\n1 < :1|\n1 > 1.2 set y 1\n1 < +OK|";
+    assert_eq!(places(once, "open a\n1.1 incr n\n/2 1.2 set y 1\n1.1 incr n"), [Some(2), Some(3)]);
+    let early = format!("1 > 1.1 incr n\n1 < :1|\n{}", asked("1.2"));
+    assert_eq!(broken(&early, "open a\n/9 1.1 incr n\n1.2 set x 1"), "lost write");
     assert_eq!(
-        places(&full.replace("1.2 getset", "1.2 set"), &log.replace("1.2 getset", "1.2 set"))[2],
-        Some(4)
+        places(&early.replace("1.2", "1.9"), "open a\n/9 1.1 incr n\n1.9 set x 1"),
+        [Some(2), Some(3)]
     );
+    // So does that of a retry.
+    let retried = "open a\n1.1 incr n\n/9 1.1 incr n\n1.2 set x 1";
+    assert_eq!(broken(&early, retried), "lost write");
+}
+
+#[test]
+fn a_session_whose_replies_fill_its_memory_runs_nothing_until_some_are_acknowledged() {
+    // Twenty bytes are full: three of the first reply, and seven more than the value's length of the second.
+    let script =
+        |value: &str| format!("1 > 1.1 getset y {value}\n1 > 1.2 getset y 2\n1 > 1.3 set x 1\n1 < +OK|");
+    let log =
+        |value: &str, ack: u64| format!("open a\n1.1 getset y {value}\n1.2 getset y 2\n/{ack} 1.3 set x 1");
+    assert_eq!(broken(&script("1234567890"), &log("1234567890", 1)), "lost write");
+    assert_eq!(places(&script("123456789"), &log("123456789", 1)), [Some(2), Some(3), Some(4)]);
+    assert_eq!(places(&script("1234567890"), &log("1234567890", 2)), [Some(2), Some(3), Some(4)]);
 }
 
 #[test]
@@ -405,6 +430,8 @@ fn whatever_really_happened_is_right_and_a_changed_reply_is_not() {
         let limits = super::super::testing::LIMITS;
         let replayed = replay(KvModel::default(), limits, &log, &history);
         replayed.unwrap_or_else(|broken| panic!("{broken}"));
+        let verdict = linearizable(&KvModel::default(), &history, 100_000);
+        assert!(matches!(verdict, Verdict::Ok { .. }), "{verdict:?}");
         // A number that nothing writes.
         let ids = 0..history.operations().len();
         let answered: Vec<_> =

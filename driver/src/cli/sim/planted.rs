@@ -1,0 +1,67 @@
+//! The bugs that must be found.
+
+use quorate::sim::planted::{Bug, Hunt, Outcome, Profile, all, hunt};
+use quorate::sim::{self, KvWorkload, Plan};
+
+use super::crew::{bar, work};
+use super::{FOUND, Failure, Options};
+use crate::cli::flags::Usage;
+use crate::cli::say;
+
+/// Most seeds for a bug.
+const SEEDS: u64 = 10_000;
+
+/// Simulated seconds of a run: short ones find sooner.
+const SECONDS: u64 = 60;
+
+pub(super) fn run(options: &Options) -> Result<(), Failure> {
+    let bugs = chosen(&options.names)?;
+    let seeds = options.seeds.unwrap_or(SEEDS);
+    let bar = bar(bugs.len() as u64, "bugs");
+    let mut hunts: Vec<Option<Hunt>> = bugs.iter().map(|_| None).collect();
+    work(
+        options.jobs,
+        bugs.len() as u64,
+        |number| one(bugs[number as usize], seeds),
+        |number, hunt| {
+            bar.suspend(|| say(&hunt));
+            bar.inc(1);
+            hunts[number as usize] = Some(hunt);
+            true
+        },
+    );
+    bar.finish_and_clear();
+    let found = |most: u64| {
+        let within = |hunt: &&Hunt| hunt.found.is_some() && hunt.seeds <= most;
+        hunts.iter().flatten().filter(within).count()
+    };
+    say(format_args!(
+        "{} bugs: {} found, {} of them within 100 seeds",
+        bugs.len(),
+        found(u64::MAX),
+        found(100)
+    ));
+    let survivors: Vec<_> =
+        hunts.iter().flatten().filter(|hunt| hunt.found.is_none()).map(|hunt| hunt.bug.name).collect();
+    if survivors.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Failed { code: FOUND, text: format!("these survived: {}", survivors.join(", ")) })
+}
+
+fn chosen(names: &[String]) -> Result<Vec<&'static Bug>, Usage> {
+    if let Some(unknown) = names.iter().find(|name| all().iter().all(|bug| bug.name != name.as_str())) {
+        return Err(Usage(format!("there is no planted bug '{unknown}'")));
+    }
+    let is_chosen = |bug: &&Bug| names.is_empty() || names.iter().any(|name| name == bug.name);
+    Ok(all().iter().filter(is_chosen).collect())
+}
+
+fn one(bug: &'static Bug, seeds: u64) -> Hunt {
+    let any = |seed: u64| {
+        let report = sim::run(&Plan::draw(seed, None, None, SECONDS), KvWorkload::draw(seed));
+        Outcome { violation: report.violation.map(|violation| violation.what), simulated: report.simulated }
+    };
+    let profiles = [Profile { name: "any", run: &any }];
+    hunt(bug, &profiles, seeds, || true)
+}

@@ -1,0 +1,57 @@
+//! Tests of the tests: bugs that any good simulation finds within a few seeds, one or two of each room. All of them, with
+//! more seeds: `cargo run --release --features planted-bugs -- sim --planted`.
+
+use quorate::sim::planted::{Outcome, Profile, find, hunt};
+use quorate::sim::{KvWorkload, Plan, run};
+
+/// Simulated seconds of a run.
+const SECONDS: u64 = 15;
+
+/// Any of these takes one seed or a few; with so many a change of what a seed means does not matter.
+const SEEDS: u64 = 40;
+
+fn one(seed: u64) -> Outcome {
+    let report = run(&Plan::draw(seed, None, None, SECONDS), KvWorkload::draw(seed));
+    Outcome { violation: report.violation.map(|violation| violation.what), simulated: report.simulated }
+}
+
+/// The bugs of these names are found, by checkers of these names.
+fn are_found(expected: &[(&str, &[&str])]) {
+    for (name, checkers) in expected {
+        let bug = find(name).expect("is in the catalogue");
+        let hunted = hunt(bug, &[Profile { name: "any", run: &one }], SEEDS, || true);
+        println!("{hunted}");
+        let found = hunted.found.unwrap_or_else(|| panic!("{name} survived"));
+        assert!(checkers.contains(&found.checker()), "{name}: {}", found.violation);
+    }
+}
+
+#[test]
+fn promises_that_cores_do_not_keep_are_found() {
+    are_found(&[
+        ("vote-twice", &["one vote", "election safety"]),
+        ("vote-is-forgotten", &["promise", "persistence"]),
+        ("ack-before-sync", &["majority persistence", "persistence", "promise"]),
+        ("append-always-truncates", &["majority persistence", "promise", "log matching"]),
+    ]);
+}
+
+#[test]
+fn disks_that_are_not_synced_are_found() {
+    let lost: &[&str] = &["persistence", "promise", "durability", "majority persistence"];
+    are_found(&[
+        ("log-is-not-synced", lost),
+        ("directory-is-not-synced", lost),
+        ("vote-is-not-synced", lost),
+    ]);
+}
+
+#[test]
+fn wrong_answers_are_found() {
+    are_found(&[
+        ("mset-stops-half-way", &["replay"]),
+        ("reply-of-another", &["replay"]),
+        ("number-is-reused", &["replay"]),
+        ("snapshot-without-sessions", &["state digest", "replay"]),
+    ]);
+}
