@@ -68,7 +68,8 @@ impl Replay {
         }
         self.begun = true;
         let kept = self.entries.partition_point(|e| e.id.index < first);
-        if !planted!("recovery-keeps-what-was-cut") {
+        let is_cut = kept < self.entries.len();
+        if is_cut && !planted!("recovery-keeps-what-was-cut") {
             self.entries.truncate(kept);
         }
         let end = self.entries.last().map_or(self.base(), |e| e.id.index);

@@ -8,8 +8,10 @@
 //! invariants are not asked, and a panic is counted apart.
 
 mod catalogue;
+mod grounds;
 mod hunt;
 
+pub use grounds::grounds;
 pub use hunt::{Found, Hunt, Outcome, Profile, hunt};
 
 use core::fmt;
