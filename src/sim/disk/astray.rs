@@ -27,14 +27,16 @@ impl Disk {
         }
         let stale = self.springs(Trap::Stale, self.weather.stale_writes, rng);
         let misdirected = self.springs(Trap::Misdirected, self.weather.misdirected_writes, rng);
+        if !stale && !misdirected {
+            return self.write(file, offset, data);
+        }
         let start = offset as usize;
-        let mut before = self.contents(file)?.replaced(start, data.len());
+        let there = self.read(file).and_then(|bytes| bytes.get(start..)).unwrap_or_default();
+        let mut before = there[..there.len().min(data.len())].to_vec();
         before.resize(data.len(), 0);
         self.write(file, offset, data.clone())?;
-        if stale || misdirected {
-            let fault = if misdirected { DiskFault::MisdirectedWrite } else { DiskFault::StaleWrite };
-            self.contents(file)?.leads_astray(Astray { fault, offset: start, bytes: before });
-        }
+        let fault = if misdirected { DiskFault::MisdirectedWrite } else { DiskFault::StaleWrite };
+        self.contents(file)?.leads_astray(Astray { fault, offset: start, bytes: before });
         if misdirected {
             let segments: Vec<_> =
                 self.list().into_iter().filter(|(name, _)| matches!(name, FileName::Segment(_))).collect();

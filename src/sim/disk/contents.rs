@@ -18,6 +18,8 @@ const SECTOR: usize = 512;
 pub(super) struct Contents {
     seen: Vec<u8>,
     unsynced: Vec<Unsynced>,
+    /// What the unsynced changes replaced, one after the other.
+    replaced: Vec<u8>,
     /// What the medium holds without the unsynced changes, where that is not what taking them back would leave: after a
     /// sync that failed.
     medium: Option<Vec<u8>>,
@@ -30,8 +32,8 @@ pub(super) struct Contents {
 struct Unsynced {
     change: Change,
     len_before: usize,
-    /// The bytes that were overwritten, from the change's offset on.
-    before: Vec<u8>,
+    /// How many bytes were overwritten, from the change's offset on.
+    overwritten: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -84,23 +86,19 @@ impl Contents {
     pub(super) fn empty(&mut self) {
         self.astray.clear();
         let len_before = self.seen.len();
-        let before = core::mem::take(&mut self.seen);
-        self.unsynced.push(Unsynced { change: Change::Empty, len_before, before });
+        self.replaced.append(&mut self.seen);
+        self.unsynced.push(Unsynced { change: Change::Empty, len_before, overwritten: len_before });
     }
 
     /// Writes `data` at `offset`; a gap before it reads as zeros.
     pub(super) fn write(&mut self, offset: usize, data: Bytes) {
         self.astray.retain(|astray| !astray.touches(offset as u64, data.len() as u64));
-        let before = self.replaced(offset, data.len());
         let len_before = self.seen.len();
+        let before = self.seen.get(offset..len_before.min(offset + data.len())).unwrap_or_default();
+        let overwritten = before.len();
+        self.replaced.extend_from_slice(before);
         put(&mut self.seen, offset, &data);
-        self.unsynced.push(Unsynced { change: Change::Write { offset, data }, len_before, before });
-    }
-
-    /// The bytes that a write there would replace.
-    pub(super) fn replaced(&self, offset: usize, len: usize) -> Vec<u8> {
-        let end = self.seen.len().min(offset.saturating_add(len));
-        self.seen.get(offset..end).unwrap_or_default().to_vec()
+        self.unsynced.push(Unsynced { change: Change::Write { offset, data }, len_before, overwritten });
     }
 
     /// When the cache is gone there are other bytes in this place.
@@ -120,6 +118,7 @@ impl Contents {
                 apply(medium, &change, Fate::Whole);
             }
         }
+        self.replaced.clear();
     }
 
     /// A sync that reports an error: some of the bytes arrived, and the cache takes all of them for clean, so that no
@@ -132,6 +131,7 @@ impl Contents {
         for Unsynced { change, .. } in self.unsynced.drain(..) {
             apply(&mut medium, &change, Fate::draw(&change, rng));
         }
+        self.replaced.clear();
         self.medium = Some(medium);
     }
 
@@ -148,6 +148,7 @@ impl Contents {
             }
             apply(&mut medium, &change, fate);
         }
+        self.replaced.clear();
         self.seen = medium;
     }
 
@@ -171,13 +172,14 @@ impl Contents {
 
     /// `bytes`, which a reader sees, without the changes that are not synced.
     fn taken_back(&self, mut bytes: Vec<u8>) -> Vec<u8> {
-        for Unsynced { change, len_before, before } in self.unsynced.iter().rev() {
+        let mut replaced = self.replaced.as_slice();
+        for Unsynced { change, len_before, overwritten } in self.unsynced.iter().rev() {
+            let (earlier, before) = replaced.split_at(replaced.len() - overwritten);
+            replaced = earlier;
+            bytes.resize(*len_before, 0);
             match change {
-                Change::Empty => bytes.clone_from(before),
-                Change::Write { offset, .. } => {
-                    bytes.truncate(*len_before);
-                    overlay(&mut bytes, *offset, before);
-                }
+                Change::Empty => bytes.copy_from_slice(before),
+                Change::Write { offset, .. } => overlay(&mut bytes, *offset, before),
             }
         }
         bytes
@@ -209,11 +211,12 @@ fn overlay(bytes: &mut [u8], offset: usize, data: &[u8]) {
 }
 
 fn put(bytes: &mut Vec<u8>, offset: usize, data: &[u8]) {
-    let end = offset + data.len();
-    if bytes.len() < end {
-        bytes.resize(end, 0);
+    if bytes.len() < offset {
+        bytes.resize(offset, 0);
     }
-    bytes[offset..end].copy_from_slice(data);
+    let (over, beyond) = data.split_at(data.len().min(bytes.len() - offset));
+    overlay(bytes, offset, over);
+    bytes.extend_from_slice(beyond);
 }
 
 fn apply(bytes: &mut Vec<u8>, change: &Change, fate: Fate) {

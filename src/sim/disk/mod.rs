@@ -239,7 +239,7 @@ impl Disk {
                 if *len > MAX_FILE {
                     return Err(DiskError::NoSpace(*file));
                 }
-                self.write(*file, *offset, std::vec![0; *len as usize].into())?;
+                self.write(*file, *offset, zeros(*len as usize))?;
             }
             DiskOp::Sync { file } => self.contents(*file)?.sync(),
             DiskOp::Rename { from, to } => {
@@ -273,7 +273,7 @@ impl Disk {
             }
             DiskOp::Zero { file, offset, len } => {
                 let len = part((*len).min(MAX_FILE) as usize, rng);
-                self.write(*file, *offset, std::vec![0; len].into())
+                self.write(*file, *offset, zeros(len))
             }
             DiskOp::Create { .. } | DiskOp::Rename { .. } | DiskOp::Remove { .. } if rng.chance(1, 2) => {
                 self.do_it(op, rng).map(|_| ())
@@ -308,6 +308,9 @@ impl Disk {
 
     /// Whether a fault strikes now: because a trap was set, or by chance, `share` times in a million.
     fn springs(&mut self, trap: Trap, share: u32, rng: &mut Rng) -> bool {
+        if self.traps.is_empty() && share == 0 {
+            return false;
+        }
         match self.traps.get_mut(&trap) {
             Some(0) => return self.traps.remove(&trap).is_some(),
             Some(skip) => *skip -= 1,
@@ -345,16 +348,17 @@ impl Disk {
         self.counts.full += u64::from(short);
         self.counts.short_writes += u64::from(short && fits > 0);
         // A short write has happened as far as it went.
+        let contents = self.contents(file)?;
         if !data.is_empty() {
-            self.contents(file)?.write(start, data);
+            contents.write(start, data);
         }
         if short { Err(DiskError::NoSpace(file)) } else { Ok(()) }
     }
 
     /// The greatest length that `file` may have.
     fn room(&mut self, file: FileName) -> Result<u64, DiskError> {
-        let own = self.contents(file)?.seen().len() as u64;
         let Some(capacity) = self.capacity else { return Ok(MAX_FILE) };
+        let own = self.contents(file)?.seen().len() as u64;
         Ok(MAX_FILE.min(own + capacity.saturating_sub(self.used())))
     }
 
@@ -386,4 +390,10 @@ fn whole(data: &[Bytes]) -> Bytes {
         [only] => only.clone(),
         pieces => pieces.concat().into(),
     }
+}
+
+/// Zeros without memory of their own, unless they are very many.
+fn zeros(len: usize) -> Bytes {
+    static ZEROS: [u8; 1 << 17] = [0; 1 << 17];
+    ZEROS.get(..len).map_or_else(|| std::vec![0; len].into(), Bytes::from_static)
 }
