@@ -18,7 +18,7 @@
 //! # Who it is for
 //!
 //! * **Us:** `quorate sim --runs 1000`. What it has found is told in [the page on testing](crate::docs::testing).
-//! * **You, with a state machine of your own:** [`run`] a [`Plan`] with [`Requests`]; `examples/bank.rs` is the whole of it.
+//! * **You, with a state machine of your own:** [`run`](fn@run) a [`Plan`] with [`Requests`]; `examples/bank.rs` is the whole of it.
 //! * **Whoever wants to watch:** `quorate sim --seed 7 --html run.html`.
 
 pub mod check;

@@ -9,12 +9,20 @@ use super::{FOUND, Failure, Options};
 use crate::cli::flags::Usage;
 use crate::cli::say;
 
+/// Explores what the flags name, or the whole suite.
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
-    let mut bounds = match options.nodes.unwrap_or(2) {
-        2 => Bounds::two_nodes(),
-        3 => Bounds::three_nodes(),
-        other => return Err(Usage::flag("nodes", format_args!("{other} cores are too many: 2 or 3")).into()),
+    let suite: Vec<(&str, Bounds)> = match options.nodes {
+        None => Bounds::suite().into(),
+        Some(2) => vec![("two nodes", Bounds::two_nodes())],
+        Some(3) => vec![("three nodes", Bounds::three_nodes())],
+        Some(other) => {
+            return Err(Usage::flag("nodes", format_args!("{other} cannot be explored: 2 or 3 can")).into());
+        }
     };
+    suite.into_iter().try_for_each(|(name, bounds)| one(name, bounds, options))
+}
+
+fn one(name: &str, mut bounds: Bounds, options: &Options) -> Result<(), Failure> {
     bounds.depth = options.depth.unwrap_or(bounds.depth);
     let began = Instant::now();
     let bar = indicatif::ProgressBar::new_spinner();
@@ -30,7 +38,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         say(format_args!("{count:>12}  states with {what}"));
     }
     say(format_args!(
-        "{} nodes, {:?}: {} states, {} transitions, depth {}{}, in {:.1} s; of single nodes {} states and {} steps",
+        "{name}: {} nodes, {:?}: {} states, {} transitions, depth {}{}, in {:.1} s; of single nodes {} states and {} steps",
         bounds.nodes,
         bounds.budget,
         exploration.states,
