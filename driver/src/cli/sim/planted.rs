@@ -1,7 +1,6 @@
 //! The bugs that must be found.
 
-use quorate::sim::planted::{Bug, Hunt, Outcome, Profile, all, hunt};
-use quorate::sim::{self, KvWorkload, Plan};
+use quorate::sim::planted::{Bug, Hunt, all, grounds, hunt};
 
 use super::crew::{bar, work};
 use super::{FOUND, Failure, Options};
@@ -10,9 +9,6 @@ use crate::cli::say;
 
 /// Most seeds for a bug.
 const SEEDS: u64 = 10_000;
-
-/// Simulated seconds of a run: short ones find sooner.
-const SECONDS: u64 = 60;
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let bugs = chosen(&options.names)?;
@@ -58,10 +54,5 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Bug>, Usage> {
 }
 
 fn one(bug: &'static Bug, seeds: u64) -> Hunt {
-    let any = |seed: u64| {
-        let report = sim::run(&Plan::draw(seed, None, None, SECONDS), KvWorkload::draw(seed));
-        Outcome { violation: report.violation.map(|violation| violation.what), simulated: report.simulated }
-    };
-    let profiles = [Profile { name: "any", run: &any }];
-    hunt(bug, &profiles, seeds, || true)
+    hunt(bug, &grounds(), seeds, || true)
 }
