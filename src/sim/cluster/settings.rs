@@ -24,6 +24,8 @@ pub struct Settings {
     pub clocks_differ: bool,
     /// Of a thousand frames that promise something, for how many the disk is looked at as after a power failure.
     pub probed: u64,
+    /// Whether every step is checked. Off only for scenarios that set a whole cluster back: who could remember?
+    pub watched: bool,
     /// Which frames between nodes may be lost, doubled and reordered: [messages between cores](Kind::care).
     pub care: fn(payload: &[u8]) -> Care,
     /// Halts that the scenario provokes; any other is a violation.
@@ -47,6 +49,7 @@ impl Settings {
             node,
             stalls: 2,
             probed: 20,
+            watched: true,
             clocks_differ: true,
             care: |payload| Kind::of(payload).care(),
             tolerated: |_| false,
