@@ -853,6 +853,38 @@ fn row_22_a_file_of_an_unknown_version_is_refused_by_name() {
     }
 }
 
+/// One disk of three in any weather: its node halts, is started again, or is refused with a name for what was lost; whatever
+/// it does, it is what its disk demands, and the others go on.
+#[test]
+fn whatever_befalls_one_disk_is_met_as_the_table_says() {
+    let (halts, refusals) = (Cell::new(0), Cell::new(0));
+    with_seeds(1300..1304, |seed, slot| {
+        let sim = formed(tolerant(seed), slot)?;
+        let mut clients = appenders(seed);
+        let mut rng = Rng::stream(seed, 50);
+        let node = chosen(sim, seed);
+        for _ in 0..15 {
+            sim.machine(node).disk.set_weather(DiskWeather::WILD.draw(&mut rng));
+            work(sim, &mut clients, rng.below(SECOND / 2))?;
+            if matches!(sim.fault(node), Some(Fault::Disk(_))) {
+                halts.set(halts.get() + 1);
+            }
+            sim.crash(node, Crash::Power);
+            sim.machine(node).disk.set_weather(DiskWeather::CALM);
+            sim.start(node)?;
+            outlive(sim, node, &mut clients)?;
+            let fault = sim.fault(node).cloned();
+            sim.machine(node).disk.judge_start(fault.as_ref()).unwrap_or_else(|what| panic!("{what}"));
+            if fault.is_some() {
+                refusals.set(refusals.get() + 1);
+                return nothing_is_lost(sim, &clients);
+            }
+        }
+        check_end(sim, &mut clients)
+    });
+    assert!(halts.get() > 0 && refusals.get() > 0, "{} halts, {} refusals", halts.get(), refusals.get());
+}
+
 /// The table in the docs names every scenario of this file, and none that is not there.
 #[test]
 fn the_table_names_every_scenario() {

@@ -38,6 +38,17 @@ impl DiskWeather {
         pace: Pace::BRISK,
     };
 
+    /// About as bad as a disk can be that still does some work between two faults.
+    pub const WILD: Self = Self {
+        failed_reads: 2000,
+        failed_writes: 200,
+        failed_syncs: 200,
+        failed_names: 500,
+        stale_writes: 500,
+        misdirected_writes: 500,
+        pace: Pace { percent: 400, stalls: 10, hangs: 100, ..Pace::BRISK },
+    };
+
     /// How many of a million operations of this kind fail.
     pub(super) fn failing(&self, kind: OpKind) -> u32 {
         match kind {
