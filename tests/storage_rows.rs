@@ -662,7 +662,8 @@ fn row_18_the_directory_of_another_cluster_is_refused_by_name() {
             other.crash(node, Crash::Process);
             other.machine(node).disk.clone()
         };
-        let sim = formed(tolerant(seed), slot)?;
+        // The checks after every step would take the stranger's log for a member's.
+        let sim = formed(Settings { watched: false, ..tolerant(seed) }, slot)?;
         let mut clients = appenders(seed);
         work(sim, &mut clients, SECOND / 5)?;
         let node = chosen(sim, seed);
@@ -826,7 +827,7 @@ fn row_21_states_that_differ_are_caught() {
         let leader = sim.settle(10 * SECOND).expect("no promise is broken").expect("a leader");
         let request = sim.request(leader, Request::Write(Bytes::from_static(b"anything")));
         let violation = sim.answer(request).and_then(|_| sim.run_for(SECOND)).expect_err("states differ");
-        assert!(violation.what.starts_with("state machine safety"), "{violation}");
+        assert_eq!(violation.checker(), "state digest", "{violation}");
     }
 }
 
@@ -858,7 +859,7 @@ fn row_22_a_file_of_an_unknown_version_is_refused_by_name() {
 #[test]
 fn whatever_befalls_one_disk_is_met_as_the_table_says() {
     let (halts, refusals) = (Cell::new(0), Cell::new(0));
-    with_seeds(1300..1304, |seed, slot| {
+    with_seeds(1300..1312, |seed, slot| {
         let sim = formed(tolerant(seed), slot)?;
         let mut clients = appenders(seed);
         let mut rng = Rng::stream(seed, 50);
