@@ -59,6 +59,8 @@ pub struct Operation<O, R> {
     pub end: End<R>,
     /// The session and the number under which it is in the log, where that is known.
     pub name: Option<(SessionId, u64)>,
+    /// A write that it certainly was done after, although it was asked before that write's reply came.
+    pub behind: Option<OpId>,
 }
 
 impl<O, R> Operation<O, R> {
@@ -93,13 +95,19 @@ impl<O, R> History<O, R> {
     /// A client asks, at the time `at`.
     pub fn ask(&mut self, client: u64, at: Micros, op: O) -> OpId {
         let asked = self.moment(at);
-        self.operations.push(Operation { client, asked, op, end: End::Unknown, name: None });
+        self.operations.push(Operation { client, asked, op, end: End::Unknown, name: None, behind: None });
         self.operations.len() - 1
     }
 
     /// The operation travels under number `seq` of a session.
     pub fn name(&mut self, id: OpId, session: SessionId, seq: u64) {
         self.operations[id].name = Some((session, seq));
+    }
+
+    /// A read was asked behind a write on one connection, whose replies come in order and whose reads wait for its writes;
+    /// `write` was answered before it. Real time alone would let the read see the state before.
+    pub fn behind(&mut self, read: OpId, write: OpId) {
+        self.operations[read].behind = Some(write);
     }
 
     /// The operation's reply reaches its client at the time `at`.

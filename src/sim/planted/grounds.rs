@@ -63,12 +63,13 @@ fn duel(seed: u64) -> Plan {
 /// Leaders that do not know that they are none, and clients that ask them.
 fn readers(seed: u64) -> Plan {
     let mut rng = Rng::stream(seed, 401);
-    let faults = often(&mut rng, |rng| match rng.below(4) {
-        0 => Fault::Pause { who: Who::Leader, lasts: soon(rng) },
-        1 => Fault::BreakConnections { count: 1 + rng.below(4) },
+    let faults = often(&mut rng, |rng| match rng.below(6) {
+        0..=1 => Fault::Pause { who: Who::Leader, lasts: soon(rng) },
+        2 => Fault::BreakConnections { count: 1 + rng.below(4) },
         _ => Fault::Partition { shape: rng.next_u64(), lasts: soon(rng) },
     });
-    plan(seed, &mut rng, &[Quirk::NoCheckQuorum, Quirk::HastyElections, Quirk::NoForwarding], faults)
+    let quirks = [Quirk::NoCheckQuorum, Quirk::HastyElections, Quirk::NoForwarding, Quirk::LittleUncommitted];
+    plan(seed, &mut rng, &quirks, faults)
 }
 
 fn plan(seed: u64, rng: &mut Rng, quirks: &[Quirk], faults: Vec<(Micros, Fault)>) -> Plan {

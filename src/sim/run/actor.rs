@@ -13,7 +13,7 @@ use crate::node::RequestId;
 use crate::raft::NodeId;
 use crate::replica::{Outcome, Request, SessionError, SessionId, StateMachine};
 use crate::rng::Rng;
-use crate::sim::check::{HistoryOf, OpId};
+use crate::sim::check::{HistoryOf, Model, OpId};
 use crate::sim::cluster::{Answer, ClerkId, Cluster, Finished};
 use crate::sim::faults::Population;
 use crate::sim::workload::{Heard, Travel, Workload};
@@ -33,6 +33,8 @@ pub(super) struct Actor {
     clerk: ClerkId,
     /// What the clerk was asked.
     calls: BTreeMap<CallId, OpId>,
+    /// The last of its writes that the clerk was asked for, of those answered.
+    answered_write: Option<OpId>,
     own: Own,
 }
 
@@ -80,7 +82,7 @@ impl Actor {
         let clerk = cluster.clerk_with(config);
         let rng = Rng::stream(seed, 10_000 + population.number);
         let own = Own { session: None, sessions: 0, seq: 1, under_way: None };
-        Self { population, rng, clerk, calls: BTreeMap::new(), own }
+        Self { population, rng, clerk, calls: BTreeMap::new(), answered_write: None, own }
     }
 
     pub(super) fn number(&self) -> u64 {
@@ -153,10 +155,14 @@ impl Actor {
             history.name(id, session, seq);
         }
         match finished.result {
-            Ok(value) => history.replied(id, now, workload.reply(Heard::Value(value))),
+            Ok(value) => {
+                self.note_order::<W>(id, history);
+                history.replied(id, now, workload.reply(Heard::Value(value)));
+            }
             // The disk has no room: a refusal before anything was done.
             Err(ClerkError::Command(text)) if text.starts_with(b"MISCONF") => history.not_done(id),
             Err(ClerkError::Command(text)) => {
+                self.note_order::<W>(id, history);
                 history.replied(id, now, workload.reply(Heard::Value(Value::Error(text))));
             }
             Err(ClerkError::Undetermined) => return false,
@@ -166,6 +172,17 @@ impl Actor {
             }
         }
         true
+    }
+
+    /// Operation `id` is answered. The clerk sends in the order in which it is asked, also when it sends again, and what it has
+    /// in one connection is answered in that order: a read whose reply comes after a write's that was asked before it was
+    /// behind that write.
+    fn note_order<W: Workload>(&mut self, id: OpId, history: &mut HistoryOf<W::Model>) {
+        if !W::Model::is_read(&history.operations()[id].op) {
+            self.answered_write = self.answered_write.max(Some(id));
+        } else if let Some(write) = self.answered_write.filter(|&write| write < id) {
+            history.behind(id, write);
+        }
     }
 
     /// Takes the answer to what it sent itself; whether that was a reply.

@@ -263,9 +263,10 @@ impl<'a, M: Model> Sweep<'a, M> {
     /// Places a read behind the last entry, or says what would be right there.
     fn place_read(&mut self, id: OpId) -> Result<(), M::Reply> {
         let operation = &self.history.operations()[id];
+        let is_early = operation.behind.is_some_and(|write| self.placed[write].is_none());
         let expected = self.model.step(self.at, &operation.op);
         match operation.reply() {
-            Some((_, reply)) if M::admits(&operation.op, &expected, reply) => {
+            Some((_, reply)) if M::admits(&operation.op, &expected, reply) && !is_early => {
                 self.placed[id] = Some(self.at.index);
                 Ok(())
             }

@@ -8,7 +8,7 @@ use super::super::history::{End, History};
 use super::super::kv_model::KvModel;
 use super::super::linearizable::{Verdict, linearizable};
 use super::super::model::Itself;
-use super::super::testing::{broken, replayed};
+use super::super::testing::{LIMITS, broken, history, log, replayed};
 use super::*;
 use crate::replica::testing::Tape;
 use crate::rng::Rng;
@@ -52,6 +52,17 @@ fn a_stale_read_is_found() {
     assert_eq!(broken(stale, "set x 1\nset x 2"), "impossible read");
     let fresh = stale.replace("< $1|1|", "< $1|2|");
     assert_eq!(places(&fresh, "set x 1\nset x 2"), [Some(1), Some(2), Some(2)]);
+}
+
+#[test]
+fn a_read_that_overtakes_a_write_of_its_connection_is_found() {
+    let is_right = |reply: &str| {
+        let script = format!("1 > set x 1\n2 > get x\n1 < +OK|\n2 < {reply}");
+        let mut history = history(&script);
+        history.behind(1, 0);
+        replay(KvModel::default(), LIMITS, &log("set x 1"), &history).is_ok()
+    };
+    assert!(is_right("$1|1|") && !is_right("_|"));
 }
 
 #[test]
