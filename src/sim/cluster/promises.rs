@@ -46,7 +46,8 @@ impl Promises {
         let claim = match message {
             Message::Vote { .. } => of_term(Some(from)),
             Message::VoteReply { granted: true, .. } => of_term(Some(to)),
-            Message::HeartbeatReply { .. } => of_term(None),
+            // Round 0 answers a leader whose term is over: it promises nothing, and may leave before the disk has answered.
+            Message::HeartbeatReply { round: 1.., .. } => of_term(None),
             Message::AppendAccepted { matched, .. } => {
                 Claim { log: Some((*matched, acknowledged(*matched, log, ledger)?)), ..of_term(None) }
             }
@@ -172,6 +173,16 @@ mod tests {
         let mut leaves = |to, term| promises.leaves(A, to, &grants(term), &log, &ledger);
         assert!(leaves(B, 1).is_ok() && leaves(B, 1).is_ok() && leaves(C, 2).is_ok());
         assert!(leaves(B, 2).is_err_and(|text| text.starts_with("one vote")));
+    }
+
+    #[test]
+    fn only_an_answer_to_a_round_of_its_term_promises_the_term() {
+        let (mut promises, log, ledger) = (Promises::default(), Log::default(), Ledger::default());
+        let mut leaves = |round| {
+            let message = PeerMessage::Raft(Message::HeartbeatReply { term: 3, round, wall: 0 });
+            promises.leaves(A, B, &message, &log, &ledger).map(|claim| claim.map(|claim| claim.vote.term))
+        };
+        assert_eq!((leaves(0), leaves(1)), (Ok(None), Ok(Some(3))));
     }
 
     #[test]
