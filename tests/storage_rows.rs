@@ -20,9 +20,9 @@ use quorate::rng::Rng;
 use quorate::sim::{
     Answer, Checked, Cluster, Crash, Disk, DiskFault, DiskWeather, Expectation, OpKind, Settings,
 };
+use quorate::storage::survey::raise_version;
 use quorate::storage::{DiskOp, FileName};
 use support::{Appender, SECOND, Sim, ask, check_end, formed, read, total, value, with_seeds, work, write};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// A cluster of three in which halts are part of the scenario.
 fn tolerant(seed: u64) -> Settings {
@@ -845,10 +845,7 @@ fn row_22_a_file_of_an_unknown_version_is_refused_by_name() {
             sim.crash(node, Crash::Process);
             let disk = &mut sim.machine(node).disk;
             let mut bytes = disk.read(file).expect("is there").to_vec();
-            let block = &mut bytes[..128];
-            block[4] = 9;
-            let checksum = xxh3_64_with_seed(&block[..120], 0);
-            block[120..].copy_from_slice(&checksum.to_le_bytes());
+            raise_version(file, &mut bytes).expect("a block");
             replace(disk, file, bytes);
             let says = [format!("{file} is of version 9")].into();
             start_expecting(sim, node, &mut clients, &Expectation::Refuses { exit_code: 2, says })

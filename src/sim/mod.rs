@@ -21,6 +21,7 @@
 //! * **You, with a state machine of your own:** [`run`](fn@run) a [`Plan`] with [`Requests`]; `examples/bank.rs` is the whole of it.
 //! * **Whoever wants to watch:** `quorate sim --seed 7 --html run.html`.
 
+pub mod census;
 pub mod check;
 pub mod clock;
 pub mod cluster;

@@ -5,6 +5,7 @@ use std::vec::Vec;
 
 use bytes::Bytes;
 
+use super::census::met;
 use super::check::{HistoryOf, Itself, KvModel, Model, Replayed, Verdict, check_scans, linearizable};
 use crate::client::CallKind;
 use crate::codec::resp::Value;
@@ -173,7 +174,7 @@ impl Workload for KvWorkload {
         check_scans(history, replayed).map_err(|contradiction| contradiction.to_string())?;
         let budget = SEARCH * history.operations().len() as u64 + 10_000;
         match linearizable(&self.model(), history, budget) {
-            Verdict::Ok { .. } => Ok(Some("history: found linearizable")),
+            Verdict::Ok { .. } => Ok(Some(met::LINEARIZABLE)),
             Verdict::Undecided { .. } => Ok(Some("history: search given up")),
             Verdict::Illegal(illegal) => Err(illegal.to_string()),
         }

@@ -17,6 +17,10 @@ const SEGMENT_MAGIC: [u8; 4] = *b"QSEG";
 /// How a record begins: what recovery looks for behind the end of a log.
 pub(super) const RECORD_MAGIC: [u8; 4] = *b"QREC";
 
+/// Where a record's header has the lengths of its snapshot switch and its entries.
+#[cfg(any(test, feature = "sim"))]
+pub(super) const LENGTHS: [u64; 2] = [80, 88];
+
 /// The header of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SegmentHeader {

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::FileName;
-use super::block::{BLOCK, Owner, align};
+use super::block::{self, BLOCK, Owner, align};
 use super::identity::Stored;
 use super::record::{self, RecordHeader, SegmentHeader};
 use super::replay::Replay;
@@ -48,6 +48,20 @@ pub struct RecordPart {
     pub index: LogIndex,
     /// Whether something else on the disk says that it was synced.
     pub proven: bool,
+}
+
+impl RecordPart {
+    /// Where its header says how long what follows is: the snapshot switch, and the entries.
+    pub fn lengths(&self) -> [Part; 2] {
+        record::LENGTHS.map(|at| Part { offset: self.part.offset + at, len: 8, ..self.part })
+    }
+}
+
+/// Makes the first block of these bytes of `file` one of a later version, soundly sealed, as a newer build would write it. Where
+/// it lies; `None` unless there is a block (STORAGE row 22).
+pub fn raise_version(file: FileName, bytes: &mut [u8]) -> Option<Part> {
+    block::raise_version(bytes.first_chunk_mut()?);
+    Some(Part { file, offset: 0, len: HEADER })
 }
 
 /// What lies where in a member's directory. Everything is sound; what is not is not told.

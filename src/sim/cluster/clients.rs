@@ -14,6 +14,7 @@ use crate::gateway::{self, Connection, Context, Process};
 use crate::node::{Event, RequestId};
 use crate::raft::NodeId;
 use crate::replica::{Outcome, SessionId, StateMachine};
+use crate::sim::census::met;
 use crate::time::Micros;
 
 /// Names a clerk of a cluster.
@@ -140,7 +141,7 @@ impl<S: StateMachine> Cluster<S> {
         let client = &mut self.clients[clerk];
         client.links.remove(&link);
         client.broken.insert(link);
-        self.tally.add("client connection broken");
+        self.tally.add(met::CONNECTION_BROKEN);
         self.end_gateway(connection);
     }
 
@@ -192,7 +193,7 @@ impl<S: StateMachine> Cluster<S> {
             Wire::Clerk { clerk, event: client::Event::Received { link, .. } }
                 if self.clients[clerk].broken.contains(&link) =>
             {
-                self.tally.add("reply lost with its connection");
+                self.tally.add(met::REPLY_LOST);
             }
             Wire::Clerk { clerk, event } => {
                 let mut out = Vec::new();

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::string::String;
 use std::vec::Vec;
 
+use super::counting::{Failures, Shown};
 use super::lanes::{JobLane, LogLane};
 use crate::node::{self, Event, Fault, Node};
 use crate::replica::StateMachine;
@@ -45,6 +46,8 @@ pub struct Machine<S: StateMachine> {
     pub fault: Option<Fault>,
     /// The last lines it logged.
     pub notes: Vec<String>,
+    /// What of the disk had failed before this life.
+    pub(super) failures_before: Failures,
     pub(super) process: Option<Process<S>>,
     /// Processes started.
     pub(super) lives: u64,
@@ -65,6 +68,8 @@ pub(super) struct Process<S: StateMachine> {
     /// The earliest planned look at `wake`, by the simulation's.
     pub(super) wake_planned: Option<Micros>,
     pub(super) turn_planned: bool,
+    /// What its core has shown last.
+    pub(super) shown: Option<Shown>,
 }
 
 impl<S: StateMachine> Process<S> {
@@ -79,6 +84,7 @@ impl<S: StateMachine> Process<S> {
             wake: None,
             wake_planned: None,
             turn_planned: false,
+            shown: None,
         }
     }
 }
@@ -96,6 +102,7 @@ impl<S: StateMachine> Machine<S> {
             provoked: BTreeSet::new(),
             fault: None,
             notes: Vec::new(),
+            failures_before: Failures::default(),
             process: None,
             lives: 0,
             rng,

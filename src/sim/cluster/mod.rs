@@ -4,7 +4,9 @@
 //! at the time it asked for. It decides nothing for a node; it decides everything for the world: how long an operation
 //! takes, which frames arrive, what a power failure leaves on a disk.
 
+mod bounds;
 mod clients;
+mod counting;
 mod lanes;
 mod ledger;
 mod machine;
@@ -29,7 +31,8 @@ use bytes::Bytes;
 use self::clients::{Client, Gateway, Wire};
 use self::promises::Promises;
 use self::safety::Safety;
-use super::disk::{DiskWeather, Pace};
+use super::census::met;
+use super::disk::Counts;
 use super::network::{Network, Opened};
 use super::queue::Queue;
 use super::tally::Tally;
@@ -145,9 +148,7 @@ impl<S: StateMachine> Cluster<S> {
         let machines = settings.configs().map(|config| {
             let clock = settings.clock(&mut rng);
             let mut machine = Machine::new(config, clock, seed);
-            let stalls = settings.stalls.try_into().unwrap_or(u32::MAX);
-            let pace = Pace { stalls, ..Pace::BRISK };
-            machine.disk.set_weather(DiskWeather { pace, ..DiskWeather::CALM });
+            machine.disk.set_weather(settings.usual_disk());
             (machine.config.raft.id, machine)
         });
         let machines = machines.collect();
@@ -222,13 +223,12 @@ impl<S: StateMachine> Cluster<S> {
 
     /// Starts the process of a machine that is down, with what its disk holds.
     pub fn start(&mut self, node: NodeId) -> Checked<()> {
-        let (now, machine) = (self.now, self.machine(node));
-        if machine.is_up() {
+        if self.is_up(node) {
             return Ok(());
         }
-        machine.lives += 1;
-        machine.fault = None;
-        machine.crash_within = None;
+        self.count_start(node);
+        let (now, machine) = (self.now, self.machine(node));
+        machine.begin_life();
         let mut actions = crate::node::Actions::new();
         let started = Node::new(machine.config.clone(), machine.clock.read(now), &mut actions);
         let started = started.map_err(|error| self.violation(node, std::format!("settings: {error}")))?;
@@ -253,13 +253,13 @@ impl<S: StateMachine> Cluster<S> {
         self.trace.record(self.now, node, "crash", &[], || std::format!("{crash:?}"));
         self.trace.event(self.now, node, || What::Crash(crash));
         self.tally.add(match crash {
-            Crash::Process => "process killed",
-            Crash::Power => "power failed",
+            Crash::Process => met::KILLED,
+            Crash::Power => met::POWER_FAILED,
         });
         let machine = self.machine(node);
         machine.paused_until = 0;
         if machine.is_busy() {
-            self.tally.add("crash within a disk operation");
+            self.tally.add(met::WITHIN_OPERATION);
         }
         self.machine(node).crash(crash);
         self.process_ended(node);
@@ -355,6 +355,27 @@ impl<S: StateMachine> Cluster<S> {
     /// Counts something that a scenario did.
     pub fn count(&mut self, what: &'static str) {
         self.tally.add(what);
+    }
+
+    /// Counts something that a scenario did to a machine and that may leave no other trace.
+    pub fn befell(&mut self, node: NodeId, what: &'static str) {
+        self.tally.add(what);
+        self.trace.event(self.now, node, || What::Fault { text: what.into() });
+    }
+
+    /// A machine's disk has room again, and is as good as at the beginning.
+    pub fn relieve_disk(&mut self, node: NodeId) {
+        let usual = self.settings.usual_disk();
+        let disk = &mut self.machine(node).disk;
+        disk.set_capacity(None);
+        disk.set_weather(usual);
+    }
+
+    /// What befell all disks together.
+    pub fn disk_counts(&self) -> Counts {
+        let mut sum = Counts::default();
+        self.machines.values().for_each(|machine| sum.add(machine.disk.counts()));
+        sum
     }
 
     /// Whether every machine's directory belongs to the cluster, as far as their running nodes say.

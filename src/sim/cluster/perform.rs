@@ -3,7 +3,7 @@
 use std::string::String;
 use std::vec::Vec;
 
-use super::{Answer, Checked, Cluster, Happening};
+use super::{Answer, Checked, Cluster, Happening, counting};
 use crate::codec::frame::{FRAME_HEADER, Frame};
 use crate::node::{Action, Actions, Event, LinkId};
 use crate::raft::NodeId;
@@ -94,6 +94,7 @@ impl<S: StateMachine> Cluster<S> {
                 self.deliver(node, life, Event::LinkClosed { link, error: None });
             }
             Action::Reply { request, outcome } => {
+                self.count_outcome(&outcome);
                 self.trace.record(self.now, node, "reply", &[&request.number.to_le_bytes()], || {
                     std::format!("{request:?} {outcome:?}")
                 });
@@ -118,13 +119,14 @@ impl<S: StateMachine> Cluster<S> {
                 let words = std::format!("halted: {fault}");
                 self.trace.record(self.now, node, "halt", &[words.as_bytes()], || words.clone());
                 self.trace.event(self.now, node, || What::Halt { fault: std::format!("{fault}") });
+                let is_so = self.count_halt(node, &fault);
                 self.crash(node, super::Crash::Process);
                 let machine = self.machine(node);
                 let tolerated = machine.provoked.contains(&fault.exit_code())
                     || (self.settings.tolerated)(&fault)
                     || !super::watch::counts(&fault);
                 self.machine(node).fault = Some(fault);
-                if !tolerated {
+                if !tolerated || !is_so {
                     return Err(self.violation(node, words));
                 }
             }
@@ -248,6 +250,7 @@ impl<S: StateMachine> Cluster<S> {
             Some(op) => {
                 let result = machine.disk.perform(op, &mut machine.rng);
                 self.trace.record_disk(now, node, op, &result);
+                counting::operation(op, &result, &mut self.tally);
                 result
             }
             None => Ok(DiskReply::Done),
@@ -278,6 +281,7 @@ impl<S: StateMachine> Cluster<S> {
         let Some(op) = machine.process.as_ref().and_then(|process| process.jobs.op()) else { return };
         let result = machine.disk.perform(op, &mut machine.rng);
         self.trace.record_disk(now, node, op, &result);
+        counting::operation(op, &result, &mut self.tally);
         self.advance_jobs(node, life, Some(result));
     }
 
@@ -303,13 +307,15 @@ impl<S: StateMachine> Cluster<S> {
     ) -> Micros {
         let now = self.now;
         let Some(machine) = self.machines.get_mut(&node) else { return 0 };
-        let usual = machine.disk.duration(machine.process.as_ref().and_then(op), &mut self.rng);
-        let takes = usual * machine.slowness / 100;
+        let op = machine.process.as_ref().and_then(op);
+        let is_sync = matches!(op, Some(DiskOp::Sync { .. } | DiskOp::SyncDirectory));
+        let takes = machine.disk.duration(op, &mut self.rng) * machine.slowness / 100;
         if let Some(crash) = machine.begins_op() {
             let life = machine.lives;
             let at = now + self.rng.below(takes.max(1));
             self.queue.push(at, Happening::CrashWithin { node, life, crash });
         }
+        self.count_duration(is_sync, takes);
         takes
     }
 }

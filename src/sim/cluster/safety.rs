@@ -21,6 +21,8 @@ pub(super) struct Safety {
     leaders: BTreeMap<Term, NodeId>,
     digests: BTreeMap<LogIndex, (u128, NodeId)>,
     known: BTreeMap<NodeId, Known>,
+    /// How often two nodes were seen at one index, and their states compared.
+    pub(super) compared: u64,
     /// The greatest commit index that any node has shown.
     committed: LogIndex,
 }
@@ -106,9 +108,10 @@ impl Safety {
                 self.ledger.committed_by(status.term, status.commit);
             }
         }
+        let has_applied = known.applied != status.applied || !known.seen;
         known.now_is(status);
         self.check_majority(status.commit, raft)?;
-        self.check_digest(node, status.applied, digest)
+        self.check_digest(node, status.applied, digest, has_applied)
     }
 
     /// A commit index is on a majority of disks by the time that anyone shows it. The founding entry is agreed on before
@@ -133,8 +136,15 @@ impl Safety {
     }
 
     /// State machine safety: two nodes that applied the same index have the same state (STORAGE row 21).
-    fn check_digest(&mut self, node: NodeId, applied: LogIndex, digest: u128) -> Result<(), String> {
+    fn check_digest(
+        &mut self,
+        node: NodeId,
+        applied: LogIndex,
+        digest: u128,
+        has_applied: bool,
+    ) -> Result<(), String> {
         let (first, by) = *self.digests.entry(applied).or_insert((digest, node));
+        self.compared += u64::from(has_applied && by != node);
         if self.digests.len() > DIGESTS {
             self.digests.pop_first();
         }

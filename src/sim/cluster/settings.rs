@@ -7,6 +7,7 @@ use crate::node::{self, Addresses, Fault};
 use crate::raft::{self, DiskId, NodeId};
 use crate::rng::Rng;
 use crate::sim::clock::Clock;
+use crate::sim::disk::{DiskWeather, Pace};
 use crate::sim::network::{Care, Kind};
 
 /// Settings of a cluster. The same settings give the same run.
@@ -66,6 +67,12 @@ impl Settings {
             let raft = raft::Config { id: NodeId(id), seed: self.seed, ..self.node.raft.clone() };
             node::Config { raft, founders: founders.clone(), fresh_disk, ..self.node.clone() }
         })
+    }
+
+    /// How disks are where nothing befalls them.
+    pub(super) fn usual_disk(&self) -> DiskWeather {
+        let stalls = self.stalls.try_into().unwrap_or(u32::MAX);
+        DiskWeather { pace: Pace { stalls, ..Pace::BRISK }, ..DiskWeather::CALM }
     }
 
     pub(super) fn clock(&self, rng: &mut Rng) -> Clock {

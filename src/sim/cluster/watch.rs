@@ -39,6 +39,11 @@ impl<S: StateMachine> Cluster<S> {
         self.safety.committed()
     }
 
+    /// How often the states of two nodes were compared at one index (STORAGE row 21).
+    pub fn states_compared(&self) -> u64 {
+        self.safety.compared
+    }
+
     /// Everything that is promised about the old disk of this machine is void.
     pub(super) fn disk_changed(&mut self, node: NodeId) {
         self.safety.disk_changed(node);
@@ -72,6 +77,11 @@ impl<S: StateMachine> Cluster<S> {
         if checked.is_ok() && is_due && own_alarms_count() {
             checked = raft.check_invariants().map_err(|fault| std::format!("core: {fault}"));
         }
+        if checked.is_ok() {
+            checked = self.check_bounds(node, &status);
+        }
+        let is_cut = self.safety.log(node).is_some_and(|log| log.cut.is_some());
+        self.count_step(node, &status, is_cut);
         checked.map_err(|what| self.violation(node, what))
     }
 

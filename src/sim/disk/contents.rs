@@ -170,6 +170,19 @@ impl Contents {
         }
     }
 
+    /// The file ends here from now on, for every reader. Only for a file that is synced.
+    pub(super) fn shorten(&mut self, len: usize) {
+        self.seen.truncate(len);
+        if let Some(medium) = &mut self.medium {
+            medium.truncate(len);
+        }
+    }
+
+    /// Whether a reader finds bytes that the medium does not have and no later sync will write: those of a failed sync.
+    pub(super) fn is_cache_only(&self) -> bool {
+        self.medium.as_ref().is_some_and(|medium| *medium != self.seen)
+    }
+
     /// `bytes`, which a reader sees, without the changes that are not synced.
     fn taken_back(&self, mut bytes: Vec<u8>) -> Vec<u8> {
         let mut replaced = self.replaced.as_slice();

@@ -4,7 +4,7 @@ use super::OpKind;
 
 /// Makes the struct and the list of its names from one place.
 macro_rules! counts {
-    ($($(#[$doc:meta])* $name:ident,)+) => {
+    ($($(#[$doc:meta])* $name:ident = $words:literal,)+) => {
         /// Counts since the disk was made. Each only grows.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
         #[non_exhaustive]
@@ -15,7 +15,7 @@ macro_rules! counts {
         impl Counts {
             /// Every count with its name, in words.
             pub fn each(&self) -> impl Iterator<Item = (&'static str, u64)> {
-                [$((stringify!($name), self.$name)),+].into_iter()
+                [$(($words, self.$name)),+].into_iter()
             }
 
             /// Adds those of another disk.
@@ -28,43 +28,43 @@ macro_rules! counts {
 
 counts! {
     /// Lists and reads.
-    reads,
+    reads = "disk: reads",
     /// Writes and zeroings.
-    writes,
+    writes = "disk: writes",
     /// Syncs of files.
-    syncs,
+    syncs = "disk: syncs",
     /// Creations, renames, removals and syncs of the directory.
-    names,
+    names = "disk: operations on names",
     /// Reads that ended with EIO.
-    failed_reads,
+    failed_reads = "disk: EIO on read",
     /// Writes that ended with EIO, a part of them perhaps done.
-    failed_writes,
+    failed_writes = "disk: EIO on write",
     /// Syncs that ended with EIO; what they were to sync is on the medium or not.
-    failed_syncs,
+    failed_syncs = "disk: failed sync",
     /// Creations, renames, removals and directory syncs that ended with EIO.
-    failed_names,
+    failed_names = "disk: EIO on names",
     /// Writes for which there was no space.
-    full,
+    full = "disk: no room",
     /// Those of them of which a part was written.
-    short_writes,
+    short_writes = "disk: short write",
     /// Operations that the end of a process cut off.
-    interrupted,
+    interrupted = "disk: operation cut off by a crash",
     /// Power failures.
-    power_failures,
+    power_failures = "disk: power failure",
     /// Unsynced writes that a power failure undid.
-    lost_changes,
+    lost_changes = "disk: unsynced write lost",
     /// Unsynced writes of which a power failure left a part.
-    torn_writes,
+    torn_writes = "disk: unsynced write torn",
     /// Unsynced creations, renames and removals that a power failure undid.
-    lost_names,
+    lost_names = "disk: unsynced name lost",
     /// Writes that were acknowledged, synced, and never reached the medium.
-    stale_writes,
+    stale_writes = "disk: stale write",
     /// Writes that landed in another place, or whose place was hit by another one.
-    misdirected_writes,
+    misdirected_writes = "disk: misdirected write",
     /// Bytes that rotted.
-    rotten_bytes,
+    rotten_bytes = "disk: rotten byte",
     /// Operations that stalled.
-    stalls,
+    stalls = "disk: stall",
 }
 
 impl Counts {
@@ -98,6 +98,6 @@ mod tests {
         let mut sum = Counts { reads: 1, stalls: 2, ..Counts::default() };
         sum.add(&Counts { stalls: 3, ..Counts::default() });
         let nonzero: std::vec::Vec<_> = sum.each().filter(|(_, count)| *count > 0).collect();
-        assert_eq!(nonzero, [("reads", 1), ("stalls", 5)]);
+        assert_eq!(nonzero, [("disk: reads", 1), ("disk: stall", 5)]);
     }
 }

@@ -6,6 +6,7 @@ use std::vec::Vec;
 
 use crate::node::Fault;
 use crate::raft::LogIndex;
+use crate::sim::census::met;
 use crate::storage::FileName;
 
 /// Something that goes wrong with a disk, once.
@@ -27,8 +28,12 @@ pub enum DiskFault {
     RottenRecord,
     /// A bit rots in the header of a segment whose first record is proven (row 2).
     RottenSegmentHeader,
+    /// The lengths in a proven record's header are wild (row 10).
+    WildLength,
     /// A bit rots in the snapshot that the log goes on from (row 14).
     RottenSnapshot,
+    /// That snapshot ends too early (row 14).
+    ShortSnapshot,
     /// A bit rots in one copy of the newest vote (row 16).
     RottenVoteCopy,
     /// Both copies of the newest vote rot, and a proven record was written after it (row 16).
@@ -37,6 +42,8 @@ pub enum DiskFault {
     RottenIdentityCopy,
     /// Both copies of the identity rot (row 18).
     RottenIdentity,
+    /// Identity or vote are of a version that this build does not know (row 22).
+    UnknownVersion,
     /// A record that is proven to have been synced never reached the medium (row 11).
     StaleWrite,
     /// A record that is proven to have been synced lies in the place of another one instead of its own (row 11).
@@ -97,7 +104,7 @@ impl Expectation {
 
 impl DiskFault {
     /// Every fault.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::FailedRead,
         Self::FailedWrite,
         Self::FailedSync,
@@ -106,11 +113,14 @@ impl DiskFault {
         Self::Slow,
         Self::RottenRecord,
         Self::RottenSegmentHeader,
+        Self::WildLength,
         Self::RottenSnapshot,
+        Self::ShortSnapshot,
         Self::RottenVoteCopy,
         Self::RottenVote,
         Self::RottenIdentityCopy,
         Self::RottenIdentity,
+        Self::UnknownVersion,
         Self::StaleWrite,
         Self::MisdirectedWrite,
         Self::Wiped,
@@ -127,14 +137,36 @@ impl DiskFault {
             Self::Full | Self::Slow | Self::RottenVoteCopy | Self::RottenIdentityCopy => {
                 Expectation::Survives
             }
-            Self::RottenRecord | Self::RottenSegmentHeader | Self::StaleWrite | Self::MisdirectedWrite => {
-                refuses(2, "this disk lost synced data")
-            }
+            Self::RottenRecord
+            | Self::RottenSegmentHeader
+            | Self::WildLength
+            | Self::StaleWrite
+            | Self::MisdirectedWrite => refuses(2, "this disk lost synced data"),
             Self::RottenSnapshot => refuses(2, "the snapshot before the log cannot be loaded"),
+            Self::ShortSnapshot => refuses(2, "bytes and should have"),
             Self::RottenVote => refuses(2, "vote is missing or unreadable"),
             Self::RottenIdentity => refuses(2, "identity is missing or unreadable"),
+            Self::UnknownVersion => refuses(2, "is of version"),
             Self::Wiped | Self::RolledBack => refuses(4, "remove"),
         }
+    }
+
+    /// What a cluster has met when the node did about it what it must, as it is counted; nothing special if it goes on.
+    pub fn met(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::FailedWrite | Self::FailedSync | Self::FailedNames => met::FAILED_SYNC,
+            Self::FailedRead => met::FAILED_READ,
+            Self::Full | Self::Slow | Self::RottenVoteCopy | Self::RottenIdentityCopy => return None,
+            Self::RottenRecord | Self::RottenSegmentHeader => met::LOST_RECORD,
+            Self::WildLength => met::WILD_LENGTH,
+            Self::RottenSnapshot | Self::ShortSnapshot => met::BAD_SNAPSHOT,
+            Self::RottenVote => met::NO_VOTE,
+            Self::RottenIdentity => met::NO_IDENTITY,
+            Self::UnknownVersion => met::VERSION,
+            Self::StaleWrite | Self::MisdirectedWrite => met::ASTRAY,
+            Self::Wiped => met::WIPED,
+            Self::RolledBack => met::ROLLED_BACK,
+        })
     }
 
     /// Whether it strikes what lies on the disk, and so has to strike while no process uses it: what a process has read
@@ -149,11 +181,14 @@ impl DiskFault {
             | Self::Slow => false,
             Self::RottenRecord
             | Self::RottenSegmentHeader
+            | Self::WildLength
             | Self::RottenSnapshot
+            | Self::ShortSnapshot
             | Self::RottenVoteCopy
             | Self::RottenVote
             | Self::RottenIdentityCopy
             | Self::RottenIdentity
+            | Self::UnknownVersion
             | Self::StaleWrite
             | Self::MisdirectedWrite
             | Self::Wiped

@@ -183,6 +183,11 @@ impl Disk {
         self.names.find(file).and_then(|inode| self.files.get(&inode)).is_some_and(Contents::is_synced)
     }
 
+    /// Whether some file reads as if it were whole although a failed sync left parts of it behind.
+    pub fn has_cache_only(&self) -> bool {
+        self.contents_by_name().any(|(_, contents)| contents.is_cache_only())
+    }
+
     /// The disk as it is found after a power failure in which everything is lost that can be, and no fault to come.
     pub fn without_unsynced(&self) -> Self {
         let files = self.files.iter().map(|(&inode, contents)| (inode, contents.without_unsynced()));

@@ -7,7 +7,7 @@ use super::{Disk, DiskFault, Expectation, OpKind, Wound};
 use crate::node::Fault;
 use crate::rng::Rng;
 use crate::storage::FileName;
-use crate::storage::survey::{Part, Survey};
+use crate::storage::survey::{self, Part, Survey};
 
 impl Disk {
     /// Lets a fault strike, in a place that `rng` chooses. What the node must do about it; `None` when the disk has nothing
@@ -24,11 +24,14 @@ impl Disk {
             DiskFault::Wiped | DiskFault::RolledBack => return None,
             DiskFault::RottenRecord
             | DiskFault::RottenSegmentHeader
+            | DiskFault::WildLength
             | DiskFault::RottenSnapshot
+            | DiskFault::ShortSnapshot
             | DiskFault::RottenVoteCopy
             | DiskFault::RottenVote
             | DiskFault::RottenIdentityCopy
             | DiskFault::RottenIdentity
+            | DiskFault::UnknownVersion
             | DiskFault::StaleWrite
             | DiskFault::MisdirectedWrite => return self.spoil_by(fault, rng),
         }
@@ -66,10 +69,18 @@ impl Disk {
             DiskFault::RottenIdentityCopy => return self.rot_one(fault, &survey.identity, rng),
             DiskFault::RottenVote if survey.vote_proven => self.rot_all(fault, &survey.vote, rng)?,
             DiskFault::RottenIdentity => self.rot_all(fault, &survey.identity, rng)?,
-            DiskFault::RottenSnapshot => {
-                let whole =
-                    survey.snapshot.filter(|s| self.read(s.file).map(<[u8]>::len) == Some(s.len as usize));
-                self.rot_all(fault, whole.as_slice(), rng)?
+            DiskFault::RottenSnapshot => self.rot_all(fault, self.whole_snapshot(&survey).as_slice(), rng)?,
+            DiskFault::ShortSnapshot => {
+                let snapshot = self.whole_snapshot(&survey)?;
+                self.contents(snapshot.file).ok()?.shorten(rng.below(snapshot.len) as usize);
+                wound(fault, &snapshot)
+            }
+            DiskFault::UnknownVersion => {
+                let file = *pick(&[FileName::Identity, FileName::Vote], rng)?;
+                let mut bytes = self.read(file)?.to_vec();
+                let part = survey::raise_version(file, &mut bytes)?;
+                self.spoil(file, 0, &bytes);
+                wound(fault, &part)
             }
             DiskFault::RottenSegmentHeader => {
                 let proven = |header: &&Part| survey.proven().any(|r| follows(header, &r.part));
@@ -83,12 +94,26 @@ impl Disk {
                 self.rot_bit(&record.part, rng);
                 Wound { index: Some(record.index), ..wound(fault, &record.part) }
             }
+            DiskFault::WildLength => {
+                let records: Vec<_> = survey.proven().collect();
+                let record = *pick(&records, rng)?;
+                let length = *pick(&record.lengths(), rng)?;
+                // Of a length that no file has, or of one that is just too long.
+                let most = u64::MAX >> rng.below(60);
+                self.spoil(length.file, length.offset, &(most - rng.below(7)).to_le_bytes());
+                Wound { index: Some(record.index), ..wound(fault, &record.part) }
+            }
             DiskFault::StaleWrite => self.lose_record(&survey, rng)?,
             DiskFault::MisdirectedWrite => self.misplace_record(&survey, rng)?,
             _ => return None,
         };
         self.wounds.push(wound);
         Some(wound.expected())
+    }
+
+    /// The snapshot that the log goes on from, if its file is as long as the log says.
+    fn whole_snapshot(&self, survey: &Survey) -> Option<Part> {
+        survey.snapshot.filter(|s| self.read(s.file).map(<[u8]>::len) == Some(s.len as usize))
     }
 
     fn rot_bit(&mut self, part: &Part, rng: &mut Rng) {

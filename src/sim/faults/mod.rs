@@ -15,7 +15,7 @@ mod quirk;
 
 pub use nemesis::Nemesis;
 pub use plan::{Plan, Population};
-pub use profile::Profile;
+pub use profile::{Profile, names};
 pub use quirk::Quirk;
 
 use crate::rng::Rng;
@@ -67,6 +67,12 @@ pub enum Fault {
     Wipe { who: Who },
     /// An older image of the disk takes its place.
     RollBack { who: Who },
+    /// A disk is slow, hangs and fails now and then, as drawn by this seed.
+    DiskWeather { who: Who, draw: u64, lasts: Micros },
+    /// Connections of clients are slow, and break with what is on its way, as drawn by this seed.
+    ClientWeather { draw: u64, lasts: Micros },
+    /// The clocks of a machine run wild, as drawn by this seed: many times too fast or too slow, and the wall clock is set.
+    WildClock { who: Who, draw: u64, lasts: Micros },
     /// Two machines' disks are exchanged for a while.
     SwapDisks { one: Who, other: Who, lasts: Micros },
 }
@@ -97,11 +103,14 @@ impl Fault {
                 DiskFault::Slow => "fault: slow disk",
                 DiskFault::RottenRecord => "fault: rot in a record",
                 DiskFault::RottenSegmentHeader => "fault: rot in a segment's header",
+                DiskFault::WildLength => "fault: wild length in a record",
                 DiskFault::RottenSnapshot => "fault: rot in a snapshot",
+                DiskFault::ShortSnapshot => "fault: snapshot cut short",
                 DiskFault::RottenVoteCopy => "fault: rot in a copy of the vote",
                 DiskFault::RottenVote => "fault: rot in both copies of the vote",
                 DiskFault::RottenIdentityCopy => "fault: rot in a copy of the identity",
                 DiskFault::RottenIdentity => "fault: rot in both copies of the identity",
+                DiskFault::UnknownVersion => "fault: unknown version",
                 DiskFault::StaleWrite => "fault: stale write",
                 DiskFault::MisdirectedWrite => "fault: misdirected write",
                 DiskFault::Wiped => "fault: wiped disk",
@@ -109,6 +118,9 @@ impl Fault {
             },
             Self::Wipe { .. } => "fault: wiped disk",
             Self::RollBack { .. } => "fault: rolled-back disk",
+            Self::DiskWeather { .. } => "fault: weather of a disk",
+            Self::ClientWeather { .. } => "fault: weather of clients",
+            Self::WildClock { .. } => "fault: wild clock",
             Self::SwapDisks { .. } => "fault: exchanged disks",
         }
     }

@@ -9,6 +9,7 @@ use super::{Fault, Who};
 use crate::raft::NodeId;
 use crate::replica::StateMachine;
 use crate::rng::Rng;
+use crate::sim::census::met;
 use crate::sim::cluster::{Checked, Cluster, Crash};
 use crate::sim::disk::{Disk, DiskFault, DiskWeather, Expectation};
 use crate::sim::network::{ClientWeather, Cuts, Kinds, Region, Shape, Weather};
@@ -17,6 +18,12 @@ use crate::time::Micros;
 
 const MS: Micros = 1_000;
 const SECOND: Micros = 1_000_000;
+
+/// Exit code of a node whose disk failed.
+const DISK_FAILED: u8 = 3;
+
+/// The worst weather of a disk in a run. Writes that go astray are dealt one by one: whoever loses them is lost.
+const FAILING: DiskWeather = DiskWeather { stale_writes: 0, misdirected_writes: 0, ..DiskWeather::WILD };
 
 /// How often the nemesis looks for nodes that are down and were forgotten.
 const ROUND: Micros = SECOND;
@@ -33,6 +40,8 @@ enum Deed {
     EndWeather(u64),
     EndSlowness(NodeId),
     EndDisk(NodeId),
+    EndClock(NodeId),
+    EndClients,
     /// Steps of a disk that goes back in time.
     RollBack(NodeId, u8, Option<Box<Disk>>),
     SwapBack(NodeId, NodeId),
@@ -42,6 +51,7 @@ enum Deed {
 /// A node that is lost for the rest of the run, with what it must say.
 #[derive(Debug)]
 struct Loss {
+    fault: DiskFault,
     expected: Expectation,
 }
 
@@ -56,6 +66,10 @@ pub struct Nemesis {
     /// Nodes that are going to be started.
     starting: BTreeSet<NodeId>,
     partitions: BTreeMap<u64, Cuts>,
+    /// Rates of clocks that run wild, before they did.
+    rates: BTreeMap<NodeId, i32>,
+    /// Until when connections of clients are bad.
+    clients_until: Micros,
     usual: Weather,
     weathers: BTreeMap<u64, (Option<Region>, Weather)>,
     /// Until then nothing new befalls anybody.
@@ -80,6 +94,8 @@ impl Nemesis {
             strangers: BTreeSet::new(),
             starting: BTreeSet::new(),
             partitions: BTreeMap::new(),
+            rates: BTreeMap::new(),
+            clients_until: 0,
             usual,
             weathers: BTreeMap::new(),
             quiet_until: 0,
@@ -131,6 +147,11 @@ impl Nemesis {
         Ok(())
     }
 
+    /// What was met, for each node that was lost.
+    pub fn refused(&self) -> impl Iterator<Item = &'static str> {
+        self.lost.values().filter_map(|loss| loss.fault.met())
+    }
+
     /// How long the refusals may take.
     pub const fn patience(&self) -> Micros {
         REFUSAL
@@ -147,9 +168,9 @@ impl Nemesis {
             machine.paused_until = 0;
             machine.slowness = 100;
             machine.crash_within = None;
-            machine.disk.set_capacity(None);
-            machine.disk.set_weather(DiskWeather::CALM);
             machine.disk.disarm();
+            cluster.relieve_disk(node);
+            self.end_clock(node, cluster);
             self.start(node, cluster)?;
         }
         Ok(())
@@ -169,18 +190,19 @@ impl Nemesis {
                 for cuts in self.partitions.values() {
                     cluster.network.impose(cuts.clone());
                 }
-                cluster.count("partition healed");
+                cluster.count(met::HEALED);
             }
             Deed::EndWeather(token) => {
                 self.weathers.remove(&token);
                 self.set_weather(cluster);
             }
             Deed::EndSlowness(node) => cluster.machine(node).slowness = 100,
-            Deed::EndDisk(node) => {
-                let disk = &mut cluster.machine(node).disk;
-                disk.set_capacity(None);
-                disk.set_weather(DiskWeather::CALM);
+            Deed::EndDisk(node) => cluster.relieve_disk(node),
+            Deed::EndClock(node) => self.end_clock(node, cluster),
+            Deed::EndClients if self.clients_until <= cluster.now() => {
+                cluster.network.clients = ClientWeather::FAIR;
             }
+            Deed::EndClients => {}
             Deed::RollBack(node, step, image) => self.roll_back(node, step, image, cluster)?,
             Deed::SwapBack(one, other) => self.swap_back(one, other, cluster)?,
             Deed::Round => {
@@ -226,7 +248,7 @@ impl Nemesis {
             }
             Fault::Partition { shape, lasts } => {
                 let (shape, cuts) = Shape::draw(&mut Rng::new(shape), &cluster.nodes(), cluster.leader());
-                cluster.count(name_of(shape));
+                cluster.count(shape.name());
                 self.impose(cuts, lasts, cluster);
             }
             Fault::BareMajority { leaves_out, lasts } => self.leave_bare_majority(leaves_out, lasts, cluster),
@@ -258,6 +280,31 @@ impl Nemesis {
                 *clock = clock.at_another_rate(now, ppm);
             }
             Fault::Disk { who, fault, lasts } => return self.strike(fault, who, lasts, cluster),
+            Fault::DiskWeather { who, draw, lasts } => {
+                let Some(node) = self.pick(who, cluster) else { return Ok(()) };
+                let machine = cluster.machine(node);
+                machine.disk.set_weather(FAILING.draw(&mut Rng::new(draw)));
+                machine.provoked.insert(DISK_FAILED);
+                self.agenda.push(now + lasts, Deed::EndDisk(node));
+            }
+            Fault::ClientWeather { draw, lasts } => {
+                cluster.network.clients = client_weather(&mut Rng::new(draw));
+                self.clients_until = self.clients_until.max(now + lasts);
+                self.agenda.push(now + lasts, Deed::EndClients);
+            }
+            Fault::WildClock { who, draw, lasts } => {
+                let Some(node) = self.pick(who, cluster) else { return Ok(()) };
+                let clock = &mut cluster.machine(node).clock;
+                self.rates.entry(node).or_insert(clock.drift_ppm);
+                let mut rng = Rng::new(draw);
+                // Up to ten times as fast, or down to a tenth.
+                let ppm =
+                    if rng.chance(1, 2) { rng.below(9_000_000) as i32 } else { -(rng.below(900_000) as i32) };
+                *clock = clock.at_another_rate(now, ppm);
+                let ahead = rng.below(40_000_000) as i64 - 20_000_000;
+                clock.wall_ahead_ms = clock.wall_ahead_ms.saturating_add(ahead);
+                self.agenda.push(now + lasts, Deed::EndClock(node));
+            }
             Fault::Wipe { who } => return self.wipe(who, cluster),
             Fault::RollBack { who } => {
                 let Some(node) = self.expendable(who, cluster) else { return Ok(()) };
@@ -271,6 +318,15 @@ impl Nemesis {
         }
         cluster.count(fault.name());
         Ok(())
+    }
+
+    /// A clock that ran wild runs as before.
+    fn end_clock<S: StateMachine>(&mut self, node: NodeId, cluster: &mut Cluster<S>) {
+        if let Some(rate) = self.rates.remove(&node) {
+            let now = cluster.now();
+            let clock = &mut cluster.machine(node).clock;
+            *clock = clock.at_another_rate(now, rate);
+        }
     }
 
     /// Starts a node whose disk is its own.
@@ -354,7 +410,7 @@ impl Nemesis {
         let Some(expected) = cluster.machine(node).disk.strike(fault, rng) else {
             return Ok(());
         };
-        cluster.count(name);
+        cluster.befell(node, name);
         match &expected {
             Expectation::Survives => self.agenda.push(cluster.now() + lasts, Deed::EndDisk(node)),
             Expectation::Halts { exit_code, .. } => {
@@ -365,7 +421,7 @@ impl Nemesis {
                 cluster.machine(node).disk.disarm();
                 cluster.machine(node).provoked.insert(*exit_code);
                 cluster.start(node)?;
-                self.lost.insert(node, Loss { expected });
+                self.lost.insert(node, Loss { fault, expected });
             }
         }
         Ok(())
@@ -377,7 +433,8 @@ impl Nemesis {
         cluster.machine(node).disk.disarm();
         cluster.machine(node).provoked.insert(4);
         cluster.start(node)?;
-        self.lost.insert(node, Loss { expected: DiskFault::Wiped.expected() });
+        let fault = DiskFault::Wiped;
+        self.lost.insert(node, Loss { fault, expected: fault.expected() });
         cluster.count(Fault::Wipe { who }.name());
         Ok(())
     }
@@ -398,7 +455,8 @@ impl Nemesis {
         if step == 2 {
             cluster.roll_back(node, *image);
             cluster.machine(node).provoked.insert(4);
-            self.lost.insert(node, Loss { expected: DiskFault::RolledBack.expected() });
+            let fault = DiskFault::RolledBack;
+            self.lost.insert(node, Loss { fault, expected: fault.expected() });
             cluster.count("fault: rolled-back disk");
         } else if self.quiet_until > cluster.now() {
             self.agenda.push(cluster.now() + SECOND, Deed::RollBack(node, step + 1, Some(image)));
@@ -440,7 +498,7 @@ impl Nemesis {
             if let Err(what) = expected.met_by(fault.as_ref()) {
                 return Err(cluster.violation(node, format!("refusal: another node's directory: {what}")));
             }
-            cluster.count("another node's directory refused");
+            cluster.count(met::WRONG_DIRECTORY);
             cluster.crash(node, Crash::Process);
             self.strangers.remove(&node);
             cluster.machine(node).provoked.remove(&2);
@@ -458,18 +516,6 @@ impl Nemesis {
     }
 }
 
-fn name_of(shape: Shape) -> &'static str {
-    match shape {
-        Shape::Split(_) => "partition: random split",
-        Shape::MajorityRing => "partition: majority ring",
-        Shape::Bridge => "partition: bridge",
-        Shape::Isolated(_) => "partition: one isolated",
-        Shape::Deaf(_) => "partition: one deaf",
-        Shape::Mute(_) => "partition: one mute",
-        Shape::OneWay => "partition: one way",
-    }
-}
-
 /// Some weather, and where it prevails: everywhere, over a direction, or over some kinds of messages.
 fn draw_weather(rng: &mut Rng, nodes: &[NodeId]) -> (Option<Region>, Weather) {
     let one = |rng: &mut Rng| nodes[rng.below(nodes.len() as u64) as usize];
@@ -480,6 +526,15 @@ fn draw_weather(rng: &mut Rng, nodes: &[NodeId]) -> (Option<Region>, Weather) {
         _ => Some(Region::kinds(Kinds::CORE_REPLIES)),
     };
     (region, weather(rng))
+}
+
+/// Connections of clients that are slow and break.
+fn client_weather(rng: &mut Rng) -> ClientWeather {
+    let mut delay = || (20, super::duration(rng, 150, 500 * MS));
+    let (request_delay, reply_delay) = (delay(), delay());
+    let mut some = || if rng.chance(1, 2) { rng.below(101) as u32 } else { 0 };
+    let (lost_requests, lost_replies) = (some(), some());
+    ClientWeather { request_delay, reply_delay, lost_requests, lost_replies }
 }
 
 /// A weather of any badness; each ingredient is there or not.

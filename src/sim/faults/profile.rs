@@ -1,5 +1,7 @@
 //! Kinds of runs: how often what befalls a cluster.
 
+use std::collections::BTreeSet;
+
 use super::{Fault, Who, duration};
 use crate::rng::Rng;
 use crate::sim::cluster::Crash;
@@ -26,7 +28,7 @@ pub enum Profile {
 /// A row of the table: how often in ten minutes of each profile (calm, lab, wild, disk, churn), in tenths; and what.
 type Row = ([u64; 5], fn(&mut Rng) -> Fault);
 
-const TABLE: [Row; 21] = [
+const TABLE: [Row; 24] = [
     ([5, 200, 300, 100, 400], |rng| Fault::Kill { who: who(rng), crash: Crash::Process, down: down(rng) }),
     ([5, 50, 300, 300, 200], |rng| Fault::Kill { who: who(rng), crash: Crash::Power, down: down(rng) }),
     ([2, 50, 300, 400, 200], |rng| Fault::KillWithin {
@@ -65,23 +67,50 @@ const TABLE: [Row; 21] = [
     }),
     ([1, 10, 80, 10, 80], |rng| Fault::WallJump { who: who(rng), by_ms: jump(rng) }),
     ([1, 10, 30, 10, 30], |rng| Fault::Drift { who: who(rng), ppm: rng.below(200_001) as i32 - 100_000 }),
-    ([0, 0, 20, 60, 10], |rng| disk(rng, &[DiskFault::Full])),
+    ([0, 0, 20, 60, 10], |rng| Fault::Disk {
+        who: who(rng),
+        fault: DiskFault::Full,
+        // There is a segment ahead: it takes a while to miss the next one.
+        lasts: duration(rng, 4 * SECOND, 100 * SECOND),
+    }),
     ([1, 10, 60, 150, 30], |rng| disk(rng, &[DiskFault::Slow])),
     ([0, 0, 10, 40, 3], |rng| disk(rng, &[DiskFault::FailedSync])),
     ([0, 0, 20, 60, 6], |rng| {
         disk(rng, &[DiskFault::FailedRead, DiskFault::FailedWrite, DiskFault::FailedNames])
     }),
     ([0, 0, 10, 20, 2], |rng| disk(rng, &[DiskFault::RottenVoteCopy, DiskFault::RottenIdentityCopy])),
-    ([0, 0, 8, 15, 1], |rng| disk(rng, &LOSSES)),
-    ([0, 0, 4, 7, 3], |rng| {
+    ([0, 0, 40, 80, 10], |rng| disk(rng, &LOSSES)),
+    ([0, 0, 6, 12, 4], |rng| {
         if rng.chance(1, 2) { Fault::Wipe { who: who(rng) } } else { Fault::RollBack { who: who(rng) } }
     }),
-    ([0, 0, 4, 10, 1], |rng| Fault::SwapDisks {
+    ([0, 0, 6, 15, 2], |rng| Fault::SwapDisks {
         one: who(rng),
         other: who(rng),
         lasts: duration(rng, 500 * MS, 4 * SECOND),
     }),
+    ([0, 5, 30, 60, 10], |rng| Fault::DiskWeather {
+        who: who(rng),
+        draw: rng.next_u64(),
+        lasts: duration(rng, SECOND, 30 * SECOND),
+    }),
+    ([2, 50, 60, 10, 150], |rng| Fault::ClientWeather {
+        draw: rng.next_u64(),
+        lasts: duration(rng, 500 * MS, 30 * SECOND),
+    }),
+    ([0, 5, 20, 3, 20], |rng| Fault::WildClock {
+        who: who(rng),
+        draw: rng.next_u64(),
+        lasts: duration(rng, 500 * MS, 20 * SECOND),
+    }),
 ];
+
+/// The names of all faults that runs meet, as they are counted.
+pub fn names() -> BTreeSet<&'static str> {
+    let mut rng = Rng::new(0);
+    // Some rows are of several faults: enough draws have them all.
+    let draws = TABLE.iter().flat_map(|(_, fault)| core::iter::repeat_n(fault, 100));
+    draws.map(|fault| fault(&mut rng).name()).collect()
+}
 
 /// A fault of one kind, all else drawn by `rng`; kinds are counted around.
 pub(super) fn of_kind(kind: usize, rng: &mut Rng) -> Fault {
@@ -100,6 +129,17 @@ impl Profile {
             Self::Wild => "wild",
             Self::Disk => "disk",
             Self::Churn => "churn",
+        }
+    }
+
+    /// What its runs are counted by.
+    pub const fn of_runs(self) -> &'static str {
+        match self {
+            Self::Calm => "runs: calm",
+            Self::Lab => "runs: lab",
+            Self::Wild => "runs: wild",
+            Self::Disk => "runs: disk",
+            Self::Churn => "runs: churn",
         }
     }
 
@@ -150,12 +190,15 @@ fn down(rng: &mut Rng) -> u64 {
 }
 
 /// Faults after which a node refuses to start.
-const LOSSES: [DiskFault; 7] = [
+const LOSSES: [DiskFault; 10] = [
     DiskFault::RottenRecord,
     DiskFault::RottenSegmentHeader,
+    DiskFault::WildLength,
     DiskFault::RottenSnapshot,
+    DiskFault::ShortSnapshot,
     DiskFault::RottenVote,
     DiskFault::RottenIdentity,
+    DiskFault::UnknownVersion,
     DiskFault::StaleWrite,
     DiskFault::MisdirectedWrite,
 ];

@@ -55,6 +55,24 @@ impl Counts {
         self.sent[kind as usize].add(bytes);
     }
 
+    /// What befell what was sent, by name.
+    pub fn faults(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        [
+            ("network: frames lost", self.lost),
+            ("network: frames doubled", self.doubled),
+            ("network: frames overtaken", self.overtook),
+            ("network: frames late", self.late),
+            ("network: links clogged", self.clogs),
+            ("network: frames held by a clogged link", self.clogged),
+            ("network: frames cut off", self.cut),
+            ("network: connections broken", self.broken),
+            ("network: connections refused", self.refused),
+            ("clients: request lost by the network", self.lost_requests),
+            ("clients: reply lost by the network", self.lost_replies),
+        ]
+        .into_iter()
+    }
+
     /// What was sent of these kinds, whatever became of it.
     pub fn sent(&self, kinds: Kinds) -> Tally {
         let of_kind = Kind::ALL.iter().filter(|kind| kinds.contains(**kind));

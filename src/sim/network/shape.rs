@@ -28,6 +28,31 @@ pub enum Shape {
 }
 
 impl Shape {
+    /// The names of all shapes.
+    pub const NAMES: [&'static str; 7] = [
+        "partition: random split",
+        "partition: majority ring",
+        "partition: bridge",
+        "partition: one isolated",
+        "partition: one deaf",
+        "partition: one mute",
+        "partition: one way",
+    ];
+
+    /// Its name in counts.
+    pub const fn name(self) -> &'static str {
+        let place = match self {
+            Self::Split(_) => 0,
+            Self::MajorityRing => 1,
+            Self::Bridge => 2,
+            Self::Isolated(_) => 3,
+            Self::Deaf(_) => 4,
+            Self::Mute(_) => 5,
+            Self::OneWay => 6,
+        };
+        Self::NAMES[place]
+    }
+
     /// What this shape cuts between these nodes.
     pub fn cuts(self, nodes: &[NodeId]) -> Cuts {
         let place = |node| nodes.iter().position(|&other| other == node).unwrap_or(usize::MAX);

@@ -5,6 +5,7 @@ use std::vec::Vec;
 
 use super::Run;
 use crate::replica::request_of;
+use crate::sim::census::met;
 use crate::sim::check::{Committed, SessionLimits, replay};
 use crate::sim::cluster::Checked;
 use crate::sim::tally::Tally;
@@ -21,7 +22,11 @@ impl<W: Workload> Run<'_, W> {
             let next = self.cluster.now() + 50_000;
             self.go_on_until(next, |_| false)?;
         }
-        self.nemesis.judge(&mut self.cluster).map_err(|(node, what)| self.cluster.violation(node, what))
+        self.nemesis.judge(&mut self.cluster).map_err(|(node, what)| self.cluster.violation(node, what))?;
+        for what in self.nemesis.refused() {
+            self.cluster.count(what);
+        }
+        Ok(())
     }
 
     /// All replies, twice: replayed in the order of the log, and as the workload judges them.
@@ -38,7 +43,7 @@ impl<W: Workload> Run<'_, W> {
         let limits = SessionLimits::from(&self.plan.settings().node.replica());
         let replayed = replay(self.workload.model(), limits, &log, &self.history);
         let replayed = replayed.map_err(|contradiction| self.nobody(&format!("{contradiction}")))?;
-        self.cluster.count("history: replayed");
+        self.cluster.count(met::REPLAYED);
         let judged = self.workload.judge(&self.history, &replayed).map_err(|what| self.nobody(&what))?;
         if let Some(what) = judged {
             self.cluster.count(what);
@@ -48,18 +53,12 @@ impl<W: Workload> Run<'_, W> {
 
     /// What the network, the disks and the nodes have counted.
     pub(super) fn count_world(&self, tally: &mut Tally) {
-        let network = self.cluster.network.counts();
-        for (what, count) in [
-            ("network: frames lost", network.lost),
-            ("network: frames doubled", network.doubled),
-            ("network: frames overtaken", network.overtook),
-            ("network: frames late", network.late),
-            ("network: links clogged", network.clogs),
-            ("network: frames cut off", network.cut),
-            ("network: connections broken", network.broken),
-        ] {
+        let (network, disks) = (self.cluster.network.counts(), self.cluster.disk_counts());
+        for (what, count) in network.faults().chain(disks.each()) {
             tally.add_many(what, count);
         }
+        tally.add_many(met::LOST_NAMES, disks.lost_names);
+        tally.add_many(met::DIGESTS, self.cluster.states_compared());
         tally.add_many("operations asked", self.history.operations().len() as u64);
         tally.add_many("operations answered", self.answered);
         tally.add_many("entries committed", self.cluster.committed().len() as u64);

@@ -33,6 +33,9 @@ const SERVES_WITHIN: Micros = 20 * SECOND;
 /// How long all may take to come to one state.
 const AGREES_WITHIN: Micros = 20 * SECOND;
 
+/// How long a snapshot that is due may take.
+const COMPACTS_WITHIN: Micros = 10 * SECOND;
+
 /// Most events that are recorded; the oldest go first.
 const EVENTS: usize = 2_000_000;
 
@@ -103,6 +106,7 @@ impl<'a, W: Workload> Run<'a, W> {
             actors.push(Actor::new(plan.seed, population, &mut cluster));
             agenda.push(rng.below(SECOND), place);
         }
+        cluster.count(plan.profile.of_runs());
         for quirk in &plan.quirks {
             cluster.count(quirk.name());
         }
@@ -184,6 +188,12 @@ impl<'a, W: Workload> Run<'a, W> {
         if !self.agrees() {
             return Err(self.nobody(&format!("liveness: states stay apart: {}", self.states())));
         }
+        let bound = self.cluster.now() + COMPACTS_WITHIN;
+        self.go_on_until(bound, |run| run.too_long().is_none())?;
+        if let Some((node, kept, most)) = self.too_long() {
+            let what = format!("bounds: {kept} bytes of log stay in memory, and {most} should");
+            return Err(self.cluster.violation(node, what));
+        }
         Ok(())
     }
 
@@ -264,6 +274,15 @@ impl<'a, W: Workload> Run<'a, W> {
         });
         let first = states.next().flatten();
         first.is_some() && states.all(|state| state == first)
+    }
+
+    /// Who keeps more of its log than it should, with how many bytes and how many it should at most.
+    fn too_long(&self) -> Option<(NodeId, u64, u64)> {
+        self.well().find_map(|node| {
+            let kept = self.cluster.status(node)?.raft?.log_bytes as u64;
+            let most = self.cluster.log_bound(node)?;
+            (kept > most).then_some((node, kept, most))
+        })
     }
 
     fn well(&self) -> impl Iterator<Item = NodeId> + '_ {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use quorate::sim::{self, KvWorkload, Report, Tally};
+use quorate::sim::{self, KvWorkload, Report, Tally, census};
 
 use super::crew::{bar, work};
 use super::{Failure, Options, story};
@@ -75,10 +75,25 @@ impl Sum {
         self.simulated as f64 / 3.6e9
     }
 
+    /// What has been met too seldom for its silence to mean much; few runs meet few things.
+    fn print_seldom(&self) {
+        let expected = census::expected();
+        let seldom = expected.iter().filter(|what| self.tally.of(what) < census::ENOUGH);
+        let seldom: Vec<String> = seldom.map(|what| format!("{what} ({})", self.tally.of(what))).collect();
+        let (all, least) = (expected.len(), census::ENOUGH);
+        if seldom.is_empty() {
+            say(format_args!("every one of {all} expected things was met at least {least} times"));
+        } else {
+            say(format_args!("{} of {all} expected things were met less than {least} times:", seldom.len()));
+            seldom.iter().for_each(|what| say(format_args!("{:>14}{what}", "")));
+        }
+    }
+
     fn print(&self, took: Duration) {
         for (what, count) in self.tally.iter() {
             say(format_args!("{count:>12}  {what}"));
         }
+        self.print_seldom();
         if !self.stuck.is_empty() {
             say(format_args!("{:>12}  runs could not become well again, and need not:", self.stuck.len()));
             self.stuck.iter().take(5).for_each(|why| say(format_args!("{:>14}{why}", "")));

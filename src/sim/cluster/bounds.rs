@@ -1,0 +1,45 @@
+//! What a node holds in memory, and what it sends at once, is bounded.
+
+use std::format;
+use std::string::String;
+
+use super::Cluster;
+use crate::raft::{EntryKind, NodeId, Role, Status};
+use crate::replica::StateMachine;
+
+/// What may come while a snapshot is saved, in bytes.
+const WHILE_SAVING: u64 = 64 << 10;
+
+impl<S: StateMachine> Cluster<S> {
+    /// After a step: no more sessions than there may be, and no more of a leader's own entries that wait to be committed.
+    pub(super) fn check_bounds(&self, node: NodeId, status: &Status) -> Result<(), String> {
+        let Some(machine) = self.machines.get(&node) else { return Ok(()) };
+        let Some(replica) = machine.node().and_then(|node| node.replica()) else { return Ok(()) };
+        let (sessions, _) = replica.load();
+        if sessions > machine.config.max_sessions {
+            return Err(format!("bounds: {sessions} sessions of {}", machine.config.max_sessions));
+        }
+        if status.role != Role::Leader || status.commit >= status.last.index {
+            return Ok(());
+        }
+        let waiting = replica.raft().entries(status.commit + 1, status.last.index);
+        let own = waiting.filter(|entry| entry.id.term == status.term && entry.kind == EntryKind::Command);
+        let bytes: usize = own.map(|entry| entry.packed_len()).sum();
+        let most = machine.config.raft.max_uncommitted_bytes;
+        if bytes > most {
+            return Err(format!("bounds: {bytes} bytes of {most} wait to be committed"));
+        }
+        Ok(())
+    }
+
+    /// Most bytes of its log that a healthy node keeps in memory for long: what makes a snapshot due, a quarter of that in case
+    /// that one failed, what is kept before a snapshot, and what comes while one is saved. `None` for a node that takes none.
+    pub fn log_bound(&self, node: NodeId) -> Option<u64> {
+        let machine = self.machines.get(&node)?;
+        let snapshot = machine.disk.survey()?.snapshot.map_or(0, |snapshot| snapshot.len);
+        let config = &machine.config;
+        let share = snapshot.saturating_mul(config.snapshot_growth_percent.into()) / 100;
+        let due = config.snapshot_log_bytes?.max(share);
+        Some((due + due / 4).saturating_add(config.raft.trailing_bytes as u64 + WHILE_SAVING))
+    }
+}
