@@ -43,7 +43,7 @@ impl KvStore {
                 _ if refused => reply::null(out),
                 _ => reply::ok(out),
             }
-            if refused {
+            if refused && !(flags.has(SetFlags::GET) && planted!("set-nx-get-overwrites")) {
                 return;
             }
         } else {
