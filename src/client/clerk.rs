@@ -247,7 +247,9 @@ impl Clerk {
         call.is_sent = false;
         let verdict = judge(&reply);
         if verdict != Verdict::Unknown {
-            call.uncertain = call.uncertain.saturating_sub(1);
+            let earlier = call.uncertain.saturating_sub(1);
+            call.uncertain =
+                if earlier > 0 && planted!("refusal-clears-earlier-doubt") { 0 } else { earlier };
         }
         match verdict {
             Verdict::Done => {

@@ -178,7 +178,7 @@ impl Connection {
             Held::Data(_) if self.refused_up_to.is_some() => self.answer_now(reply::after_refusal()),
             Held::Data(data) => {
                 let blocked = match data.kind {
-                    Kind::Write => under_way.reads > 0,
+                    Kind::Write => under_way.reads > 0 && !planted!("write-overtakes-read"),
                     Kind::Read | Kind::List => under_way.writes > 0 && !planted!("read-overtakes-write"),
                 };
                 if blocked {
@@ -243,7 +243,7 @@ impl Connection {
         let next = if self.parser.is_in_array() { self.command_start } else { self.consumed };
         if next >= mark && self.held.is_none() && self.queue.under_way().is_empty() {
             self.refused_up_to = None;
-            self.epoch = self.epoch.wrapping_add(1);
+            self.epoch = self.epoch.wrapping_add(u32::from(!planted!("refusal-never-ends")));
         }
     }
 

@@ -37,6 +37,7 @@ impl KvStore {
         let of_type = scan.only_type.is_none_or(|name| name.eq_ignore_ascii_case(b"string"));
         let from = scan.cursor.checked_mul(1 << SHIFT).filter(|_| of_type);
         let Some(from) = from else { return answer(0, &[], out) };
+        let from = from.saturating_add(u64::from(from > 0 && planted!("scan-skips-its-cursor")) << SHIFT);
         let most = usize::try_from(scan.count).unwrap_or(usize::MAX).clamp(1, MAX_SCAN_KEYS);
         let mut keys = Vec::new();
         let (mut bytes, mut seen, mut steps) = (0, 0, MAX_STEPS);

@@ -43,7 +43,8 @@ impl KvStore {
                 _ if refused => reply::null(out),
                 _ => reply::ok(out),
             }
-            if refused {
+            if refused && !(flags.has(SetFlags::NX.with(SetFlags::GET)) && planted!("set-nx-get-overwrites"))
+            {
                 return;
             }
         } else {

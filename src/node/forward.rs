@@ -54,7 +54,9 @@ impl<S: StateMachine> Node<S> {
     pub(super) fn forwarded(&mut self, link: LinkId, term: Term, requests: Vec<Forwarded>) {
         let refused = if self.phase == Phase::Stopping {
             Some(Refused::Stopping)
-        } else if self.role == Role::Leader && self.term == term {
+        } else if self.role == Role::Leader
+            && (self.term == term || planted!("forward-of-an-earlier-term-is-taken"))
+        {
             None
         } else {
             let other = self.leader.filter(|leader| *leader != self.config.raft.id);

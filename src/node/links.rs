@@ -145,7 +145,9 @@ impl Links {
         match self.links.remove(&link)? {
             Stage::Incoming { .. } => None,
             Stage::Dialled { peer, .. } => {
-                self.retry(peer, now);
+                if !planted!("failed-handshake-is-not-redialled") {
+                    self.retry(peer, now);
+                }
                 None
             }
             Stage::Open(peer) => {

@@ -298,7 +298,8 @@ impl<S: StateMachine> Node<S> {
         }
         let Some(status) = self.member.as_ref().map(|member| member.replica.raft().status()) else { return };
         if let Some(matched) = status.matched.get(&peer) {
-            self.links.memory_mut(peer).acknowledge((*matched).min(status.commit));
+            let most = if planted!("uncommitted-ack-is-remembered") { *matched } else { status.commit };
+            self.links.memory_mut(peer).acknowledge((*matched).min(most));
         }
     }
 }

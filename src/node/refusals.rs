@@ -24,7 +24,9 @@ impl Refusals {
     /// Whether an earlier write of this connection and epoch was refused. An older epoch has been answered before the
     /// newer one began.
     pub(super) fn contain(&self, connection: u64, epoch: u32) -> bool {
-        !self.0.is_empty() && self.0.get(&connection).is_some_and(|refused| epoch <= *refused)
+        let covers =
+            |refused| epoch < refused || (epoch == refused && !planted!("pipeline-goes-on-after-a-refusal"));
+        !self.0.is_empty() && self.0.get(&connection).is_some_and(|refused| covers(*refused))
     }
 
     /// The connection is gone.

@@ -46,7 +46,8 @@ impl Raft {
     fn campaign(&mut self) {
         let Some(term) = self.hard.term.checked_add(1) else { return };
         self.draw_election_timeout();
-        self.adopt(HardState { term, vote: Some(self.config.id) });
+        let vote = Some(self.config.id).filter(|_| !planted!("own-vote-is-not-recorded"));
+        self.adopt(HardState { term, vote });
         self.leader = None;
         self.state = State::Candidate(Votes::default());
     }
@@ -208,7 +209,8 @@ impl Raft {
     /// Takes a new term or vote. What was promised in an earlier term is of no use to anybody.
     fn adopt(&mut self, hard: HardState) {
         if hard.term != self.hard.term {
-            self.owed = Owed::default();
+            let agreed = if planted!("agreement-outlives-its-term") { self.owed.agreed } else { 0 };
+            self.owed = Owed { agreed, ..Owed::default() };
         }
         self.hard = hard;
         self.hard_is_new = true;

@@ -259,7 +259,8 @@ impl Raft {
             hard_write: 0,
             writes: Writes::new(log.last().index),
             // A commit index on disk is a hint, and may lag the snapshot (trap 14).
-            commit: commit.clamp(base.index, log.last().index),
+            commit: if planted!("recovery-commits-the-whole-log") { LogIndex::MAX } else { commit }
+                .clamp(base.index, log.last().index),
             applied: base.index,
             log,
             membership,

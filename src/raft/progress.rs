@@ -216,7 +216,11 @@ impl Transfer {
 
     /// The peer has written up to `written`: less than before if it starts again.
     pub(super) fn wrote(&mut self, written: u64, now: Micros, config: &Config) {
-        if written > self.meta.len || written == self.written {
+        let forgets = written < self.written;
+        if written > self.meta.len
+            || written == self.written
+            || (forgets && planted!("transfer-never-starts-over"))
+        {
             return;
         }
         // A receiver that goes back has forgotten; a chunk that is on its way to it will be refused.

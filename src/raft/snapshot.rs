@@ -254,7 +254,7 @@ impl Raft {
             return out.push(Action::DropSnapshot { snapshot });
         }
         // With (index, term) in the log, what follows it may be the leader's too, and acknowledged: it stays (trap 22).
-        let keeps_suffix = self.log.holds(meta.id.last);
+        let keeps_suffix = self.log.holds(meta.id.last) && !planted!("install-drops-the-suffix");
         self.stage_switch(meta.clone(), keeps_suffix, out);
         self.commit = meta.id.last.index;
         self.applied = self.commit;

@@ -59,8 +59,10 @@ impl Session {
             return;
         }
         self.floor = floor;
-        let below = self.replies.partition_point(|&(seq, _)| seq < floor);
+        let is_below = |seq| seq < floor || (seq == floor && planted!("floor-drops-its-own-reply"));
+        let below = self.replies.partition_point(|&(seq, _)| is_below(seq));
         let freed: u64 = self.replies.drain(..below).map(|(_, reply)| reply.len() as u64).sum();
+        let freed = if planted!("kept-bytes-never-shrink") { 0 } else { freed };
         self.kept_bytes = self.kept_bytes.saturating_sub(freed);
     }
 }
@@ -212,8 +214,10 @@ impl Sessions {
         let session = Arc::make_mut(self.live.get_mut(&id)?);
         if session.used_ms < now {
             session.used_ms = now;
-            self.by_due.remove(&(due, id));
-            self.by_due.insert((session.due(), id));
+            if !planted!("live-session-expires") {
+                self.by_due.remove(&(due, id));
+                self.by_due.insert((session.due(), id));
+            }
         }
         Some(session)
     }

@@ -21,7 +21,7 @@ impl<S: StateMachine> Replica<S> {
             woken |= matches!(event, Event::Wake);
             self.take(event, out);
         }
-        self.round = None;
+        self.round = self.round.filter(|_| planted!("round-outlives-its-batch"));
         if self.life == Life::Halted {
             self.replies.flush(out);
             return;
@@ -310,6 +310,10 @@ impl<S: StateMachine> Replica<S> {
         out.push(Action::Discard(Garbage::State(old.into_restored())));
         self.policy.switched(snapshot.len);
         while let Some(tag) = self.pending.passed(snapshot.id.last.index) {
+            if planted!("passed-write-is-refused") {
+                self.replies.ended(tag, Outcome::Refused(Refused::NoLeader));
+                continue;
+            }
             self.replies.ended(tag, Outcome::Undetermined);
         }
         self.answer_reads(out);

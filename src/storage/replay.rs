@@ -46,7 +46,7 @@ impl Replay {
     /// Takes a record's snapshot switch. Entries at or below the snapshot go (STORAGE row 13).
     pub(super) fn switch(&mut self, switch: SnapshotSwitch) {
         let last = switch.snapshot.id.last.index;
-        if switch.keeps_suffix {
+        if switch.keeps_suffix || planted!("recovery-keeps-the-suffix") {
             let held = last.saturating_sub(u64::from(planted!("snapshot-covers-one-less")));
             let covered = self.entries.partition_point(|e| e.id.index <= held);
             self.entries.drain(..covered);

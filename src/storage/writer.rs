@@ -212,8 +212,8 @@ impl LogWriter {
             None => Vec::new(),
         };
         let len = (BLOCK + switch.len() + packed.len()) as u64;
-        let header =
-            RecordHeader { life: self.life, synced: self.synced, vote: self.votes.newest(), ..header };
+        let synced = if planted!("record-vouches-for-itself") { self.sequence + 1 } else { self.synced };
+        let header = RecordHeader { life: self.life, synced, vote: self.votes.newest(), ..header };
         match self.segments.current().filter(|current| fits(current, len)) {
             Some(&current) => self.append_here(current, header, &switch, packed, ops),
             None => self.append_next(header, switch, packed, ops),
