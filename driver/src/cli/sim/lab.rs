@@ -120,14 +120,14 @@ fn over_sockets(test: &LabTest) -> Option<String> {
     if test.name.starts_with("one_partition_") {
         return Some("progress_in_majority_no_progress_in_minority_completion_after_heal_3a".into());
     }
-    let mut name = String::new();
+    let (mut name, mut last) = (String::new(), ' ');
     for letter in test.title.chars() {
-        let begins_word =
-            letter.is_ascii_uppercase() && name.ends_with(|last: char| last.is_ascii_lowercase());
+        let begins_word = letter.is_ascii_uppercase() && last.is_ascii_lowercase();
         if (begins_word || !letter.is_ascii_alphanumeric()) && !name.ends_with('_') {
             name.push('_');
         }
         name.extend(letter.is_ascii_alphanumeric().then(|| letter.to_ascii_lowercase()));
+        last = letter;
     }
     Some(format!("{name}_{}", test.part.to_lowercase()))
 }
