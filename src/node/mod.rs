@@ -61,6 +61,7 @@ pub use event::{Event, LinkId, RequestId};
 pub use fault::Fault;
 pub use job::{Job, Pace};
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -211,7 +212,8 @@ pub struct Node<S: StateMachine> {
     stopped: bool,
     // Empty between steps; kept for its space.
     inbox: Vec<replica::Event<S>>,
-    outbox: replica::Actions<S>,
+    /// Taken out while the replica's actions are performed, and put back: by its pointer, for they are large.
+    outbox: Option<Box<replica::Actions<S>>>,
 }
 
 /// What a node is once its directory is a member's.
@@ -267,7 +269,7 @@ impl<S: StateMachine> Node<S> {
             fault: None,
             stopped: false,
             inbox: Vec::new(),
-            outbox: replica::Actions::new(),
+            outbox: None,
         })
     }
 

@@ -101,7 +101,7 @@ impl<S: StateMachine> Node<S> {
 
     fn step_events(&mut self, events: impl IntoIterator<Item = replica::Event<S>>, out: &mut Actions<S>) {
         let Some(member) = &mut self.member else { return };
-        let mut outbox = mem::take(&mut self.outbox);
+        let mut outbox = self.outbox.take().unwrap_or_default();
         member.replica.step_into(self.now, events, &mut outbox);
         for action in outbox.drain() {
             // After a fault only answers count.
@@ -109,7 +109,7 @@ impl<S: StateMachine> Node<S> {
                 self.perform(action, out);
             }
         }
-        self.outbox = outbox;
+        self.outbox = Some(outbox);
     }
 
     /// Performs an action of the replica.
@@ -128,7 +128,7 @@ impl<S: StateMachine> Node<S> {
             replica::Action::WriteSnapshotChunk { snapshot, offset, data } => {
                 self.write_chunk(snapshot, offset, data, out);
             }
-            replica::Action::InstallSnapshot { snapshot, restorer } => self.install(snapshot, restorer, out),
+            replica::Action::InstallSnapshot { snapshot, restorer } => self.install(snapshot, *restorer, out),
             replica::Action::DropSnapshot { snapshot } => self.drop_incoming(snapshot, out),
             replica::Action::RoleChanged(change) => self.role_changed(change, out),
             replica::Action::ConfigurationChanged => self.configuration_changed(out),

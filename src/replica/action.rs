@@ -1,5 +1,7 @@
 //! The door out of a replica.
 
+use alloc::boxed::Box;
+
 use bytes::Bytes;
 use smallvec::SmallVec;
 
@@ -66,8 +68,8 @@ pub enum Action<S: StateMachine> {
     InstallSnapshot {
         /// Which one.
         snapshot: SnapshotMeta,
-        /// Takes the state's bytes.
-        restorer: ReplicaRestorer<S>,
+        /// Takes the state's bytes. In a box, because a restorer may be large and actions are moved often.
+        restorer: Box<ReplicaRestorer<S>>,
     },
     /// Forget a received snapshot and its file.
     DropSnapshot {

@@ -39,6 +39,7 @@ pub use request::{Outcome, Refused, Request, SessionError, SessionId};
 pub use snapshot::{ReplicaRestorer, ReplicaView, Restored};
 pub use state_machine::{Context, RestoreError, Restorer, StateMachine, View, Whole};
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -89,7 +90,8 @@ pub struct Replica<S: StateMachine> {
     round: Option<ReadId>,
     // The rest is empty between steps; kept for its space.
     inbox: Vec<raft::Event>,
-    outbox: raft::Actions,
+    /// Taken out while the core's actions are performed, and put back: by its pointer, for they are large.
+    outbox: Option<Box<raft::Actions>>,
     replies: Replies,
     entries: BytesMut,
     ended: Vec<(Tag, Outcome)>,
@@ -148,7 +150,7 @@ impl<S: StateMachine> Replica<S> {
             wake: None,
             round: None,
             inbox: Vec::new(),
-            outbox: raft::Actions::new(),
+            outbox: None,
             replies: Replies::default(),
             read_bytes: 0,
             entries: BytesMut::new(),

@@ -1,5 +1,7 @@
 //! The step: what each event asks of the core, and what each of the core's actions means for requests and states.
 
+use alloc::boxed::Box;
+
 use super::envelope::Envelope;
 use super::pending::{Applied, Waiter};
 use super::session::Limits;
@@ -185,8 +187,8 @@ impl<S: StateMachine> Replica<S> {
 
     /// One step of the core for the whole batch, and what it decides. After a fault only its refusals count.
     fn step_core(&mut self, now: Now, out: &mut Actions<S>) -> Option<Fault> {
-        self.raft.step_into(now, self.inbox.drain(..), &mut self.outbox);
-        let mut outbox = core::mem::take(&mut self.outbox);
+        let mut outbox = self.outbox.take().unwrap_or_default();
+        self.raft.step_into(now, self.inbox.drain(..), &mut outbox);
         let mut fault = None;
         for action in outbox.drain() {
             let refuses =
@@ -197,7 +199,7 @@ impl<S: StateMachine> Replica<S> {
                 fault = Some(found);
             }
         }
-        self.outbox = outbox;
+        self.outbox = Some(outbox);
         // Each proposal is answered within its step; if one was not, nothing is known of it.
         while let Some(tag) = self.pending.take_unanswered() {
             self.replies.ended(tag, Outcome::Undetermined);
@@ -233,7 +235,7 @@ impl<S: StateMachine> Replica<S> {
                 out.push(Action::WriteSnapshotChunk { snapshot, offset, data });
             }
             raft::Action::InstallSnapshot { snapshot } => {
-                out.push(Action::InstallSnapshot { snapshot, restorer: ReplicaRestorer::new() });
+                out.push(Action::InstallSnapshot { snapshot, restorer: Box::new(ReplicaRestorer::new()) });
             }
             raft::Action::SwitchSnapshot { snapshot } => self.switch(&snapshot, out)?,
             raft::Action::DropSnapshot { snapshot } => {

@@ -176,8 +176,9 @@ fn a_fault_halts_and_answers_all_that_wait_by_the_truth() {
     replica.inbox.clear();
     // The core never asked for this snapshot to be loaded; to switch to it is a defect.
     let (meta, _) = snapshot();
-    replica.outbox.push(raft::Action::SwitchSnapshot { snapshot: meta });
-    replica.outbox.push(apply([entry(1, 1, b"not after a fault")]));
+    let outbox = replica.outbox.get_or_insert_default();
+    outbox.push(raft::Action::SwitchSnapshot { snapshot: meta });
+    outbox.push(apply([entry(1, 1, b"not after a fault")]));
     let mut out = Actions::new();
     replica.step_into(NOW, [], &mut out);
     let actions: Vec<_> = out.drain().collect();

@@ -236,7 +236,7 @@ impl<S: StateMachine> Cluster<S> {
         self.machine(node).process = Some(machine::Process::new(started));
         self.trace.event(now, node, || What::Start { life });
         self.trace.record(now, node, "start", &[], String::new);
-        self.perform(node, actions)
+        self.perform(node, &mut actions)
     }
 
     /// Starts every machine that is down.

@@ -61,10 +61,10 @@ impl<S: StateMachine> Cluster<S> {
         process.node.step_into(local, events, &mut actions);
         self.observe_step(node);
         self.watch_step(node)?;
-        self.perform(node, actions)
+        self.perform(node, &mut actions)
     }
 
-    pub(super) fn perform(&mut self, node: NodeId, mut actions: Actions<S>) -> Checked<()> {
+    pub(super) fn perform(&mut self, node: NodeId, actions: &mut Actions<S>) -> Checked<()> {
         for action in actions.drain() {
             self.perform_one(node, action)?;
         }

@@ -19,10 +19,10 @@ const UNRELIABLE_LOSS: u32 = 100;
 /// What disks take here of their usual time, in percent. The lab's take none.
 const DISK_TIME: u32 = 25;
 
-/// A heartbeat every 100 ms, as the lab's own count of messages supposes, and elections after 300 to 600 ms.
-fn beat(settings: &mut Settings) {
-    settings.node.raft.heartbeat_interval = 100 * MS;
-    settings.node.raft.election_timeout = 300 * MS;
+/// A heartbeat every so often, and elections after one to two times the timeout.
+fn beat(settings: &mut Settings, heartbeat: Micros, election: Micros) {
+    settings.node.raft.heartbeat_interval = heartbeat;
+    settings.node.raft.election_timeout = election;
     // The lab's disks neither stall nor lie. What they do here is other tests' matter, and looking at them takes time.
     settings.probed = 1;
 }
@@ -30,7 +30,8 @@ fn beat(settings: &mut Settings) {
 /// The servers of a Raft test: a request is refused where the node does not lead, and a snapshot is taken only when the
 /// tester says so, with nothing left before it.
 pub(super) fn of_servers(_: &LabTest, settings: &mut Settings) {
-    beat(settings);
+    // The lab's own count of messages supposes ten heartbeats a second.
+    beat(settings, 100 * MS, 250 * MS);
     settings.node.forward = false;
     settings.node.snapshot_log_bytes = None;
     settings.node.raft.trailing_bytes = 0;
@@ -39,7 +40,14 @@ pub(super) fn of_servers(_: &LabTest, settings: &mut Settings) {
 /// The servers of a key-value test: they compact their logs at the lab's `maxraftstate`, however large the last snapshot
 /// was (RAFT.md, trap 24).
 pub(super) fn of_service(test: &LabTest, settings: &mut Settings) {
-    beat(settings);
+    beat(settings, 50 * MS, 150 * MS);
+    // As in the lab, a server that does not lead says so, and a clerk that is on the wrong side of a partition soon asks
+    // elsewhere.
+    settings.node.forward = false;
+    settings.node.request_timeout = 400 * MS;
+    // What comes while so many appends are under way goes in the next one: fewer calls, as the lab counts them. Where appends
+    // are lost, more of them may be.
+    settings.node.raft.max_inflight_appends = if test.unreliable { 8 } else { 2 };
     settings.node.snapshot_log_bytes = test.max_state;
     settings.node.snapshot_growth_percent = 0;
     settings.node.raft.trailing_bytes = 0;
@@ -56,6 +64,7 @@ pub(super) fn speed_disks<S: StateMachine>(cluster: &mut Cluster<S>) {
 /// A clerk's call never fails in the lab: it is tried until it is done.
 pub(super) fn of_clerk(config: &mut client::Config) {
     config.call_timeout = 3_600_000 * MS;
+    config.backoff_max = 100 * MS;
 }
 
 /// Sets the network of a test.
@@ -68,6 +77,8 @@ pub(super) fn set_weather(test: &LabTest, unreliable: bool, network: &mut Networ
     let usual = (test.delay / 2, test.delay);
     let fair = Weather { min_delay: usual.0, max_delay: usual.1, ..Weather::FAIR };
     network.set_weather(fair);
+    // The lab's network knows no connections: what is sent into a cut is lost and no more.
+    network.broken_by_cuts = 0;
     network.clients = ClientWeather { request_delay: usual, reply_delay: usual, ..ClientWeather::FAIR };
     if !unreliable {
         return;

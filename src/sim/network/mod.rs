@@ -98,6 +98,8 @@ pub struct Network {
     climate: Climate,
     /// The weather between clients and nodes.
     pub clients: ClientWeather,
+    /// Of a thousand loose frames into a cut, how many break their connection.
+    pub broken_by_cuts: u32,
     cuts: Cuts,
     /// Until when a direction holds what is sent.
     clogs: BTreeMap<(NodeId, NodeId), Micros>,
@@ -113,6 +115,7 @@ impl Network {
             rng: Rng::new(seed),
             climate: Climate::new(Weather::FAIR),
             clients: ClientWeather::FAIR,
+            broken_by_cuts: 62,
             cuts: Cuts::new(),
             clogs: BTreeMap::new(),
             ends: BTreeMap::new(),
@@ -315,7 +318,7 @@ impl Network {
     fn send_into_cut(&mut self, now: Micros, link: LinkId, to: LinkId, care: Care) -> Delivery {
         self.counts.cut += 1;
         // A loose frame may be missed without a trace. An ordered one may not: nothing may arrive after it.
-        if care == Care::Loose && !self.rng.chance(1, 16) {
+        if care == Care::Loose && !self.happens(self.broken_by_cuts) {
             return Delivery::Arrives { to, at: SmallVec::new() };
         }
         let at = now + 100_000 + self.rng.below(1_000_000);
@@ -408,6 +411,17 @@ mod tests {
         network.set_weather(weather);
         let Opened { dialler, dialled, .. } = network.open(0, A, B).expect("opens");
         (network, dialler, dialled)
+    }
+
+    #[test]
+    fn a_cut_breaks_as_many_connections_as_it_is_told_to() {
+        for (broken_by_cuts, breaks) in [(0, false), (1000, true)] {
+            let (mut network, a, _) = network_in(Weather::FAIR);
+            network.broken_by_cuts = broken_by_cuts;
+            network.cut(A, B);
+            let delivery = network.send(0, a, LOOSE);
+            assert_eq!(matches!(delivery, Delivery::Breaks { .. }), breaks, "{delivery:?}");
+        }
     }
 
     #[test]

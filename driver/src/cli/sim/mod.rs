@@ -39,6 +39,9 @@ random runs
   --html FILE       write the run as a page to look at in a browser
                     (of a run that fails, the smaller one that fails alike)
 
+the lab
+  --markdown        print the table of the page about testing
+
 all of them
   --jobs N          so many at a time (as many as there are processors)
   --seeds N         seeds of each lab test (1000); most seeds for a planted bug (10000)
@@ -74,6 +77,7 @@ struct Options {
     html: Option<PathBuf>,
     seeds: Option<u64>,
     depth: Option<u32>,
+    markdown: bool,
     names: Vec<String>,
 }
 
@@ -121,6 +125,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, Usage> {
         html: None,
         seeds: None,
         depth: None,
+        markdown: false,
         names: Vec::new(),
     };
     let refused = |error: lexopt::Error| Usage::refused("sim", &error);
@@ -140,6 +145,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, Usage> {
             "lab" => options.mode = Mode::Lab,
             "exhaustive" => options.mode = Mode::Exhaustive,
             "planted" => options.mode = Mode::Planted,
+            "markdown" => options.markdown = true,
             "no-shrink" => options.shrinks = false,
             "seed" => options.seed = flags::number("seed", &value()?, 0..=u64::MAX)?,
             "runs" => options.runs = Some(flags::number("runs", &value()?, 1..=1_000_000_000)?),
