@@ -112,6 +112,10 @@ pub struct Config {
     pub snapshot_growth_percent: u32,
     /// Most sessions at once.
     pub max_sessions: usize,
+    /// Most replies kept for one session: how many of its commands may be under way.
+    pub session_window: u64,
+    /// Most bytes of replies kept for one session; the one that passes it is still kept. At most 1 GiB.
+    pub session_reply_bytes: usize,
     /// A session that is idle for so long, in milliseconds of time with a leader, expires.
     pub session_ttl_ms: u64,
 }
@@ -119,7 +123,7 @@ pub struct Config {
 impl Config {
     /// The defaults for node `id` of a cluster of `founders`: those of a core, requests that take up to 5 s and are sent on
     /// to the leader, segments of 64 MiB, a snapshot every 64 MiB of log and half of the last one's length, 16,384 sessions
-    /// that expire after an hour. `fresh_disk` and `seed` are random.
+    /// of 256 replies or 256 KiB that expire after an hour. `fresh_disk` and `seed` are random.
     pub const fn new(
         id: NodeId,
         founders: BTreeMap<NodeId, Addresses>,
@@ -136,6 +140,8 @@ impl Config {
             snapshot_log_bytes: Some(64 << 20),
             snapshot_growth_percent: 50,
             max_sessions: 16 << 10,
+            session_window: 256,
+            session_reply_bytes: 256 << 10,
             session_ttl_ms: 3_600_000,
         }
     }
@@ -156,6 +162,8 @@ impl Config {
             snapshot_log_bytes: self.snapshot_log_bytes,
             snapshot_growth_percent: self.snapshot_growth_percent,
             max_sessions: self.max_sessions,
+            session_window: self.session_window,
+            session_reply_bytes: self.session_reply_bytes,
             session_ttl_ms: self.session_ttl_ms,
             ..replica::Config::new(self.raft.clone())
         }

@@ -1,5 +1,6 @@
 //! What clients ask while the cluster suffers.
 
+use std::collections::BTreeMap;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
@@ -50,6 +51,16 @@ pub trait Workload {
     /// What was heard, in the specification's words.
     fn reply(&self, heard: Heard) -> <Self::Model as Model>::Reply;
 
+    /// A client has its reply: what it asks next may depend on that.
+    fn replied(
+        &mut self,
+        client: u64,
+        op: &<Self::Model as Model>::Op,
+        reply: &<Self::Model as Model>::Reply,
+    ) {
+        let _ = (client, op, reply);
+    }
+
     /// A second opinion of a whole history, after the replay. What to count the verdict as, if there is one.
     ///
     /// # Errors
@@ -73,15 +84,17 @@ const SEARCH: u64 = 20;
 pub struct KvWorkload {
     keys: u64,
     counter: u64,
-    /// Open iterations: the cursor that each client goes on from.
     writes_of_ten: u64,
+    /// Open iterations of SCAN: the cursor that each client goes on from.
+    cursors: BTreeMap<u64, Bytes>,
 }
 
 impl KvWorkload {
     /// A mix that is drawn from the run's seed.
     pub fn draw(seed: u64) -> Self {
         let mut rng = Rng::stream(seed, 302);
-        Self { keys: 1 + rng.below(12), counter: 0, writes_of_ten: 2 + rng.below(7) }
+        let (keys, writes_of_ten) = (1 + rng.below(12), 2 + rng.below(7));
+        Self { keys, counter: 0, writes_of_ten, cursors: BTreeMap::new() }
     }
 
     fn key(&self, rng: &mut Rng) -> Bytes {
@@ -91,7 +104,11 @@ impl KvWorkload {
     /// A value that no other write has.
     fn value(&mut self, client: u64, rng: &mut Rng) -> Bytes {
         self.counter += 1;
-        let width = if rng.chance(1, 50) { 600 } else { 3 + rng.below(20) as usize };
+        let width = match rng.below(100) {
+            0 => 3_000,
+            1 | 2 => 600,
+            _ => 3 + rng.below(20) as usize,
+        };
         std::format!("{client}.{:0>width$};", self.counter).into()
     }
 
@@ -117,9 +134,9 @@ impl KvWorkload {
         }
     }
 
-    fn read(&self, rng: &mut Rng) -> Vec<Bytes> {
+    fn read(&self, client: u64, rng: &mut Rng) -> Vec<Bytes> {
         let key = self.key(rng);
-        match rng.below(12) {
+        match rng.below(13) {
             0..=4 => words(&[b"GET", &key]),
             5 => words(&[b"GET", &counter(&key)]),
             6 => words(&[b"STRLEN", &key]),
@@ -127,6 +144,10 @@ impl KvWorkload {
             8 => words(&[b"MGET", &key, b"pair", &self.key(rng)]),
             9 => words(&[b"GETRANGE", &key, b"-9", b"-1"]),
             10 => words(&[b"SCAN", b"0", b"COUNT", b"1000"]),
+            11 => {
+                let cursor = self.cursors.get(&client).map_or(&b"0"[..], |cursor| cursor);
+                words(&[b"SCAN", cursor, b"COUNT", (1 + rng.below(4)).to_string().as_bytes()])
+            }
             _ => words(&[b"DBSIZE"]),
         }
     }
@@ -150,7 +171,7 @@ impl Workload for KvWorkload {
     }
 
     fn next(&mut self, client: u64, rng: &mut Rng) -> Vec<Bytes> {
-        if rng.below(10) < self.writes_of_ten { self.write(client, rng) } else { self.read(rng) }
+        if rng.below(10) < self.writes_of_ten { self.write(client, rng) } else { self.read(client, rng) }
     }
 
     fn travel(&self, op: &Vec<Bytes>) -> Travel {
@@ -162,6 +183,15 @@ impl Workload for KvWorkload {
         match heard {
             Heard::Value(value) => value,
             Heard::Bytes(bytes) => Value::Bulk(bytes),
+        }
+    }
+
+    fn replied(&mut self, client: u64, op: &Vec<Bytes>, reply: &Value) {
+        if op.first().is_some_and(|word| &word[..] == b"SCAN")
+            && let Value::Array(parts) = reply
+            && let Some(cursor) = parts.first().and_then(Value::text)
+        {
+            self.cursors.insert(client, cursor.clone());
         }
     }
 

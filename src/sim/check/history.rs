@@ -59,7 +59,7 @@ pub struct Operation<O, R> {
     pub end: End<R>,
     /// The session and the number under which it is in the log, where that is known.
     pub name: Option<(SessionId, u64)>,
-    /// A write that it certainly was done after, although it was asked before that write's reply came.
+    /// An operation that was answered and that it certainly was done after, although it was asked before that one's reply came.
     pub behind: Option<OpId>,
 }
 
@@ -104,10 +104,10 @@ impl<O, R> History<O, R> {
         self.operations[id].name = Some((session, seq));
     }
 
-    /// A read was asked behind a write on one connection, whose replies come in order and whose reads wait for its writes;
-    /// `write` was answered before it. Real time alone would let the read see the state before.
-    pub fn behind(&mut self, read: OpId, write: OpId) {
-        self.operations[read].behind = Some(write);
+    /// An operation was asked behind another one, `before`, on one connection, whose replies come in order and whose reads
+    /// and writes wait for each other; `before` was answered before it. Real time alone would let it see the state before.
+    pub fn behind(&mut self, id: OpId, before: OpId) {
+        self.operations[id].behind = Some(before);
     }
 
     /// The operation's reply reaches its client at the time `at`.

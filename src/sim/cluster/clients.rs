@@ -1,19 +1,21 @@
 //! Clients of a cluster as they are in production: clerks that speak RESP with the gateways of the nodes, over connections
 //! that divide the bytes as they like and break with the node's process.
 
+use std::boxed::Box;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::string::String;
 use std::vec::Vec;
 
 use bytes::Bytes;
 
+use super::pipeline::{Ended, Pipeline};
 use super::{Cluster, Happening};
 use crate::client::{self, CallId, CallKind, Clerk, ClerkError};
 use crate::codec::resp::Value;
 use crate::gateway::{self, Connection, Context, Process};
 use crate::node::{Event, RequestId};
 use crate::raft::NodeId;
-use crate::replica::{Outcome, SessionId, StateMachine};
+use crate::replica::{Outcome, SessionError, SessionId, StateMachine};
 use crate::sim::census::met;
 use crate::time::Micros;
 
@@ -38,7 +40,7 @@ pub(super) enum Wire {
 /// One clerk, its connections and what its calls came to.
 #[derive(Debug)]
 pub(super) struct Client {
-    clerk: Clerk,
+    caller: Caller,
     links: BTreeMap<client::LinkId, u64>,
     /// Connections that broke: what is still on its way to the clerk is lost.
     broken: BTreeSet<client::LinkId>,
@@ -47,6 +49,13 @@ pub(super) struct Client {
     /// Calls that have not ended, with their names in the log once they have one.
     open: BTreeMap<CallId, Option<(SessionId, u64)>>,
     done: BTreeMap<CallId, Result<Value, ClerkError>>,
+}
+
+/// Who carries a client's calls.
+#[derive(Debug)]
+enum Caller {
+    Clerk(Box<Clerk>),
+    Pipeline(Box<Pipeline>),
 }
 
 /// A call that has ended.
@@ -60,6 +69,10 @@ pub struct Finished {
     pub name: Option<(SessionId, u64)>,
     /// How it ended.
     pub result: Result<Value, ClerkError>,
+    /// The call of the same connection that it was certainly done behind, if the client knows.
+    pub behind: Option<CallId>,
+    /// What the server must not have done.
+    pub broken: Option<&'static str>,
 }
 
 /// The node's end of a connection.
@@ -77,9 +90,9 @@ pub(super) struct Gateway {
 }
 
 impl Client {
-    fn new(clerk: Clerk) -> Self {
+    fn new(caller: Caller) -> Self {
         Self {
-            clerk,
+            caller,
             links: BTreeMap::new(),
             broken: BTreeSet::new(),
             reach: None,
@@ -90,8 +103,10 @@ impl Client {
 
     /// A call gets its name when it is sent, and another one if it is sent in another session.
     fn learn_names(&mut self) {
-        for (call, name) in &mut self.open {
-            *name = self.clerk.name_of(*call).or(*name);
+        if let Caller::Clerk(clerk) = &self.caller {
+            for (call, name) in &mut self.open {
+                *name = clerk.name_of(*call).or(*name);
+            }
         }
     }
 }
@@ -105,7 +120,15 @@ impl<S: StateMachine> Cluster<S> {
 
     /// A new clerk with these settings.
     pub fn clerk_with(&mut self, config: client::Config) -> ClerkId {
-        self.clients.push(Client::new(Clerk::new(config)));
+        self.clients.push(Client::new(Caller::Clerk(Box::new(Clerk::new(config)))));
+        self.clients.len() - 1
+    }
+
+    /// A new client without a clerk, which sends commands in batches on one connection, once, as most Redis libraries do.
+    pub fn pipeline(&mut self) -> ClerkId {
+        let config = self.clerk_config();
+        let pipeline = Pipeline::new(config.endpoints, config.seed as u64);
+        self.clients.push(Client::new(Caller::Pipeline(Box::new(pipeline))));
         self.clients.len() - 1
     }
 
@@ -157,12 +180,43 @@ impl<S: StateMachine> Cluster<S> {
 
     /// Begins a call of a command by a clerk.
     pub fn call(&mut self, clerk: ClerkId, kind: CallKind, arguments: &[&[u8]]) -> CallId {
+        if let Caller::Pipeline(_) = self.clients[clerk].caller {
+            let words = arguments.iter().map(|word| Bytes::copy_from_slice(word)).collect();
+            return self.call_all(clerk, &[(kind, words)]).first().copied().unwrap_or_default();
+        }
         let mut out = Vec::new();
-        let call = self.clients[clerk].clerk.call(self.now, kind, arguments, &mut out);
-        self.clients[clerk].open.insert(call, None);
-        self.observe_call(clerk, call, arguments);
+        let Caller::Clerk(caller) = &mut self.clients[clerk].caller else { return 0 };
+        let call = caller.call(self.now, kind, arguments, &mut out);
+        self.begun(clerk, call, arguments);
         self.perform_for_clerk(clerk, out);
         call
+    }
+
+    /// Begins calls of several commands: a pipeline sends them in one piece.
+    pub fn call_all(&mut self, clerk: ClerkId, commands: &[(CallKind, Vec<Bytes>)]) -> Vec<CallId> {
+        let mut out = Vec::new();
+        let now = self.now;
+        let calls: Vec<CallId> = match &mut self.clients[clerk].caller {
+            Caller::Pipeline(pipeline) => pipeline.send(now, commands, &mut out),
+            Caller::Clerk(caller) => {
+                let call = |(kind, words): &(CallKind, Vec<Bytes>)| {
+                    let words: Vec<&[u8]> = words.iter().map(|word| &word[..]).collect();
+                    caller.call(now, *kind, &words, &mut out)
+                };
+                commands.iter().map(call).collect()
+            }
+        };
+        for (&call, (_, words)) in calls.iter().zip(commands) {
+            let words: Vec<&[u8]> = words.iter().map(|word| &word[..]).collect();
+            self.begun(clerk, call, &words);
+        }
+        self.perform_for_clerk(clerk, out);
+        calls
+    }
+
+    fn begun(&mut self, clerk: ClerkId, call: CallId, arguments: &[&[u8]]) {
+        self.clients[clerk].open.insert(call, None);
+        self.observe_call(clerk, call, arguments);
     }
 
     /// How a call ended, once it has.
@@ -197,7 +251,14 @@ impl<S: StateMachine> Cluster<S> {
             }
             Wire::Clerk { clerk, event } => {
                 let mut out = Vec::new();
-                self.clients[clerk].clerk.step(self.now, event, &mut out);
+                match &mut self.clients[clerk].caller {
+                    Caller::Clerk(caller) => caller.step(self.now, event, &mut out),
+                    Caller::Pipeline(pipeline) => {
+                        for ended in pipeline.step(self.now, event, &mut out) {
+                            self.pipeline_ended(clerk, ended);
+                        }
+                    }
+                }
                 self.perform_for_clerk(clerk, out);
             }
             Wire::GatewayWakes { connection } => {
@@ -212,13 +273,23 @@ impl<S: StateMachine> Cluster<S> {
     }
 
     /// The node's answer to a request of a gateway's; `false` when it is not a gateway's.
-    pub(super) fn answer_gateway(&mut self, request: RequestId, outcome: &Outcome) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// When the clerk at the other end still waits for what this answer says that it has acknowledged.
+    pub(super) fn answer_gateway(&mut self, request: RequestId, outcome: &Outcome) -> Result<bool, String> {
         let known = self.gateways.contains_key(&request.connection);
+        if let (Some(gateway), Outcome::Session(SessionError::Stale)) =
+            (self.gateways.get(&request.connection), outcome)
+            && self.clients[gateway.clerk].links.contains_key(&gateway.link)
+        {
+            return Err("sessions: a reply that the client waits for counts as acknowledged".into());
+        }
         if known {
             let (number, outcome) = (request.number, outcome.clone());
             self.step_gateway(request.connection, gateway::Event::Reply { number, outcome });
         }
-        known || self.ended_gateways.contains(&request.connection)
+        Ok(known || self.ended_gateways.contains(&request.connection))
     }
 
     /// The process of `node` ended, and its connections with it.
@@ -361,15 +432,24 @@ impl<S: StateMachine> Cluster<S> {
                     }
                 }
                 client::Action::Done { call, result } => {
-                    self.observe_result(clerk, call, &result);
-                    let client = &mut self.clients[clerk];
-                    let name = client.open.remove(&call).flatten();
-                    self.finished.push(Finished { clerk, call, name, result: result.clone() });
-                    client.done.insert(call, result);
+                    self.call_ended(Finished { clerk, call, name: None, result, behind: None, broken: None });
                 }
                 client::Action::WakeAt(at) => self.tell_clerk(at, clerk, client::Event::Wake),
             }
         }
+    }
+
+    fn pipeline_ended(&mut self, clerk: ClerkId, ended: Ended) {
+        let Ended { call, result, behind, broken } = ended;
+        self.call_ended(Finished { clerk, call, name: None, result, behind, broken });
+    }
+
+    fn call_ended(&mut self, finished: Finished) {
+        self.observe_result(finished.clerk, finished.call, &finished.result);
+        let client = &mut self.clients[finished.clerk];
+        let name = client.open.remove(&finished.call).flatten();
+        client.done.insert(finished.call, finished.result.clone());
+        self.finished.push(Finished { name, ..finished });
     }
 
     fn ask_gateway(&mut self, clerk: ClerkId, link: client::LinkId, bytes: Bytes) {

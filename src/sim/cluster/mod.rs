@@ -12,6 +12,7 @@ mod ledger;
 mod machine;
 mod observe;
 mod perform;
+mod pipeline;
 mod promises;
 mod safety;
 mod settings;

@@ -98,8 +98,10 @@ impl<S: StateMachine> Cluster<S> {
                 self.trace.record(self.now, node, "reply", &[&request.number.to_le_bytes()], || {
                     std::format!("{request:?} {outcome:?}")
                 });
-                if self.answer_gateway(request, &outcome) {
-                    return Ok(());
+                match self.answer_gateway(request, &outcome) {
+                    Ok(true) => return Ok(()),
+                    Ok(false) => {}
+                    Err(what) => return Err(self.violation(node, what)),
                 }
                 if self.pending.remove(&request).is_none() {
                     return Err(self.violation(node, std::format!("{request:?} is answered twice")));

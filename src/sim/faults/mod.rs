@@ -14,7 +14,7 @@ mod profile;
 mod quirk;
 
 pub use nemesis::Nemesis;
-pub use plan::{Plan, Population};
+pub use plan::{Manner, Plan, Population};
 pub use profile::{Profile, names};
 pub use quirk::Quirk;
 

@@ -42,8 +42,38 @@ pub struct Population {
     pub thinks: Micros,
     /// Most operations it asks at once.
     pub burst: u64,
-    /// Whether its writes are commands of a session, and so run exactly once.
-    pub session: bool,
+    /// How its commands travel.
+    pub manner: Manner,
+    /// How long it waits for one, if it has a clerk.
+    pub patience: Micros,
+}
+
+/// How the commands of a client travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// By a clerk, the writes as commands of a session: they run exactly once.
+    Session,
+    /// By a clerk; what is not known to be done or not is reported so.
+    Plain,
+    /// In batches on one connection, each command sent once, as most Redis libraries do.
+    Pipeline,
+}
+
+impl Manner {
+    /// One of them; half of all are sessions.
+    pub fn draw(rng: &mut Rng) -> Self {
+        [Self::Session, Self::Session, Self::Plain, Self::Pipeline][rng.below(4) as usize]
+    }
+}
+
+impl Population {
+    /// What a clerk waits unless it is told otherwise.
+    pub const PATIENCE: Micros = 15 * SECOND;
+
+    /// Mostly the usual patience; sometimes little.
+    pub fn draw_patience(rng: &mut Rng) -> Micros {
+        if rng.chance(1, 4) { duration(rng, 100_000, 4 * SECOND) } else { Self::PATIENCE }
+    }
 }
 
 impl Plan {
@@ -73,7 +103,8 @@ impl Plan {
             number,
             thinks: (count * SECOND / rate).max(500),
             burst: if rng.chance(1, 3) { 1 + rng.below(16) } else { 1 },
-            session: rng.chance(3, 4),
+            manner: Manner::draw(rng),
+            patience: Population::draw_patience(rng),
         };
         (0..count).map(client).collect()
     }
@@ -83,7 +114,7 @@ impl Plan {
     pub fn of_choices(
         seed: u64,
         nodes: u64,
-        quirks: u16,
+        quirks: u32,
         faults: &[(Micros, u8, u64)],
         clients: &[Population],
     ) -> Self {

@@ -79,11 +79,11 @@ const TABLE: [Row; 24] = [
         disk(rng, &[DiskFault::FailedRead, DiskFault::FailedWrite, DiskFault::FailedNames])
     }),
     ([0, 0, 10, 20, 2], |rng| disk(rng, &[DiskFault::RottenVoteCopy, DiskFault::RottenIdentityCopy])),
-    ([0, 0, 40, 80, 10], |rng| disk(rng, &LOSSES)),
-    ([0, 0, 6, 12, 4], |rng| {
+    ([0, 0, 25, 60, 8], |rng| disk(rng, &LOSSES)),
+    ([0, 0, 15, 30, 15], |rng| {
         if rng.chance(1, 2) { Fault::Wipe { who: who(rng) } } else { Fault::RollBack { who: who(rng) } }
     }),
-    ([0, 0, 6, 15, 2], |rng| Fault::SwapDisks {
+    ([0, 0, 15, 40, 8], |rng| Fault::SwapDisks {
         one: who(rng),
         other: who(rng),
         lasts: duration(rng, 500 * MS, 4 * SECOND),

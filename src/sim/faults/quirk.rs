@@ -38,11 +38,13 @@ pub enum Quirk {
     HastyElections,
     /// Elections after a long silence.
     SlowElections,
+    /// Room for hardly any replies in each session.
+    LittleReplySpace,
 }
 
 impl Quirk {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::OneEntryAppends,
         Self::NarrowWindow,
         Self::EarlySnapshots,
@@ -59,6 +61,7 @@ impl Quirk {
         Self::NoCheckQuorum,
         Self::HastyElections,
         Self::SlowElections,
+        Self::LittleReplySpace,
     ];
 
     /// Its name in counts.
@@ -80,6 +83,7 @@ impl Quirk {
             Self::NoCheckQuorum => "quirk: no check-quorum",
             Self::HastyElections => "quirk: hasty elections",
             Self::SlowElections => "quirk: slow elections",
+            Self::LittleReplySpace => "quirk: little space for replies",
         }
     }
 
@@ -115,6 +119,10 @@ impl Quirk {
             Self::HastyElections => {
                 node.raft.election_timeout = 60_000;
                 node.raft.heartbeat_interval = 15_000;
+            }
+            Self::LittleReplySpace => {
+                node.session_window = 3;
+                node.session_reply_bytes = 40;
             }
             Self::SlowElections => {
                 node.raft.election_timeout = 1_500_000;

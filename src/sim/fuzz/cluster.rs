@@ -3,7 +3,7 @@
 use std::vec::Vec;
 
 use super::Source;
-use crate::sim::faults::{Plan, Population};
+use crate::sim::faults::{Manner, Plan, Population};
 use crate::sim::run::run;
 use crate::sim::workload::KvWorkload;
 
@@ -26,12 +26,14 @@ pub fn cluster(data: &[u8]) {
 fn plan(source: &mut Source<'_>) -> Option<Plan> {
     let seed = source.byte()?.into();
     let nodes = [3, 5, 1, 2, 4][usize::from(source.byte()? % 5)];
-    let quirks = u16::from_le_bytes([source.byte()?, source.byte()?]);
+    let quirks = u32::from_le_bytes([source.byte()?, source.byte()?, source.byte()?, 0]);
     let mut clients = Vec::new();
     for number in 0..1 + u64::from(source.byte()? % 4) {
         let choice = u64::from(source.byte()?);
         let (thinks, burst) = (1_000 << (choice % 8), 1 + choice / 8 % 4);
-        clients.push(Population { number, thinks, burst, session: choice < 192 });
+        let manner =
+            [Manner::Session, Manner::Session, Manner::Plain, Manner::Pipeline][choice as usize / 64];
+        clients.push(Population { number, thinks, burst, manner, patience: Population::PATIENCE });
     }
     let mut faults = Vec::new();
     while let (Some(after), Some(kind), true) = (source.byte(), source.byte(), faults.len() < MOST) {

@@ -5,7 +5,7 @@ use std::vec::Vec;
 use super::{Outcome, Profile};
 use crate::rng::Rng;
 use crate::sim::cluster::Crash;
-use crate::sim::faults::{Fault, Plan, Population, Quirk, Who};
+use crate::sim::faults::{Fault, Manner, Plan, Population, Quirk, Who};
 use crate::sim::{KvWorkload, run};
 use crate::time::Micros;
 
@@ -78,7 +78,8 @@ fn plan(seed: u64, rng: &mut Rng, quirks: &[Quirk], faults: Vec<(Micros, Fault)>
         number,
         thinks: (5 + rng.below(60)) * MS,
         burst: [1, 1, 4, 12][rng.below(4) as usize],
-        session: rng.chance(2, 3),
+        manner: Manner::draw(rng),
+        patience: Population::draw_patience(rng),
     };
     let clients = (0..6).map(client).collect();
     let quirks = quirks.iter().copied().filter(|_| rng.chance(1, 2)).collect();

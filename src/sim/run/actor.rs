@@ -15,7 +15,7 @@ use crate::replica::{Outcome, Request, SessionError, SessionId, StateMachine};
 use crate::rng::Rng;
 use crate::sim::check::{HistoryOf, Model, OpId};
 use crate::sim::cluster::{Answer, ClerkId, Cluster, Finished};
-use crate::sim::faults::Population;
+use crate::sim::faults::{Manner, Population};
 use crate::sim::workload::{Heard, Travel, Workload};
 use crate::time::Micros;
 
@@ -35,6 +35,8 @@ pub(super) struct Actor {
     calls: BTreeMap<CallId, OpId>,
     /// The last of its writes that the clerk was asked for, of those answered.
     answered_write: Option<OpId>,
+    /// The last call of a pipeline that was done.
+    ended: Option<(CallId, OpId)>,
     own: Own,
 }
 
@@ -76,13 +78,18 @@ enum Turn {
 
 impl Actor {
     pub(super) fn new<S: StateMachine>(seed: u64, population: Population, cluster: &mut Cluster<S>) -> Self {
-        let mut config = cluster.clerk_config();
-        config.session = population.session;
-        config.seed = u128::from(seed) << 64 | u128::from(population.number);
-        let clerk = cluster.clerk_with(config);
+        let clerk = if population.manner == Manner::Pipeline {
+            cluster.pipeline()
+        } else {
+            let mut config = cluster.clerk_config();
+            config.session = population.manner == Manner::Session;
+            config.call_timeout = population.patience;
+            config.seed = u128::from(seed) << 64 | u128::from(population.number);
+            cluster.clerk_with(config)
+        };
         let rng = Rng::stream(seed, 10_000 + population.number);
         let own = Own { session: None, sessions: 0, seq: 1, under_way: None };
-        Self { population, rng, clerk, calls: BTreeMap::new(), answered_write: None, own }
+        Self { population, rng, clerk, calls: BTreeMap::new(), answered_write: None, ended: None, own }
     }
 
     pub(super) fn number(&self) -> u64 {
@@ -109,17 +116,17 @@ impl Actor {
     ) -> Option<Micros> {
         let Population { number, thinks, burst, .. } = self.population;
         let count = if burst > 1 && self.rng.chance(1, 4) { 1 + self.rng.below(burst) } else { 1 };
+        let (mut ids, mut commands) = (Vec::new(), Vec::new());
         for _ in 0..if asks_more { count } else { 0 } {
-            if self.own.under_way.is_some() || self.calls.len() as u64 >= burst {
+            if self.own.under_way.is_some() || (self.calls.len() + ids.len()) as u64 >= burst {
                 break;
             }
             let op = workload.next(number, &mut self.rng);
             let id = history.ask(number, cluster.now(), op.clone());
             match workload.travel(&op) {
                 Travel::Command(kind, words) => {
-                    let words: Vec<&[u8]> = words.iter().map(|word| &word[..]).collect();
-                    let call = cluster.call(self.clerk, kind, &words);
-                    self.calls.insert(call, id);
+                    ids.push(id);
+                    commands.push((kind, words));
                 }
                 Travel::Request(request) => {
                     let since = cluster.now();
@@ -135,6 +142,9 @@ impl Actor {
                 }
             }
         }
+        if !commands.is_empty() {
+            self.calls.extend(cluster.call_all(self.clerk, &commands).into_iter().zip(ids));
+        }
         if self.own.under_way.as_ref().is_some_and(|under_way| under_way.sent.is_none()) {
             self.send::<W>(cluster, history);
             return Some(thinks.min(PAUSE));
@@ -142,43 +152,69 @@ impl Actor {
         (asks_more || !self.is_idle()).then_some(thinks)
     }
 
-    /// A call of the clerk has ended; whether by a reply.
+    /// A call of the clerk or the pipeline has ended; whether by a reply.
+    ///
+    /// # Errors
+    ///
+    /// What the server must not have done.
     pub(super) fn finished<W: Workload>(
         &mut self,
         finished: Finished,
         now: Micros,
-        workload: &W,
+        workload: &mut W,
         history: &mut HistoryOf<W::Model>,
-    ) -> bool {
-        let Some(id) = self.calls.remove(&finished.call) else { return false };
+    ) -> Result<bool, String> {
+        let Some(id) = self.calls.remove(&finished.call) else { return Ok(false) };
+        if let Some(what) = finished.broken {
+            return Err(what.into());
+        }
+        let behind = self.ended.filter(|(call, _)| finished.behind == Some(*call)).map(|(_, op)| op);
         if let Some((session, seq)) = finished.name {
             history.name(id, session, seq);
         }
         match finished.result {
             Ok(value) => {
-                self.note_order::<W>(id, history);
-                history.replied(id, now, workload.reply(Heard::Value(value)));
+                self.note_order::<W>(id, behind, history);
+                self.hears(id, now, Heard::Value(value), workload, history);
             }
             // The disk has no room: a refusal before anything was done.
             Err(ClerkError::Command(text)) if text.starts_with(b"MISCONF") => history.not_done(id),
             Err(ClerkError::Command(text)) => {
-                self.note_order::<W>(id, history);
-                history.replied(id, now, workload.reply(Heard::Value(Value::Error(text))));
+                self.note_order::<W>(id, behind, history);
+                self.hears(id, now, Heard::Value(Value::Error(text)), workload, history);
             }
-            Err(ClerkError::Undetermined) => return false,
+            Err(ClerkError::Undetermined) => return Ok(false),
             Err(_) => {
                 history.not_done(id);
-                return false;
+                return Ok(false);
             }
         }
-        true
+        self.ended = Some((finished.call, id));
+        Ok(true)
+    }
+
+    fn hears<W: Workload>(
+        &self,
+        id: OpId,
+        now: Micros,
+        heard: Heard,
+        workload: &mut W,
+        history: &mut HistoryOf<W::Model>,
+    ) {
+        let reply = workload.reply(heard);
+        workload.replied(self.population.number, &history.operations()[id].op, &reply);
+        history.replied(id, now, reply);
     }
 
     /// Operation `id` is answered. The clerk sends in the order in which it is asked, also when it sends again, and what it has
     /// in one connection is answered in that order: a read whose reply comes after a write's that was asked before it was
-    /// behind that write.
-    fn note_order<W: Workload>(&mut self, id: OpId, history: &mut HistoryOf<W::Model>) {
-        if !W::Model::is_read(&history.operations()[id].op) {
+    /// behind that write. A pipeline knows for anything what it was `behind`: all of it is on one connection.
+    fn note_order<W: Workload>(&mut self, id: OpId, behind: Option<OpId>, history: &mut HistoryOf<W::Model>) {
+        if self.population.manner == Manner::Pipeline {
+            if let Some(before) = behind {
+                history.behind(id, before);
+            }
+        } else if !W::Model::is_read(&history.operations()[id].op) {
             self.answered_write = self.answered_write.max(Some(id));
         } else if let Some(write) = self.answered_write.filter(|&write| write < id) {
             history.behind(id, write);
@@ -189,7 +225,7 @@ impl Actor {
     pub(super) fn listen<W: Workload>(
         &mut self,
         cluster: &mut Cluster<W::Machine>,
-        workload: &W,
+        workload: &mut W,
         history: &mut HistoryOf<W::Model>,
     ) -> Result<bool, String> {
         let Some(under_way) = &mut self.own.under_way else { return Ok(false) };
@@ -208,7 +244,8 @@ impl Actor {
         match turn {
             Turn::Again => return Ok(false),
             Turn::Replied(bytes) => {
-                history.replied(under_way.id, cluster.now(), workload.reply(Heard::Bytes(bytes)));
+                let id = under_way.id;
+                self.hears(id, cluster.now(), Heard::Bytes(bytes), workload, history);
                 self.own.end();
                 return Ok(true);
             }
@@ -229,7 +266,7 @@ impl Actor {
         let node: NodeId = nodes[self.rng.below(nodes.len() as u64) as usize];
         let number = self.population.number;
         let (request, sent) = match (&under_way.request, self.own.session) {
-            (Request::Write(_), None) if self.population.session => {
+            (Request::Write(_), None) if self.population.manner == Manner::Session => {
                 let nonce = format!("client-{number}-{}", self.own.sessions).into();
                 (Request::OpenSession { nonce }, Sent::Opening)
             }

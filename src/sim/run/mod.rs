@@ -241,14 +241,16 @@ impl<'a, W: Workload> Run<'a, W> {
             let now = self.cluster.now();
             let actor = self.actors.iter_mut().find(|actor| actor.is_clerk(finished.clerk));
             if let Some(actor) = actor {
-                let was_answered = actor.finished(finished, now, &self.workload, &mut self.history);
-                self.answered += u64::from(was_answered);
+                match actor.finished(finished, now, &mut self.workload, &mut self.history) {
+                    Ok(was_answered) => self.answered += u64::from(was_answered),
+                    Err(what) => return Err(self.nobody(&what)),
+                }
             }
         }
         if self.cluster.has_answers() {
             for place in 0..self.actors.len() {
                 let actor = &mut self.actors[place];
-                match actor.listen(&mut self.cluster, &self.workload, &mut self.history) {
+                match actor.listen(&mut self.cluster, &mut self.workload, &mut self.history) {
                     Ok(was_answered) => self.answered += u64::from(was_answered),
                     Err(what) => return Err(self.nobody(&what)),
                 }

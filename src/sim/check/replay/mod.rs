@@ -17,8 +17,8 @@
 //!
 //! **What the sweep ends with is right.** Places are given in the order of the log and, by the rule, in real time.
 //!
-//! A read that is known to be done after a write of its own connection ([`History::behind`](super::history::History::behind)) may be placed when that write
-//! has been, besides.
+//! An operation that is known to be done after another one of its own connection ([`History::behind`](super::history::History::behind))
+//! may be placed when that one has been, besides.
 //!
 //! **If there is a right placement, the sweep finds one.** It places each read no later than any right placement does: by
 //! induction over the order in which reads were asked. Whatever returned before read R was asked is either a write, whose place

@@ -162,6 +162,13 @@ impl<'a, M: Model> Sweep<'a, M> {
             Some(id) => self.judge_named(entry, id, print, &expected)?,
             None => self.choose(entry, print, &expected)?,
         };
+        // Of several that were asked alike another one may be meant.
+        let is_sure = named.is_some() || self.writes.is_only(print);
+        if let Some(before) = self.history.operations()[id].behind.filter(|_| is_sure)
+            && self.placed[before].is_none()
+        {
+            return Err(self.has_no_place(before));
+        }
         self.placed[id] = Some(entry.index);
         self.executed.push((self.at, id));
         Ok(M::kept_bytes(&expected))
@@ -263,7 +270,7 @@ impl<'a, M: Model> Sweep<'a, M> {
     /// Places a read behind the last entry, or says what would be right there.
     fn place_read(&mut self, id: OpId) -> Result<(), M::Reply> {
         let operation = &self.history.operations()[id];
-        let is_early = operation.behind.is_some_and(|write| self.placed[write].is_none());
+        let is_early = operation.behind.is_some_and(|before| self.placed[before].is_none());
         let expected = self.model.step(self.at, &operation.op);
         match operation.reply() {
             Some((_, reply)) if M::admits(&operation.op, &expected, reply) && !is_early => {

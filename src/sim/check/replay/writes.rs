@@ -88,6 +88,12 @@ impl Writes {
         self.unnamed.get(at).filter(|&&(other, _)| other == print).map(|&(_, id)| id)
     }
 
+    /// Whether only one operation was asked with these bytes.
+    pub(super) fn is_only(&self, print: Print) -> bool {
+        let at = self.unnamed.partition_point(|&(other, _)| other < print);
+        self.unnamed.get(at + 1).is_none_or(|&(other, _)| other != print)
+    }
+
     /// The operations with these bytes that are not placed, those that `may_be_placed` by now sorted by their ends.
     pub(super) fn group<M: Model>(
         &mut self,

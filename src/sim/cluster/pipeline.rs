@@ -1,0 +1,232 @@
+//! A client as most Redis libraries are: commands in batches on one connection, each sent once, replies in order.
+//!
+//! It tries nothing again. What it is told is what happened, and the order of its connection is a promise: a reply says
+//! what was so behind all that was answered before it.
+
+use std::collections::VecDeque;
+use std::string::String;
+use std::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::client::{Action, CallId, CallKind, ClerkError, Event, LinkId};
+use crate::codec::input::Input;
+use crate::codec::resp::{ReplyParser, Value, write};
+use crate::rng::Rng;
+use crate::time::Micros;
+
+/// How long it waits for a reply: longer than the servers do.
+const PATIENCE: Micros = 8_000_000;
+
+/// After so many refusals in a row it asks somewhere else.
+const REFUSALS: u32 = 12;
+
+const MAX_REPLY: usize = 16 << 20;
+const CHUNK: usize = 4 << 10;
+
+/// A command that was sent and not answered.
+#[derive(Debug)]
+struct Sent {
+    call: CallId,
+    kind: CallKind,
+    at: Micros,
+    batch: u64,
+    /// Whether nothing was under way when its batch was sent.
+    alone: bool,
+}
+
+/// The client.
+#[derive(Debug)]
+pub(super) struct Pipeline {
+    endpoints: Vec<String>,
+    rng: Rng,
+    link: Option<LinkId>,
+    is_open: bool,
+    input: Input,
+    replies: ReplyParser,
+    last_link: LinkId,
+    last_call: CallId,
+    last_batch: u64,
+    /// Batches that wait for the connection.
+    waiting: Vec<u8>,
+    sent: VecDeque<Sent>,
+    /// The last command that was done on this connection.
+    done: Option<CallId>,
+    /// The batch of which a write was refused.
+    refused_batch: Option<u64>,
+    refusals: u32,
+}
+
+/// How a command of a pipeline ended.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Ended {
+    pub(super) call: CallId,
+    pub(super) result: Result<Value, ClerkError>,
+    /// The last command before it on its connection that was done.
+    pub(super) behind: Option<CallId>,
+    /// What the server must not have done.
+    pub(super) broken: Option<&'static str>,
+}
+
+impl Pipeline {
+    pub(super) fn new(endpoints: Vec<String>, seed: u64) -> Self {
+        Self {
+            endpoints,
+            rng: Rng::new(seed),
+            link: None,
+            is_open: false,
+            input: Input::new(CHUNK),
+            replies: ReplyParser::new(MAX_REPLY),
+            last_link: 0,
+            last_call: 0,
+            last_batch: 0,
+            waiting: Vec::new(),
+            sent: VecDeque::new(),
+            done: None,
+            refused_batch: None,
+            refusals: 0,
+        }
+    }
+
+    /// Sends commands in one piece.
+    pub(super) fn send(
+        &mut self,
+        now: Micros,
+        commands: &[(CallKind, Vec<Bytes>)],
+        out: &mut Vec<Action>,
+    ) -> Vec<CallId> {
+        self.last_batch += 1;
+        let (batch, alone, from) = (self.last_batch, self.sent.is_empty(), self.waiting.len());
+        let calls = commands.iter().map(|(kind, words)| {
+            self.last_call += 1;
+            write::request(&mut self.waiting, words);
+            self.sent.push_back(Sent { call: self.last_call, kind: *kind, at: now, batch, alone });
+            self.last_call
+        });
+        let calls = calls.collect();
+        debug_assert!(self.waiting.len() > from, "a batch is not empty");
+        match self.link {
+            None => self.connect(out),
+            Some(link) if self.is_open => self.flush(link, out),
+            Some(_) => {}
+        }
+        self.wake(out);
+        calls
+    }
+
+    /// Something happened.
+    pub(super) fn step(&mut self, now: Micros, event: Event, out: &mut Vec<Action>) -> Vec<Ended> {
+        let mut ended = Vec::new();
+        match event {
+            Event::Connected { link } if self.link == Some(link) => {
+                self.is_open = true;
+                self.flush(link, out);
+            }
+            Event::Received { link, bytes } if self.link == Some(link) => {
+                self.input.space(bytes.len(), 0)[..bytes.len()].copy_from_slice(&bytes);
+                self.input.advance(bytes.len());
+                while self.link.is_some() {
+                    match self.replies.next_reply(&mut self.input) {
+                        Ok(Some(reply)) => ended.extend(self.answered(reply)),
+                        Ok(None) => break,
+                        Err(_) => self.leave(out, &mut ended),
+                    }
+                }
+                if self.refusals >= REFUSALS && self.sent.is_empty() {
+                    self.leave(out, &mut ended);
+                }
+            }
+            Event::Disconnected { link } if self.link == Some(link) => self.lost(&mut ended),
+            Event::Wake if self.sent.front().is_some_and(|sent| sent.at + PATIENCE <= now) => {
+                self.leave(out, &mut ended);
+            }
+            _ => {}
+        }
+        self.wake(out);
+        ended
+    }
+
+    fn answered(&mut self, reply: Value) -> Option<Ended> {
+        let sent = self.sent.pop_front()?;
+        let text = match &reply {
+            Value::Error(text) => text.clone(),
+            _ => Bytes::new(),
+        };
+        let code = text.split(|&b| b == b' ').next().unwrap_or_default();
+        let is_refused = matches!(code, b"MOVED" | b"CLUSTERDOWN" | b"TRYAGAIN" | b"MISCONF");
+        let broken = if sent.alone && text.starts_with(b"TRYAGAIN an earlier command") {
+            Some("pipeline: refused for an earlier command, and there is none")
+        } else if !is_refused && self.refused_batch == Some(sent.batch) {
+            Some("pipeline: done behind a write that was refused")
+        } else {
+            None
+        };
+        let behind = self.done;
+        let result = match code {
+            _ if is_refused => Err(ClerkError::TimedOut),
+            b"UNDETERMINED" => Err(ClerkError::Undetermined),
+            b"" => Ok(reply),
+            _ => Err(ClerkError::Command(text.clone())),
+        };
+        if is_refused {
+            self.refusals += 1;
+            if sent.kind == CallKind::Write {
+                self.refused_batch = Some(sent.batch);
+            }
+        } else {
+            self.refusals = 0;
+            if code != b"UNDETERMINED" {
+                self.done = Some(sent.call);
+            }
+        }
+        Some(Ended { call: sent.call, result, behind, broken })
+    }
+
+    fn connect(&mut self, out: &mut Vec<Action>) {
+        self.last_link += 1;
+        let link = self.last_link;
+        let chosen = self.rng.below(self.endpoints.len() as u64) as usize;
+        let Some(endpoint) = self.endpoints.get(chosen).cloned() else { return };
+        (self.link, self.is_open) = (Some(link), false);
+        out.push(Action::Connect { link, endpoint });
+    }
+
+    fn flush(&mut self, link: LinkId, out: &mut Vec<Action>) {
+        if !self.waiting.is_empty() {
+            let bytes = core::mem::take(&mut self.waiting).into();
+            out.push(Action::Send { link, bytes });
+        }
+    }
+
+    fn leave(&mut self, out: &mut Vec<Action>, ended: &mut Vec<Ended>) {
+        if let Some(link) = self.link {
+            out.push(Action::Close { link });
+        }
+        self.lost(ended);
+    }
+
+    /// The connection is gone: of what was sent on it nobody can tell, and what waited for it was not sent.
+    fn lost(&mut self, ended: &mut Vec<Ended>) {
+        let error = if self.is_open { ClerkError::Undetermined } else { ClerkError::TimedOut };
+        ended.extend(self.sent.drain(..).map(|sent| Ended {
+            call: sent.call,
+            result: Err(error.clone()),
+            behind: None,
+            broken: None,
+        }));
+        self.link = None;
+        self.is_open = false;
+        self.waiting.clear();
+        self.input = Input::new(CHUNK);
+        self.replies = ReplyParser::new(MAX_REPLY);
+        self.done = None;
+        self.refused_batch = None;
+        self.refusals = 0;
+    }
+
+    fn wake(&self, out: &mut Vec<Action>) {
+        if let Some(first) = self.sent.front() {
+            out.push(Action::WakeAt(first.at + PATIENCE));
+        }
+    }
+}
