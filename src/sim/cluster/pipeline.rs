@@ -31,7 +31,7 @@ struct Sent {
     kind: CallKind,
     at: Micros,
     batch: u64,
-    /// Whether nothing was under way when its batch was sent.
+    /// Whether nothing was under way when it was sent.
     alone: bool,
 }
 
@@ -96,10 +96,11 @@ impl Pipeline {
         out: &mut Vec<Action>,
     ) -> Vec<CallId> {
         self.last_batch += 1;
-        let (batch, alone, from) = (self.last_batch, self.sent.is_empty(), self.waiting.len());
+        let (batch, from) = (self.last_batch, self.waiting.len());
         let calls = commands.iter().map(|(kind, words)| {
             self.last_call += 1;
             write::request(&mut self.waiting, words);
+            let alone = self.sent.is_empty();
             self.sent.push_back(Sent { call: self.last_call, kind: *kind, at: now, batch, alone });
             self.last_call
         });

@@ -20,7 +20,10 @@ impl Disk {
             DiskFault::FailedSync => self.fail_after(OpKind::Sync, rng.below(20)),
             DiskFault::FailedNames => self.fail_after(OpKind::Names, rng.below(4)),
             // Less than a snapshot takes, or enough for some.
-            DiskFault::Full => self.fill_up(rng.below(if rng.chance(1, 2) { 2 << 10 } else { 100 << 10 })),
+            DiskFault::Full => {
+                let most = if rng.chance(1, 2) { 2 << 10 } else { 100 << 10 };
+                self.fill_up(rng.below(most));
+            }
             DiskFault::Slow => self.weather.pace.percent = 1000,
             DiskFault::Wiped | DiskFault::RolledBack => return None,
             DiskFault::RottenRecord
