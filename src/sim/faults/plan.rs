@@ -44,6 +44,13 @@ pub struct Population {
     pub burst: u64,
     /// Whether its writes are commands of a session, and so run exactly once.
     pub session: bool,
+    /// How long it goes on about one operation; longer than a node's own deadline by default.
+    pub patience: Micros,
+}
+
+impl Population {
+    /// As patient as a clerk is by default.
+    pub const PATIENCE: Micros = 15 * SECOND;
 }
 
 impl Plan {
@@ -74,6 +81,7 @@ impl Plan {
             thinks: (count * SECOND / rate).max(500),
             burst: if rng.chance(1, 3) { 1 + rng.below(16) } else { 1 },
             session: rng.chance(3, 4),
+            patience: Population::PATIENCE,
         };
         (0..count).map(client).collect()
     }

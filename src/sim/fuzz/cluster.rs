@@ -31,7 +31,13 @@ fn plan(source: &mut Source<'_>) -> Option<Plan> {
     for number in 0..1 + u64::from(source.byte()? % 4) {
         let choice = u64::from(source.byte()?);
         let (thinks, burst) = (1_000 << (choice % 8), 1 + choice / 8 % 4);
-        clients.push(Population { number, thinks, burst, session: choice < 192 });
+        clients.push(Population {
+            number,
+            thinks,
+            burst,
+            session: choice < 192,
+            patience: Population::PATIENCE,
+        });
     }
     let mut faults = Vec::new();
     while let (Some(after), Some(kind), true) = (source.byte(), source.byte(), faults.len() < MOST) {

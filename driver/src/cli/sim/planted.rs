@@ -10,7 +10,13 @@ use crate::cli::say;
 /// Most seeds for a bug.
 const SEEDS: u64 = 10_000;
 
+/// In place of a name: no bug at all. Whatever is found then is found in the code as it is.
+const NO_BUG: &str = "none";
+
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
+    if options.names == [NO_BUG] {
+        return without(options);
+    }
     let bugs = chosen(&options.names)?;
     let seeds = options.seeds.unwrap_or(SEEDS);
     let bar = bar(bugs.len() as u64, "bugs");
@@ -45,6 +51,30 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     Err(Failure::Failed { code: FOUND, text: format!("these survived: {}", survivors.join(", ")) })
 }
 
+/// Runs the grounds with no bug in the code: nobody must find anything.
+fn without(options: &Options) -> Result<(), Failure> {
+    let seeds = options.seeds.unwrap_or(SEEDS);
+    let bar = bar(seeds, "seeds");
+    let (mut found, mut runs) = (Vec::new(), 0);
+    work(
+        options.jobs,
+        seeds,
+        |seed| {
+            grounds(None).iter().map(|ground| (ground.name, (ground.run)(seed).violation)).collect::<Vec<_>>()
+        },
+        |seed, outcomes| {
+            bar.inc(1);
+            runs += outcomes.len();
+            let violations = outcomes.into_iter().filter_map(|(name, what)| Some((name, what?)));
+            found.extend(violations.map(|(name, what)| format!("seed {seed} of {name}: {what}")));
+            true
+        },
+    );
+    bar.finish_and_clear();
+    say(format_args!("{runs} runs without a bug: {} found something", found.len()));
+    if found.is_empty() { Ok(()) } else { Err(Failure::Failed { code: FOUND, text: found.join("\n") }) }
+}
+
 fn chosen(names: &[String]) -> Result<Vec<&'static Bug>, Usage> {
     if let Some(unknown) = names.iter().find(|name| all().iter().all(|bug| bug.name != name.as_str())) {
         return Err(Usage(format!("there is no planted bug '{unknown}'")));
@@ -54,5 +84,5 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Bug>, Usage> {
 }
 
 fn one(bug: &'static Bug, seeds: u64) -> Hunt {
-    hunt(bug, &grounds(), seeds, || true)
+    hunt(bug, grounds(Some(bug)), seeds, || true)
 }
