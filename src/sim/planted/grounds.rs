@@ -7,7 +7,7 @@ use super::{Bug, Outcome, Profile, Room};
 use crate::rng::Rng;
 use crate::sim::cluster::Crash;
 use crate::sim::disk::DiskFault;
-use crate::sim::exhaustive::{Bounds, explore};
+use crate::sim::exhaustive::{Bounds, Budget, explore};
 use crate::sim::faults::{Fault, Plan, Population, Quirk, Who};
 use crate::sim::{KvWorkload, run};
 use crate::time::Micros;
@@ -34,10 +34,15 @@ pub fn grounds(bug: Option<&Bug>) -> &'static [Profile<'static>] {
     if explores { all } else { &all[..all.len() - 1] }
 }
 
-/// An exploration of the suite, by its place in it.
+/// An exploration by its number: those of the suite, then a snapshot that comes to a log which has another end, as far as
+/// there is time for it.
 fn exhaustive(seed: u64) -> Outcome {
-    let place = usize::try_from(seed).unwrap_or(usize::MAX);
-    let Some((_, bounds)) = Bounds::suite().into_iter().nth(place) else { return Outcome::default() };
+    let budget = Budget { timeouts: 1, proposals: 1, snapshots: 1, ..Budget::NONE };
+    let snapshot = Bounds { budget, depth: 13, ..Bounds::three_nodes() };
+    let mut explorations = Bounds::suite().into_iter().map(|(_, bounds)| bounds).chain([snapshot]);
+    let Some(bounds) = explorations.nth(usize::try_from(seed).unwrap_or(usize::MAX)) else {
+        return Outcome::default();
+    };
     let found = explore(&bounds, &mut |_| ControlFlow::Continue(()));
     Outcome { violation: found.violation.map(|example| example.broken), simulated: 0 }
 }
