@@ -161,7 +161,11 @@ impl Raft {
         self.leader = leader;
         if let State::Leader(mut lead) = mem::replace(&mut self.state, State::Follower) {
             for read in lead.reads.drain() {
-                out.push(Action::ReadAborted { read, reason: Refusal::NotLeader(leader) });
+                out.push(if planted!("read-outlives-its-leader") {
+                    Action::ReadReady { read, index: self.applied }
+                } else {
+                    Action::ReadAborted { read, reason: Refusal::NotLeader(leader) }
+                });
             }
             self.owed = Owed::default();
             self.election_at = self.now.mono.saturating_add(self.election_after);

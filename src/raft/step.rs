@@ -114,7 +114,10 @@ impl Raft {
             }
             // Rounds begin anew in each term: in this one the number would confirm a round that did not leave yet, and
             // with it a read that nobody has asked for yet (trap 21).
-            Message::Heartbeat { .. } => Message::HeartbeatReply { term, round: 0, wall },
+            Message::Heartbeat { round, .. } => {
+                let round = if planted!("stale-round") { round } else { 0 };
+                Message::HeartbeatReply { term, round, wall }
+            }
             Message::SnapshotChunk { snapshot, .. } => {
                 Message::SnapshotReply { term, snapshot: snapshot.id, progress: SnapshotProgress::Written(0) }
             }

@@ -79,7 +79,6 @@ impl VoteSlots {
             self.slots = self.slots.saturating_add(1);
             self.slots - 1
         });
-        let slot = if planted!("vote-overwrites-the-last") { self.durable.1 } else { slot };
         let planned = (self.newest().saturating_add(1), slot);
         self.pending.push_back(planned);
         planned

@@ -121,6 +121,9 @@ impl LogWriter {
         if let Some(state) = persist.vote {
             let (generation, slot) = self.votes.plan();
             let vote = VoteRecord { state, generation, synced: self.synced };
+            if planted!("vote-file-is-emptied") {
+                ops.push(DiskOp::Create { file: FileName::Vote });
+            }
             ops.extend(vote.writes(&self.owner, FileName::Vote, slot));
             if !planted!("vote-is-not-synced") {
                 ops.push(DiskOp::Sync { file: FileName::Vote });

@@ -228,10 +228,7 @@ impl<S: StateMachine> Cluster<S> {
         match wire {
             Wire::Connects { clerk, link, endpoint } => self.accept(clerk, link, &endpoint),
             Wire::Asks { connection } => {
-                let paused = self.gateways.get(&connection).and_then(|gateway| {
-                    self.machines.get(&gateway.node).and_then(|machine| machine.resumes_at(self.now))
-                });
-                if let Some(at) = paused {
+                if let Some(at) = self.resumes_at(connection) {
                     self.queue.push(at, Happening::Wire(Wire::Asks { connection }));
                     return;
                 }
@@ -243,7 +240,14 @@ impl<S: StateMachine> Cluster<S> {
                     self.step_gateway(connection, gateway::Event::Input);
                 }
             }
-            Wire::Ends { connection } => self.end_gateway(connection),
+            Wire::Ends { connection } => {
+                // A stopped process first reads what came before the end: a command that its client has asked elsewhere since.
+                if let Some(at) = self.resumes_at(connection) {
+                    self.queue.push(at, Happening::Wire(Wire::Ends { connection }));
+                    return;
+                }
+                self.end_gateway(connection);
+            }
             Wire::Clerk { clerk, event: client::Event::Received { link, .. } }
                 if self.clients[clerk].broken.contains(&link) =>
             {
@@ -270,6 +274,12 @@ impl<S: StateMachine> Cluster<S> {
                 }
             }
         }
+    }
+
+    /// The node of this connection is stopped now: when it goes on.
+    fn resumes_at(&self, connection: u64) -> Option<Micros> {
+        let gateway = self.gateways.get(&connection)?;
+        self.machines.get(&gateway.node)?.resumes_at(self.now)
     }
 
     /// The node's answer to a request of a gateway's; `false` when it is not a gateway's.

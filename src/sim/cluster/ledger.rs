@@ -230,6 +230,17 @@ impl Ledger {
         ))
     }
 
+    /// Whether a log has what is committed at `index`.
+    pub(super) fn has_committed(&self, log: &Log, index: LogIndex) -> bool {
+        self.committed_at(index).is_some_and(|committed| log.chain(self, index) == Some(committed.chain))
+    }
+
+    /// Whether the log of a disk has what is committed at `index`.
+    pub(super) fn keeps_committed(&self, entries: &[Entry], snapshot: LogIndex, index: LogIndex) -> bool {
+        self.committed_at(index)
+            .is_some_and(|committed| self.holds(entries, snapshot, index, committed.chain))
+    }
+
     /// Whether the log of a disk, given as positions, holds what this chain says at `index`.
     pub(super) fn holds(&self, entries: &[Entry], snapshot: LogIndex, index: LogIndex, chain: Chain) -> bool {
         if index <= snapshot {

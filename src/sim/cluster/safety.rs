@@ -5,7 +5,7 @@ use std::format;
 use std::string::String;
 
 use super::ledger::{Committed, Ledger, Log};
-use crate::raft::{LogIndex, NodeId, Raft, Role, Status, Term};
+use crate::raft::{Configuration, LogIndex, NodeId, Raft, Role, Status, Term};
 use crate::time::Micros;
 
 /// Digests are compared at this many of the latest applied indexes.
@@ -110,29 +110,70 @@ impl Safety {
         }
         let has_applied = known.applied != status.applied || !known.seen;
         known.now_is(status);
-        self.check_majority(status.commit, raft)?;
+        self.check_committed(status.commit, raft.configuration())?;
         self.check_digest(node, status.applied, digest, has_applied)
     }
 
-    /// A commit index is on a majority of disks by the time that anyone shows it. The founding entry is agreed on before
-    /// there is a core that could show it.
-    fn check_majority(&mut self, commit: LogIndex, raft: &Raft) -> Result<(), String> {
+    /// What no node has shown as committed before is so for ever. The founding entry is agreed on before there is a core that
+    /// could show it.
+    fn check_committed(&mut self, commit: LogIndex, configuration: &Configuration) -> Result<(), String> {
         if commit <= self.committed.max(FOUNDING) {
             return Ok(());
         }
         self.committed = commit;
-        let configuration = raft.configuration();
-        for voters in [&configuration.voters, &configuration.outgoing] {
-            let has_it = |id: &&NodeId| self.known.get(id).is_some_and(|known| known.persisted >= commit);
-            let on_disk = voters.iter().filter(has_it).count();
-            if !voters.is_empty() && on_disk <= voters.len() / 2 {
+        let halves = [&configuration.voters, &configuration.outgoing];
+        for voters in halves.into_iter().filter(|voters| !voters.is_empty()) {
+            let on_disk = voters.iter().filter(|&&id| self.says_it_has(id, commit)).count();
+            if on_disk <= voters.len() / 2 {
                 return Err(format!(
                     "majority persistence: {commit} is committed and on {on_disk} of {} disks",
                     voters.len()
                 ));
             }
         }
+        self.check_candidates(commit, configuration)
+    }
+
+    /// Leader Completeness (§5.4), before anybody campaigns: whose log lacks what is committed could not win an election
+    /// now, and so never will. A commitment by counting alone, of an entry of an earlier term, breaks this at once (figure
+    /// 8), long before the election that would lose the entry. Who is down, or has another disk, is taken to vote for
+    /// nobody.
+    fn check_candidates(&self, commit: LogIndex, configuration: &Configuration) -> Result<(), String> {
+        let halves = [&configuration.voters, &configuration.outgoing];
+        let log = |id: &NodeId| {
+            self.known.get(id).filter(|known| known.seen && !known.replaced).map(|known| &known.log)
+        };
+        for id in &configuration.voters {
+            let Some(candidate) = log(id).filter(|log| !self.ledger.has_committed(log, commit)) else {
+                continue;
+            };
+            let grants = |id: &&NodeId| log(id).is_some_and(|log| log.last <= candidate.last);
+            let wins = halves
+                .into_iter()
+                .all(|voters| voters.is_empty() || voters.iter().filter(grants).count() > voters.len() / 2);
+            if wins {
+                return Err(format!(
+                    "leader completeness: {commit} is committed, and {id:?} could be elected without it, with {:?} as its last",
+                    candidate.last
+                ));
+            }
+        }
         Ok(())
+    }
+
+    /// Whether a node has said that its disk has the log up to `index`.
+    pub(super) fn says_it_has(&self, node: NodeId, index: LogIndex) -> bool {
+        self.known.get(&node).is_some_and(|known| known.persisted >= index)
+    }
+
+    /// Whether no disk was replaced, so that what nodes have said of their disks still holds.
+    pub(super) fn disks_are_their_own(&self) -> bool {
+        self.known.values().all(|known| !known.replaced)
+    }
+
+    /// The greatest commit index that any node has shown.
+    pub(super) fn last_committed(&self) -> LogIndex {
+        self.committed
     }
 
     /// State machine safety: two nodes that applied the same index have the same state (STORAGE row 21).
@@ -194,7 +235,7 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raft::{Config, Configuration, DiskId, Entry, EntryKind, LogId, Member, Recovered, Stamp};
+    use crate::raft::{Config, DiskId, Entry, EntryKind, LogId, Member, Recovered, Stamp};
     use crate::time::Now;
     use std::vec::Vec;
 
@@ -292,6 +333,19 @@ mod tests {
         };
         let steps = [shown(2, &LOG, |_| ()), shown(1, &LOG, by_2), shown(3, &LOG[..2], leads(3))];
         broken("leader completeness", steps);
+    }
+
+    /// Figure 8: an entry of term 2 is on a majority, and the third node's later term would win an election without it.
+    #[test]
+    fn a_commitment_that_an_election_could_undo_is_caught() {
+        let steps = |third| {
+            let first = [(1, "a"), (2, "b")];
+            let commits = shown(1, &first, committed(3));
+            [shown(1, &first, |_| ()), shown(2, &first, |_| ()), shown(3, third, |_| ()), commits]
+        };
+        broken("leader completeness", steps(&[(1, "a"), (3, "x")]));
+        let mut safety = Safety::default();
+        assert!(steps(&[(1, "a"), (1, "x")]).iter().all(|step| check(&mut safety, step).is_ok()));
     }
 
     #[test]

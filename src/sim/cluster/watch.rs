@@ -9,18 +9,11 @@ use super::safety::Step;
 use super::{Checked, Cluster, Committed};
 use crate::codec::peer::PeerMessage;
 use crate::node::{Fault, LinkId};
-use crate::raft::{HardState, NodeId};
+use crate::raft::{Configuration, HardState, NodeId};
 use crate::replica::StateMachine;
 use crate::sim::network::Care;
+use crate::sim::own_alarms_count;
 use crate::storage::{Opened, Recovery};
-
-/// Whether what the code notices itself is a violation: not with a planted bug, which a checker from outside has to find.
-fn own_alarms_count() -> bool {
-    #[cfg(feature = "planted-bugs")]
-    return !crate::sim::planted::is_any_active();
-    #[cfg(not(feature = "planted-bugs"))]
-    true
-}
 
 /// Whether a halt for this reason is a violation where it is not expected.
 pub(super) fn counts(fault: &Fault) -> bool {
@@ -61,7 +54,7 @@ impl<S: StateMachine> Cluster<S> {
         };
         let (raft, digest) = (replica.raft(), replica.state().digest());
         let status = raft.status();
-        let is_new = self.safety.is_new(node);
+        let (is_new, committed) = (self.safety.is_new(node), self.safety.last_committed());
         let step = Step { node, raft, status: &status, digest, now };
         let mut checked = self.safety.check(&step);
         if let (Ok(()), Some(log)) = (&checked, self.safety.log(node)) {
@@ -80,9 +73,41 @@ impl<S: StateMachine> Cluster<S> {
         if checked.is_ok() {
             checked = self.check_bounds(node, &status);
         }
+        let configuration = (self.safety.last_committed() > committed).then(|| raft.configuration().clone());
+        if let (Ok(()), Some(configuration)) = (&checked, configuration)
+            && self.rng.chance(self.settings.probed, 1000)
+        {
+            checked = self.watch_disks(&configuration);
+        }
         let is_cut = self.safety.log(node).is_some_and(|log| log.cut.is_some());
         self.count_step(node, &status, is_cut);
         checked.map_err(|what| self.violation(node, what))
+    }
+
+    /// What was just committed is on a majority of disks (promise 7), whatever nodes say of theirs. Disks that recovery
+    /// refuses were struck since; for these their nodes' word must do.
+    fn watch_disks(&mut self, configuration: &Configuration) -> Result<(), String> {
+        let index = self.safety.last_committed();
+        if !self.safety.disks_are_their_own() {
+            return Ok(());
+        }
+        for voters in [&configuration.voters, &configuration.outgoing] {
+            let mut on_disk = 0;
+            for &voter in voters {
+                let has_it = match self.worst_case(voter) {
+                    Ok((_, log, snapshot)) => self.safety.ledger.keeps_committed(&log, snapshot, index),
+                    Err(_) => self.safety.says_it_has(voter, index),
+                };
+                on_disk += usize::from(has_it);
+            }
+            if !voters.is_empty() && on_disk <= voters.len() / 2 {
+                return Err(std::format!(
+                    "durability: {index} is committed, and a power failure now would leave it on {on_disk} of {} disks",
+                    voters.len()
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// A frame leaves a node.

@@ -17,6 +17,7 @@ use crate::raft::{
     Action, Actions, Config, Entry, Event, HardState, LogIndex, Message, NodeId, Raft, ReadId, Recovered,
     Role, SnapshotId, SnapshotMeta, SnapshotProgress, Stamp, Status,
 };
+use crate::sim::own_alarms_count;
 use crate::time::{Micros, Now};
 
 /// The election timeout: so short that log time, in milliseconds, stands still (see [`Raft::fingerprint`]).
@@ -280,7 +281,10 @@ impl Member {
                 effects.reached.push("read served");
             }
             Action::ReadAborted { read, .. } => effects.reads.push((read, None)),
-            Action::Halt(fault) => effects.break_with(format!("n{} halts: {fault}", self.id)),
+            Action::Halt(fault) if own_alarms_count() => {
+                effects.break_with(format!("n{} halts: {fault}", self.id));
+            }
+            Action::Halt(_) => {}
             Action::DropSnapshot { .. }
             | Action::Proposed { .. }
             | Action::ProposalRefused { .. }
@@ -363,7 +367,9 @@ impl Member {
             effects.break_with(format!("persistence: n{id} leads without its own vote on its disk"));
         }
         // Last, so that what an outside observer sees is named first.
-        if let Err(fault) = self.raft.check_invariants() {
+        if let Err(fault) = self.raft.check_invariants()
+            && own_alarms_count()
+        {
             effects.break_with(format!("n{id}: {fault}"));
         }
     }

@@ -194,6 +194,8 @@ fn planted_bugs_are_found() {
         ("snapshot-matches-by-index", led(Budget { snapshots: 1, ..write }), "state machine safety", 12),
         ("snapshot-acked-before-sync", led(Budget { timeouts: 1, snapshots: 1, ..NONE }), "persistence", 13),
         ("read-without-a-round", led(Budget { timeouts: 1, reads: 1, ..NONE }), "reads", 10),
+        ("stale-round", led(Budget { timeouts: 1, reads: 1, repeats: 1, ..NONE }), "reads", 3),
+        ("read-outlives-its-leader", led(Budget { timeouts: 1, reads: 1, ..NONE }), "reads", 11),
         ("older-round-confirms-read", led(Budget { timeouts: 1, reads: 1, ..NONE }), "reads", 10),
     ];
     let found = bugs.map(|(name, bounds, ..)| {

@@ -4,6 +4,7 @@ use std::boxed::Box;
 use std::collections::{BTreeMap, BTreeSet};
 use std::format;
 use std::string::String;
+use std::vec::Vec;
 
 use super::{Fault, Who};
 use crate::raft::NodeId;
@@ -232,7 +233,10 @@ impl Nemesis {
                 cluster.machine(node).crash_within = Some((operations, crash));
             }
             Fault::KillAll { crash, down } => {
-                for node in cluster.nodes() {
+                // Whose disk is not its own is left to say so: nobody would start it again.
+                let is_own = |node: &NodeId| !self.lost.contains_key(node) && !self.strangers.contains(node);
+                let nodes: Vec<NodeId> = cluster.nodes().into_iter().filter(is_own).collect();
+                for node in nodes {
                     cluster.crash(node, crash);
                     self.start_after(node, down, cluster);
                 }

@@ -39,9 +39,10 @@ pub(super) const ALL: &[Bug] = &[
     // Reads.
     bug("read-without-a-round", Raft, "a leader answers reads before anybody confirms that it leads", "linearizability"),
     bug("older-round-confirms-read", Raft, "a round that left before the read confirms it (a reused read context)", "linearizability"),
+    bug("stale-round", Raft, "the answer to a heartbeat of an earlier term confirms the round of that number in this one", "linearizability"),
     bug("read-before-the-no-op", Raft, "a new leader reads at a commit index that may be too low", "linearizability"),
-    bug("read-before-applied", Replica, "a read is answered before its index is applied", "linearizability"),
     bug("round-outlives-its-batch", Replica, "a read joins a round that left in an earlier batch: it misses what another leader committed since", "linearizability"),
+    bug("read-outlives-its-leader", Raft, "reads that wait when a leader steps down are answered by what it has", "linearizability"),
     // Snapshots in the core.
     bug("snapshot-matches-by-index", Raft, "a snapshot commits our entries up to its index, whatever their terms", "state machine safety"),
     bug("snapshot-sets-state-back", Raft, "a snapshot that the log has overtaken is switched to", "monotony"),
@@ -65,7 +66,7 @@ pub(super) const ALL: &[Bug] = &[
     bug("mset-stops-half-way", Kv, "MSET leaves out the rest when it meets a key that is there", "linearizability"),
     // The disk.
     bug("vote-is-not-synced", Storage, "the vote record is written and not synced", "persistence"),
-    bug("vote-overwrites-the-last", Storage, "the vote record is written over the only durable one", "refusal"),
+    bug("vote-file-is-emptied", Storage, "the vote file is emptied before the next vote is written to it", "refusal"),
     bug("vote-of-the-last-slot", Storage, "recovery takes the last record of the vote file for the newest", "durability"),
     bug("log-is-not-synced", Storage, "a record of the log is reported done and not synced", "durability"),
     bug("directory-is-not-synced", Storage, "a new segment's name is not synced", "durability"),

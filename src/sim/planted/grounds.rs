@@ -1,10 +1,13 @@
 //! Where bugs are hunted: runs in which much goes wrong in little time.
 
+use core::ops::ControlFlow;
 use std::vec::Vec;
 
-use super::{Outcome, Profile};
+use super::{Bug, Outcome, Profile, Room};
 use crate::rng::Rng;
 use crate::sim::cluster::Crash;
+use crate::sim::disk::DiskFault;
+use crate::sim::exhaustive::{Bounds, Budget, explore};
 use crate::sim::faults::{Fault, Manner, Plan, Population, Quirk, Who};
 use crate::sim::{KvWorkload, run};
 use crate::time::Micros;
@@ -15,13 +18,33 @@ const SECOND: Micros = 1_000_000;
 /// So many seconds' faults befall a cluster in one.
 const HURRY: u64 = 8;
 
-/// All of them.
-pub fn grounds() -> [Profile<'static>; 3] {
-    [
+/// Where a bug is hunted: random runs first, since most bugs need one or two of them, and for the core every interleaving
+/// of a few nodes besides. All of them without a bug, which must find nothing.
+pub fn grounds(bug: Option<&Bug>) -> &'static [Profile<'static>] {
+    let all = &[
         Profile { name: "any", run: &|seed| outcome(&any(seed)) },
         Profile { name: "duel", run: &|seed| outcome(&duel(seed)) },
         Profile { name: "readers", run: &|seed| outcome(&readers(seed)) },
-    ]
+        Profile { name: "disks", run: &|seed| outcome(&disks(seed)) },
+        Profile { name: "laggards", run: &|seed| outcome(&laggards(seed)) },
+        Profile { name: "reigns", run: &|seed| outcome(&reigns(seed)) },
+        Profile { name: "exhaustive", run: &exhaustive },
+    ];
+    let explores = bug.is_none_or(|bug| bug.room == Room::Raft);
+    if explores { all } else { &all[..all.len() - 1] }
+}
+
+/// An exploration by its number: those of the suite, then a snapshot that comes to a log which has another end, as far as
+/// there is time for it.
+fn exhaustive(seed: u64) -> Outcome {
+    let budget = Budget { timeouts: 1, proposals: 1, snapshots: 1, ..Budget::NONE };
+    let snapshot = Bounds { budget, depth: 13, ..Bounds::three_nodes() };
+    let mut explorations = Bounds::suite().into_iter().map(|(_, bounds)| bounds).chain([snapshot]);
+    let Some(bounds) = explorations.nth(usize::try_from(seed).unwrap_or(usize::MAX)) else {
+        return Outcome::default();
+    };
+    let found = explore(&bounds, &mut |_| ControlFlow::Continue(()));
+    Outcome { violation: found.violation.map(|example| example.broken), simulated: 0 }
 }
 
 fn outcome(plan: &Plan) -> Outcome {
@@ -38,10 +61,11 @@ fn any(seed: u64) -> Plan {
     plan
 }
 
-/// Leaders that come and go: logs that part, votes and appends of terms that are over.
+/// Leaders that come and go: logs that part, votes and appends of terms that are over. Sometimes the last that happens is a
+/// long partition, of which a term may be left that is ahead of the leader's.
 fn duel(seed: u64) -> Plan {
     let mut rng = Rng::stream(seed, 400);
-    let faults = often(&mut rng, |rng| match rng.below(10) {
+    let mut faults = often(&mut rng, |rng| match rng.below(10) {
         0..=2 => Fault::Partition { shape: rng.next_u64(), lasts: soon(rng) },
         3 | 4 => Fault::Kill { who: who(rng), crash: crash(rng), down: soon(rng) },
         5 => Fault::KillAll { crash: crash(rng), down: soon(rng) / 4 },
@@ -49,27 +73,104 @@ fn duel(seed: u64) -> Plan {
         7 | 8 => Fault::Slow { who: who(rng), percent: 200 << rng.below(8), lasts: soon(rng) },
         _ => Fault::Weather { draw: rng.next_u64(), lasts: soon(rng) },
     });
+    if rng.chance(1, 2) {
+        faults.retain(|(at, _)| *at < 6 * SECOND);
+        faults.push((7 * SECOND, Fault::Partition { shape: rng.next_u64(), lasts: 2 * SECOND }));
+    }
     let quirks = [
         Quirk::NoPreVote,
         Quirk::NoCheckQuorum,
         Quirk::HastyElections,
         Quirk::OneEntryAppends,
+        Quirk::NarrowWindow,
         Quirk::EarlySnapshots,
         Quirk::NoTrailing,
     ];
     plan(seed, &mut rng, &quirks, faults)
 }
 
-/// Leaders that do not know that they are none, and clients that ask them.
+/// Leaders that do not know that they are none, and clients that ask them, and ask again elsewhere.
 fn readers(seed: u64) -> Plan {
     let mut rng = Rng::stream(seed, 401);
-    let faults = often(&mut rng, |rng| match rng.below(6) {
+    let faults = often(&mut rng, |rng| match rng.below(10) {
         0..=1 => Fault::Pause { who: Who::Leader, lasts: soon(rng) },
-        2 => Fault::BreakConnections { count: 1 + rng.below(4) },
+        2 => Fault::Pause { who: who(rng), lasts: soon(rng) },
+        3 => Fault::Clog { from: who(rng), to: who(rng), lasts: soon(rng) },
+        4 => Fault::BreakConnections { count: 1 + rng.below(4) },
         _ => Fault::Partition { shape: rng.next_u64(), lasts: soon(rng) },
     });
     let quirks = [Quirk::NoCheckQuorum, Quirk::HastyElections, Quirk::NoForwarding, Quirk::LittleUncommitted];
     plan(seed, &mut rng, &quirks, faults)
+}
+
+/// Disks that are struck, exchanged, lost and set back, and machines that lose power while they write.
+fn disks(seed: u64) -> Plan {
+    let mut rng = Rng::stream(seed, 402);
+    let mut faults = often(&mut rng, |rng| match rng.below(12) {
+        0..=4 => {
+            Fault::KillWithin { who: who(rng), crash: crash(rng), operations: rng.below(20), down: soon(rng) }
+        }
+        5 | 6 => Fault::Kill { who: who(rng), crash: Crash::Power, down: soon(rng) },
+        7 => Fault::KillAll { crash: Crash::Power, down: soon(rng) },
+        8 => Fault::Disk { who: who(rng), fault: DiskFault::FailedSync, lasts: SECOND },
+        9 => Fault::Disk { who: who(rng), fault: DiskFault::RottenVoteCopy, lasts: SECOND },
+        10 => Fault::Partition { shape: rng.next_u64(), lasts: soon(rng) },
+        _ => Fault::Disk { who: who(rng), fault: DiskFault::Slow, lasts: soon(rng) },
+    });
+    // One disk is lost for good.
+    let loss = match rng.below(6) {
+        0 | 1 => Fault::Wipe { who: who(&mut rng) },
+        2 | 3 => Fault::RollBack { who: who(&mut rng) },
+        4 => Fault::SwapDisks { one: who(&mut rng), other: who(&mut rng), lasts: SECOND },
+        _ => Fault::Disk { who: who(&mut rng), fault: DiskFault::RottenRecord, lasts: SECOND },
+    };
+    let at = (1 + rng.below(3)) * SECOND;
+    faults.insert(faults.partition_point(|(earlier, _)| *earlier < at), (at, loss));
+    let quirks = [Quirk::TinySegments, Quirk::EarlySnapshots, Quirk::NoTrailing, Quirk::HastyElections];
+    plan(seed, &mut rng, &quirks, faults)
+}
+
+/// Followers that are behind when a snapshot comes, and leaders that change while it does.
+fn laggards(seed: u64) -> Plan {
+    let mut rng = Rng::stream(seed, 403);
+    let faults = often(&mut rng, |rng| match rng.below(8) {
+        0..=2 => Fault::Partition { shape: rng.next_u64(), lasts: 3 * soon(rng) },
+        3 | 4 => Fault::Slow { who: who(rng), percent: 1000 << rng.below(5), lasts: soon(rng) },
+        5 => Fault::Kill { who: who(rng), crash: crash(rng), down: 2 * soon(rng) },
+        6 => Fault::Disk { who: who(rng), fault: DiskFault::Slow, lasts: soon(rng) },
+        _ => Fault::Clog { from: who(rng), to: who(rng), lasts: soon(rng) },
+    });
+    let quirks = [Quirk::NoTrailing, Quirk::TinyChunks, Quirk::HastyElections, Quirk::NoCheckQuorum];
+    let mut plan = plan(seed, &mut rng, &quirks, faults);
+    plan.quirks.push(Quirk::EarlySnapshots);
+    plan
+}
+
+/// Reigns so short that hardly an entry leaves its leader, and entries that travel one by one: logs that end in many terms
+/// (figure 8 of the paper).
+fn reigns(seed: u64) -> Plan {
+    let mut rng = Rng::stream(seed, 404);
+    let short = |rng: &mut Rng| (20 + rng.below(200)) * MS;
+    let mut at = SECOND;
+    let mut faults = Vec::new();
+    while at < 9 * SECOND {
+        let fault = match rng.below(6) {
+            0..=2 => Fault::Clog { from: Who::Leader, to: Who::Node(rng.below(64)), lasts: short(&mut rng) },
+            3 => Fault::Kill { who: Who::Leader, crash: Crash::Process, down: short(&mut rng) },
+            4 => Fault::Pause { who: Who::Leader, lasts: short(&mut rng) },
+            _ => Fault::Partition { shape: rng.next_u64(), lasts: short(&mut rng) },
+        };
+        faults.push((at, fault));
+        at += short(&mut rng) / 4;
+    }
+    let mut plan = plan(seed, &mut rng, &[Quirk::NoPreVote, Quirk::NoSnapshots], faults);
+    plan.quirks.extend([
+        Quirk::OneEntryAppends,
+        Quirk::NarrowWindow,
+        Quirk::NoCheckQuorum,
+        Quirk::HastyElections,
+    ]);
+    plan
 }
 
 fn plan(seed: u64, rng: &mut Rng, quirks: &[Quirk], faults: Vec<(Micros, Fault)>) -> Plan {
@@ -79,7 +180,7 @@ fn plan(seed: u64, rng: &mut Rng, quirks: &[Quirk], faults: Vec<(Micros, Fault)>
         thinks: (5 + rng.below(60)) * MS,
         burst: [1, 1, 4, 12][rng.below(4) as usize],
         manner: Manner::draw(rng),
-        patience: Population::draw_patience(rng),
+        patience: [Population::PATIENCE, 2 * SECOND, SECOND / 2][rng.below(3) as usize],
     };
     let clients = (0..6).map(client).collect();
     let quirks = quirks.iter().copied().filter(|_| rng.chance(1, 2)).collect();

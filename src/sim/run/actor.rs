@@ -19,9 +19,6 @@ use crate::sim::faults::{Manner, Population};
 use crate::sim::workload::{Heard, Travel, Workload};
 use crate::time::Micros;
 
-/// How long a client without a clerk goes on about one operation.
-const PATIENCE: Micros = 15_000_000;
-
 /// How long it waits before it asks again.
 const PAUSE: Micros = 20_000;
 
@@ -84,6 +81,8 @@ impl Actor {
             let mut config = cluster.clerk_config();
             config.session = population.manner == Manner::Session;
             config.call_timeout = population.patience;
+            // Whoever is in a hurry asks elsewhere before the first one has answered.
+            config.reply_timeout = config.reply_timeout.min(population.patience / 2);
             config.seed = u128::from(seed) << 64 | u128::from(population.number);
             cluster.clerk_with(config)
         };
@@ -235,7 +234,7 @@ impl Actor {
         under_way.again_at = cluster.now() + PAUSE;
         let turn = self.own.judge(sent, answer)?;
         let Some(under_way) = &mut self.own.under_way else { return Ok(false) };
-        let is_late = under_way.since + PATIENCE <= cluster.now();
+        let is_late = under_way.since + self.population.patience <= cluster.now();
         let turn = match turn {
             Turn::Again if is_late && under_way.is_uncertain => Turn::Unknown,
             Turn::Again if is_late => Turn::NotDone,

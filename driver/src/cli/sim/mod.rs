@@ -26,7 +26,8 @@ usage: quorate sim [--seed N] [--runs N] [FLAGS]     random runs
        quorate sim --lab [--seeds N] [NAME …]        the tests of the MIT lab
        quorate sim --exhaustive [--nodes N]          every interleaving of a few cores
        quorate sim --planted [--seeds N] [NAME …]    the bugs that must be found
-                                                     (build with --features planted-bugs)
+                                                     (build with --features planted-bugs);
+                                                     the name none: without any, nothing is
 
 random runs
   --seed N          one run of this seed; with --runs, the first seed (1)
