@@ -52,6 +52,8 @@ pub(super) struct Pipeline {
     sent: VecDeque<Sent>,
     /// The last command that was done on this connection.
     done: Option<CallId>,
+    /// Whether the last reply was that a write is refused. It ends with that, and what is asked then begins anew.
+    is_told: bool,
     /// The batch of which a write was refused.
     refused_batch: Option<u64>,
     refusals: u32,
@@ -83,6 +85,7 @@ impl Pipeline {
             waiting: Vec::new(),
             sent: VecDeque::new(),
             done: None,
+            is_told: false,
             refused_batch: None,
             refusals: 0,
         }
@@ -155,14 +158,15 @@ impl Pipeline {
         };
         let code = text.split(|&b| b == b' ').next().unwrap_or_default();
         let is_refused = matches!(code, b"MOVED" | b"CLUSTERDOWN" | b"TRYAGAIN" | b"MISCONF");
-        let broken = if sent.alone && text.starts_with(b"TRYAGAIN an earlier command") {
-            Some("pipeline: refused for an earlier command, and there is none")
+        let broken = if sent.alone && self.is_told && text.starts_with(b"TRYAGAIN an earlier command") {
+            Some("pipeline: refused for an earlier command, of which the refusal was told")
         } else if !is_refused && self.refused_batch == Some(sent.batch) {
             Some("pipeline: done behind a write that was refused")
         } else {
             None
         };
         let behind = self.done;
+        self.is_told = is_refused && sent.kind == CallKind::Write;
         let result = match code {
             _ if is_refused => Err(ClerkError::TimedOut),
             b"UNDETERMINED" => Err(ClerkError::Undetermined),
@@ -221,6 +225,7 @@ impl Pipeline {
         self.input = Input::new(CHUNK);
         self.replies = ReplyParser::new(MAX_REPLY);
         self.done = None;
+        self.is_told = false;
         self.refused_batch = None;
         self.refusals = 0;
     }

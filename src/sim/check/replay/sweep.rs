@@ -162,11 +162,7 @@ impl<'a, M: Model> Sweep<'a, M> {
             Some(id) => self.judge_named(entry, id, print, &expected)?,
             None => self.choose(entry, print, &expected)?,
         };
-        // Of several that were asked alike another one may be meant.
-        let is_sure = named.is_some() || self.writes.is_only(print);
-        if let Some(before) = self.history.operations()[id].behind.filter(|_| is_sure)
-            && self.placed[before].is_none()
-        {
+        if let Some(before) = self.must_follow(id) {
             return Err(self.has_no_place(before));
         }
         self.placed[id] = Some(entry.index);
@@ -200,6 +196,18 @@ impl<'a, M: Model> Sweep<'a, M> {
             End::NotDone => Err(self.contradiction(Rule::NotDone, Some(id), "it is in the log")),
             End::Replied { .. } | End::Unknown => Ok(id),
         }
+    }
+
+    /// What must have been placed before operation `id` and was not. Of several writes that were asked alike another one may
+    /// be meant: nothing is known of their order.
+    fn must_follow(&self, id: OpId) -> Option<OpId> {
+        let operations = self.history.operations();
+        let is_sure = |id: OpId| match identity::<M>(&operations[id]) {
+            Some((None, print)) => self.writes.is_only(print),
+            _ => true,
+        };
+        let before = operations[id].behind.filter(|&before| self.placed[before].is_none())?;
+        (is_sure(id) && is_sure(before)).then_some(before)
     }
 
     /// Chooses which of the unnamed operations with these bytes the entry is.
@@ -270,7 +278,7 @@ impl<'a, M: Model> Sweep<'a, M> {
     /// Places a read behind the last entry, or says what would be right there.
     fn place_read(&mut self, id: OpId) -> Result<(), M::Reply> {
         let operation = &self.history.operations()[id];
-        let is_early = operation.behind.is_some_and(|before| self.placed[before].is_none());
+        let is_early = self.must_follow(id).is_some();
         let expected = self.model.step(self.at, &operation.op);
         match operation.reply() {
             Some((_, reply)) if M::admits(&operation.op, &expected, reply) && !is_early => {
