@@ -132,6 +132,8 @@ pub(super) fn config(id: u64, members: u64) -> Config {
         snapshot_log_bytes: None,
         snapshot_growth_percent: 0,
         max_sessions: 16,
+        session_window: 256,
+        session_reply_bytes: 256 << 10,
         session_ttl_ms: 60_000,
     }
 }

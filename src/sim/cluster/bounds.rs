@@ -45,3 +45,43 @@ impl<S: StateMachine> Cluster<S> {
         Some((due + due / 4).saturating_add(config.raft.trailing_bytes as u64 + WHILE_SAVING))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Checked, Settings};
+    use super::*;
+    use crate::kv::KvStore;
+    use crate::replica::Request;
+
+    fn opens_sessions(most: usize) -> Checked<()> {
+        let mut cluster: Cluster<KvStore> = Cluster::new(Settings::new(1, 1));
+        cluster.start_all()?;
+        cluster.settle(5_000_000)?;
+        // The checker is told less than the node.
+        cluster.machine(NodeId(1)).config.max_sessions = most;
+        for nonce in ["a", "b"] {
+            let request = cluster.request(NodeId(1), Request::OpenSession { nonce: nonce.into() });
+            cluster.answer(request)?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn more_sessions_than_there_may_be_are_caught() {
+        assert_eq!(opens_sessions(2), Ok(()));
+        assert_eq!(opens_sessions(1).expect_err("one too many").checker(), "bounds");
+    }
+
+    #[test]
+    fn a_log_has_a_bound_where_snapshots_are_taken() {
+        let mut settings = Settings::new(1, 1);
+        settings.node.snapshot_log_bytes = Some(1 << 20);
+        settings.node.raft.trailing_bytes = 5;
+        let mut cluster: Cluster<KvStore> = Cluster::new(settings);
+        cluster.start_all().expect("starts");
+        cluster.settle(5_000_000).expect("leads");
+        assert_eq!(cluster.log_bound(NodeId(1)), Some((1 << 20) + (1 << 18) + 5 + WHILE_SAVING));
+        cluster.machine(NodeId(1)).config.snapshot_log_bytes = None;
+        assert_eq!(cluster.log_bound(NodeId(1)), None);
+    }
+}

@@ -161,3 +161,42 @@ impl<S: StateMachine> Machine<S> {
 fn snapshots(disk: &Disk) -> impl Iterator<Item = FileName> {
     disk.list().into_iter().map(|(file, _)| file).filter(|file| matches!(file, FileName::Snapshot { .. }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Crash, Settings};
+    use super::*;
+    use crate::kv::KvStore;
+
+    #[test]
+    fn what_a_single_node_does_is_counted() {
+        let mut cluster: Cluster<KvStore> = Cluster::new(Settings::new(3, 1));
+        for _ in 0..2 {
+            cluster.start_all().expect("starts");
+            assert_eq!(cluster.settle(5_000_000).expect("keeps its promises"), Some(NodeId(1)));
+            cluster.run_for(100_000).expect("goes on");
+            cluster.crash(NodeId(1), Crash::Power);
+        }
+        let of = |what| cluster.tally().of(what);
+        let counts = [met::LEADER, met::STARTED_AGAIN, met::SINGLE_START, met::POWER_FAILED].map(of);
+        assert_eq!(counts, [2, 1, 1, 2]);
+        assert!(of(met::SINGLE_COMMIT) >= 2);
+    }
+
+    #[test]
+    fn a_halt_over_a_disk_that_did_not_fail_is_not_believed() {
+        let mut cluster: Cluster<KvStore> = Cluster::new(Settings::new(3, 1));
+        cluster.start_all().expect("starts");
+        let fault = Fault::Disk(crate::storage::DiskError::NotFound(FileName::Vote));
+        assert!(!cluster.count_halt(NodeId(1), &fault));
+        assert!(
+            cluster.count_halt(NodeId(1), &Fault::Directory("another's".into())),
+            "that is another matter"
+        );
+        cluster.machine(NodeId(1)).disk.fail_after(crate::sim::disk::OpKind::Read, 0);
+        let mut rng = crate::rng::Rng::new(1);
+        let failed = cluster.machine(NodeId(1)).disk.perform(&DiskOp::List, &mut rng);
+        assert!(failed.is_err() && cluster.count_halt(NodeId(1), &fault));
+        assert_eq!(cluster.tally().of(met::FAILED_READ), 1);
+    }
+}

@@ -236,3 +236,85 @@ impl Pipeline {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec;
+
+    fn get(key: &str) -> (CallKind, Vec<Bytes>) {
+        (CallKind::Read, vec![Bytes::from_static(b"GET"), Bytes::copy_from_slice(key.as_bytes())])
+    }
+
+    fn del(key: &str) -> (CallKind, Vec<Bytes>) {
+        (CallKind::Write, vec![Bytes::from_static(b"DEL"), Bytes::copy_from_slice(key.as_bytes())])
+    }
+
+    struct Scene(Pipeline, Vec<Action>);
+
+    impl Scene {
+        fn connected(batch: &[(CallKind, Vec<Bytes>)]) -> Self {
+            let mut scene = Self(Pipeline::new(vec!["n1:1".into()], 1), Vec::new());
+            scene.0.send(0, batch, &mut scene.1);
+            assert!(matches!(scene.1[..], [Action::Connect { link: 1, .. }, Action::WakeAt(PATIENCE)]));
+            scene.0.step(1, Event::Connected { link: 1 }, &mut scene.1);
+            scene
+        }
+
+        fn hears(&mut self, text: &'static str) -> Vec<Ended> {
+            let bytes = Bytes::from_static(text.as_bytes());
+            self.0.step(2, Event::Received { link: 1, bytes }, &mut self.1)
+        }
+
+        /// The calls that ended by this, and what each was behind.
+        fn done(&mut self, text: &'static str) -> Vec<(CallId, Option<CallId>)> {
+            let ended = self.hears(text);
+            assert!(ended.iter().all(|ended| ended.result.is_ok() && ended.broken.is_none()), "{ended:?}");
+            ended.iter().map(|ended| (ended.call, ended.behind)).collect()
+        }
+
+        fn broken(&mut self, text: &'static str) -> Vec<Option<&'static str>> {
+            self.hears(text).iter().map(|ended| ended.broken).collect()
+        }
+    }
+
+    const REFUSED: &str = "-TRYAGAIN too many commands wait already\r\n";
+    const BEHIND: &str = "-TRYAGAIN an earlier command of this pipeline was refused\r\n";
+
+    #[test]
+    fn a_batch_is_one_piece_and_each_reply_is_behind_the_one_before() {
+        let mut scene = Scene::connected(&[get("a"), del("a")]);
+        let sent = scene.1.iter().filter(|action| matches!(action, Action::Send { .. })).count();
+        assert_eq!(sent, 1);
+        assert_eq!(scene.done("$1\r\nx\r\n:1\r\n"), [(1, None), (2, Some(1))]);
+        scene.0.send(3, &[get("b")], &mut scene.1);
+        assert_eq!(scene.done("$-1\r\n"), [(3, Some(2))]);
+    }
+
+    #[test]
+    fn what_is_done_behind_a_refused_write_of_its_batch_is_against_the_rule() {
+        let mut scene = Scene::connected(&[del("a"), del("b"), del("c")]);
+        assert_eq!(scene.broken(REFUSED), [None]);
+        assert_eq!(scene.broken(BEHIND), [None]);
+        assert!(scene.broken(":1\r\n")[0].is_some());
+    }
+
+    #[test]
+    fn a_refusal_that_was_told_does_not_cover_what_is_asked_alone_after_it() {
+        let mut scene = Scene::connected(&[del("a")]);
+        assert_eq!(scene.broken(REFUSED), [None]);
+        scene.0.send(3, &[del("b"), del("c")], &mut scene.1);
+        assert!(scene.broken(BEHIND)[0].is_some(), "nothing is before it");
+        assert_eq!(scene.broken(BEHIND), [None], "that one is");
+    }
+
+    #[test]
+    fn a_lost_connection_leaves_what_was_sent_unknown_and_what_was_not_undone() {
+        let mut scene = Scene::connected(&[del("a")]);
+        let ended = scene.0.step(3, Event::Disconnected { link: 1 }, &mut scene.1);
+        assert_eq!(ended[0].result, Err(ClerkError::Undetermined));
+        scene.0.send(4, &[del("a")], &mut scene.1);
+        let ended = scene.0.step(5, Event::Disconnected { link: 2 }, &mut scene.1);
+        assert_eq!(ended[0].result, Err(ClerkError::TimedOut), "it never left");
+    }
+}
