@@ -114,6 +114,9 @@ impl Ledger {
         let is_known = |entry: &Entry| log.position(entry.id.index) == entry.id;
         let new = raft.entries(first, last.index).rev().take_while(|entry| !is_known(entry)).count() as u64;
         let from = last.index + 1 - new;
+        if new == 0 && last.index < log.last.index && log.position(last.index) == last {
+            return Err(format!("log matching: what follows {last:?} is gone, and nothing contradicts it"));
+        }
         log.cut = (from <= log.last.index).then_some(from);
         let before = from - 1;
         let mut chain = if before >= first {

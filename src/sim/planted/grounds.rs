@@ -4,12 +4,13 @@ use core::ops::ControlFlow;
 use std::vec::Vec;
 
 use super::{Bug, Outcome, Profile, Room};
+use crate::raft::NodeId;
 use crate::rng::Rng;
 use crate::sim::cluster::Crash;
 use crate::sim::disk::DiskFault;
 use crate::sim::exhaustive::{Bounds, Budget, explore};
 use crate::sim::faults::{Fault, Manner, Plan, Population, Quirk, Who};
-use crate::sim::{KvWorkload, run};
+use crate::sim::{KvWorkload, Shape, run};
 use crate::time::Micros;
 
 const MS: Micros = 1_000;
@@ -28,6 +29,9 @@ pub fn grounds(bug: Option<&Bug>) -> &'static [Profile<'static>] {
         Profile { name: "disks", run: &|seed| outcome(&disks(seed)) },
         Profile { name: "laggards", run: &|seed| outcome(&laggards(seed)) },
         Profile { name: "reigns", run: &|seed| outcome(&reigns(seed)) },
+        Profile { name: "transfers", run: &|seed| outcome(&transfers(seed)) },
+        Profile { name: "minorities", run: &|seed| outcome(&minorities(seed)) },
+        Profile { name: "echoes", run: &|seed| outcome(&echoes(seed)) },
         Profile { name: "exhaustive", run: &exhaustive },
     ];
     let explores = bug.is_none_or(|bug| bug.room == Room::Raft);
@@ -170,6 +174,71 @@ fn reigns(seed: u64) -> Plan {
         Quirk::NoCheckQuorum,
         Quirk::HastyElections,
     ]);
+    plan
+}
+
+/// Followers that are slow, far behind, and go down again and again while a snapshot comes; their leader stays.
+fn transfers(seed: u64) -> Plan {
+    let mut rng = Rng::stream(seed, 405);
+    let (mut at, mut faults) = (SECOND, Vec::new());
+    while at < 7 * SECOND {
+        let who = Who::Node(rng.below(64));
+        faults.push((at, Fault::Slow { who, percent: 500 << rng.below(4), lasts: 3 * SECOND }));
+        for _ in 0..5 {
+            faults.push((at, Fault::Kill { who, crash: crash(&mut rng), down: (50 + rng.below(300)) * MS }));
+            at += (350 + rng.below(250)) * MS;
+        }
+    }
+    let mut plan = plan(seed, &mut rng, &[Quirk::SlowElections], faults);
+    plan.quirks.extend([Quirk::EarlySnapshots, Quirk::NoTrailing, Quirk::TinyChunks]);
+    plan
+}
+
+/// Two of five that are cut off, perhaps with the leader, who takes what it cannot commit; when they are back they restart,
+/// and have had to drop it.
+fn minorities(seed: u64) -> Plan {
+    let mut rng = Rng::stream(seed, 406);
+    let nodes: Vec<NodeId> = (1..=5).map(NodeId).collect();
+    let (mut at, mut faults) = (SECOND, Vec::new());
+    while at < 7 * SECOND {
+        let shape = rng.next_u64();
+        let (drawn, cuts) = Shape::draw(&mut Rng::new(shape), &nodes, None);
+        if !matches!(drawn, Shape::Split(2 | 3)) {
+            continue;
+        }
+        let lasts = (1_100 + rng.below(800)) * MS;
+        faults.push((at, Fault::Partition { shape, lasts }));
+        at += lasts + (20 + rng.below(400)) * MS;
+        // Whoever is in the smaller part does not speak to three others.
+        let is_cut_off = |node: &&NodeId| cuts.iter().filter(|(from, _)| from == *node).count() == 3;
+        for node in nodes.iter().filter(is_cut_off) {
+            let who = Who::Node(node.0 - 1);
+            faults.push((at, Fault::Kill { who, crash: crash(&mut rng), down: (20 + rng.below(80)) * MS }));
+            at += rng.below(200) * MS;
+        }
+        at += 200 * MS;
+    }
+    let quirks = [Quirk::EarlySnapshots, Quirk::NoTrailing, Quirk::NoCheckQuorum, Quirk::HastyElections];
+    Plan { nodes: 5, ..plan(seed, &mut rng, &quirks, faults) }
+}
+
+/// Leaders whose followers' answers are held until another one leads, and then come all at once.
+fn echoes(seed: u64) -> Plan {
+    let mut rng = Rng::stream(seed, 407);
+    let (mut at, mut faults) = (SECOND, Vec::new());
+    while at < 8 * SECOND {
+        let held = (300 + rng.below(700)) * MS;
+        let later = rng.below(60) * MS;
+        for node in (0..5).map(Who::Node) {
+            faults.push((at, Fault::Clog { from: node, to: Who::Leader, lasts: held }));
+        }
+        for node in (0..5).map(Who::Node) {
+            faults.push((at + later, Fault::Clog { from: Who::Leader, to: node, lasts: held + 100 * MS }));
+        }
+        at += held + later + (200 + rng.below(600)) * MS;
+    }
+    let mut plan = plan(seed, &mut rng, &[Quirk::HastyElections, Quirk::NoForwarding], faults);
+    plan.quirks.push(Quirk::NoCheckQuorum);
     plan
 }
 
