@@ -181,21 +181,27 @@ fn reigns(seed: u64) -> Plan {
 fn transfers(seed: u64) -> Plan {
     let mut rng = Rng::stream(seed, 405);
     let (mut at, mut faults) = (SECOND, Vec::new());
-    while at < 7 * SECOND {
+    while at < 25 * SECOND {
         let who = Who::Node(rng.below(64));
-        faults.push((at, Fault::Slow { who, percent: 500 << rng.below(4), lasts: 3 * SECOND }));
+        faults.push((at, Fault::Slow { who, percent: 500 << rng.below(5), lasts: 5 * SECOND }));
+        faults.push((at, Fault::Kill { who, crash: crash(&mut rng), down: 3 * SECOND }));
+        at += 3 * SECOND;
         for _ in 0..5 {
-            faults.push((at, Fault::Kill { who, crash: crash(&mut rng), down: (50 + rng.below(300)) * MS }));
-            at += (350 + rng.below(250)) * MS;
+            at += (100 + rng.below(300)) * MS;
+            faults.push((at, Fault::Kill { who, crash: crash(&mut rng), down: 20 * MS }));
         }
+        at += rng.below(SECOND);
     }
     let mut plan = plan(seed, &mut rng, &[Quirk::SlowElections], faults);
     plan.quirks.extend([Quirk::EarlySnapshots, Quirk::NoTrailing, Quirk::TinyChunks]);
-    plan
+    // Little is asked, so that no later snapshot helps.
+    plan.clients.truncate(2);
+    plan.clients.iter_mut().for_each(|client| client.thinks *= 10);
+    Plan { faults_end: at, end: at + SECOND, ..plan }
 }
 
-/// Two of five that are cut off, perhaps with the leader, who takes what it cannot commit; when they are back they restart,
-/// and have had to drop it.
+/// Two of five that are cut off, perhaps with the leader and all its clients, who takes what it cannot commit. When they are
+/// back they have to drop it, and one of them restarts soon.
 fn minorities(seed: u64) -> Plan {
     let mut rng = Rng::stream(seed, 406);
     let nodes: Vec<NodeId> = (1..=5).map(NodeId).collect();
@@ -206,20 +212,20 @@ fn minorities(seed: u64) -> Plan {
         if !matches!(drawn, Shape::Split(2 | 3)) {
             continue;
         }
-        let lasts = (1_100 + rng.below(800)) * MS;
+        let lasts = (1_050 + rng.below(500)) * MS;
         faults.push((at, Fault::Partition { shape, lasts }));
-        at += lasts + (20 + rng.below(400)) * MS;
+        at += lasts + (20 + rng.below(200)) * MS;
         // Whoever is in the smaller part does not speak to three others.
         let is_cut_off = |node: &&NodeId| cuts.iter().filter(|(from, _)| from == *node).count() == 3;
-        for node in nodes.iter().filter(is_cut_off) {
-            let who = Who::Node(node.0 - 1);
+        let chosen = nodes.iter().filter(is_cut_off).nth(rng.below(2) as usize);
+        if let Some(who) = chosen.map(|node| Who::Node(node.0 - 1)) {
             faults.push((at, Fault::Kill { who, crash: crash(&mut rng), down: (20 + rng.below(80)) * MS }));
-            at += rng.below(200) * MS;
         }
-        at += 200 * MS;
+        at += (200 + rng.below(300)) * MS;
     }
-    let quirks = [Quirk::EarlySnapshots, Quirk::NoTrailing, Quirk::NoCheckQuorum, Quirk::HastyElections];
-    Plan { nodes: 5, ..plan(seed, &mut rng, &quirks, faults) }
+    let mut plan = plan(seed, &mut rng, &[Quirk::EarlySnapshots, Quirk::NoTrailing], faults);
+    plan.quirks.extend([Quirk::NoCheckQuorum, Quirk::NoForwarding]);
+    Plan { nodes: 5, ..plan }
 }
 
 /// Leaders whose followers' answers are held until another one leads, and then come all at once.
