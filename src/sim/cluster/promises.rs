@@ -14,6 +14,16 @@ use std::string::String;
 use super::ledger::{Ledger, Log};
 use crate::codec::peer::PeerMessage;
 use crate::raft::{Entry, HardState, LogIndex, Message, NodeId, SnapshotProgress, Status, Term};
+use crate::sim::network::{Kind, Kinds};
+
+/// Kinds of frames that may promise something; [`Promises::leaves`] tells which of them do.
+pub(super) const PROMISING: Kinds = Kinds::of(&[
+    Kind::Vote,
+    Kind::VoteReply,
+    Kind::HeartbeatReply,
+    Kind::AppendAccepted,
+    Kind::SnapshotReply,
+]);
 
 /// What a node's disk must hold by the time that a frame leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
