@@ -148,12 +148,24 @@ pub(super) struct Membership {
     /// Ascending by index; the first is in force from the log's base on.
     pub(super) history: Vec<(LogIndex, Configuration)>,
     nobody: Configuration,
+    /// How often [`latest`](Self::latest) may have become another one.
+    changes: u64,
 }
 
 impl Membership {
     /// `configuration` is in force from `index` on.
     pub(super) fn new(index: LogIndex, configuration: Configuration) -> Self {
-        Self { history: [(index, configuration)].into(), nobody: Configuration::default() }
+        Self { history: [(index, configuration)].into(), nobody: Configuration::default(), changes: 0 }
+    }
+
+    /// Begins anew with `configuration`, in force from `index` on.
+    pub(super) fn reset(&mut self, index: LogIndex, configuration: Configuration) {
+        *self = Self { changes: self.changes + 1, ..Self::new(index, configuration) };
+    }
+
+    /// A number that grows whenever the configuration in force may have become another one.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// The configuration in force.
@@ -170,11 +182,14 @@ impl Membership {
     /// An entry at `index` brings `configuration`.
     pub(super) fn push(&mut self, index: LogIndex, configuration: Configuration) {
         self.history.push((index, configuration));
+        self.changes += 1;
     }
 
     /// The log loses its entries from `from` on.
     pub(super) fn truncate(&mut self, from: LogIndex) {
+        let before = self.history.len();
         self.history.retain(|(since, _)| *since < from);
+        self.changes += u64::from(self.history.len() != before);
     }
 
     /// The log's base is at `index` now.

@@ -136,13 +136,7 @@ impl<S: StateMachine> Cluster<S> {
 
     fn send(&mut self, node: NodeId, link: LinkId, frame: Frame) -> Checked<()> {
         self.trace.record_frame(self.now, node, link, &frame);
-        let mut space = self.frames.space(frame.wire_len());
-        for piece in &frame.0 {
-            let (place, rest) = space.split_at_mut(piece.len());
-            place.copy_from_slice(piece);
-            space = rest;
-        }
-        self.frames.advance(frame.wire_len());
+        frame.0.iter().for_each(|piece| self.frames.push(piece));
         let payload = match self.frames.next_frame() {
             Ok(Some(payload)) if self.frames.unfinished() == 0 => payload,
             other => return Err(self.violation(node, std::format!("sends no frame: {other:?}"))),

@@ -115,9 +115,8 @@ impl<S: StateMachine> Cluster<S> {
     /// What recovery would find on the disk of `node` if the power failed now and everything unsynced were lost.
     fn worst_case(&mut self, node: NodeId) -> Result<(HardState, Vec<crate::raft::Entry>, u64), String> {
         let machine = self.machine(node);
-        let mut disk = machine.disk.without_unsynced();
         let mut recovery = Recovery::new(machine.config.storage());
-        disk.run(&mut recovery, &mut crate::rng::Rng::new(0));
+        machine.disk.run_on_durable(&mut recovery);
         match recovery.take() {
             Ok(Opened::Formed { recovered, .. }) => {
                 let snapshot = recovered.snapshot.as_ref().map_or(0, |meta| meta.id.last.index);
