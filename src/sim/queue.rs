@@ -1,6 +1,6 @@
 //! What is going to happen, in order of time; at equal times in the order in which it was planned.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::vec::Vec;
 
@@ -9,47 +9,12 @@ use crate::time::Micros;
 /// A queue of events. Two of the same time come out as they went in, so that a run depends on nothing but its seed.
 #[derive(Debug)]
 pub struct Queue<T> {
-    /// The next one first. The events themselves are large, and stay where they are.
-    order: BinaryHeap<Reverse<Planned>>,
+    /// Time, sequence and place of each event, the next one first: the events themselves are large, and stay where they are.
+    order: BinaryHeap<Reverse<(Micros, u64, usize)>>,
     events: Vec<Option<T>>,
     vacant: Vec<usize>,
     sequence: u64,
 }
-
-/// An event that is planned.
-#[derive(Debug, Clone, Copy)]
-struct Planned {
-    /// Time, and below it the sequence: one comparison for both.
-    order: u128,
-    /// Where it lies.
-    place: usize,
-}
-
-impl Planned {
-    fn at(self) -> Micros {
-        (self.order >> 64) as Micros
-    }
-}
-
-impl Ord for Planned {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.order.cmp(&other.order)
-    }
-}
-
-impl PartialOrd for Planned {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Planned {
-    fn eq(&self, other: &Self) -> bool {
-        self.order == other.order
-    }
-}
-
-impl Eq for Planned {}
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
@@ -70,21 +35,20 @@ impl<T> Queue<T> {
                 self.events.len() - 1
             }
         };
-        let order = u128::from(at) << 64 | u128::from(self.sequence);
-        self.order.push(Reverse(Planned { order, place }));
+        self.order.push(Reverse((at, self.sequence, place)));
         self.sequence += 1;
     }
 
     /// The next event and its time.
     pub fn pop(&mut self) -> Option<(Micros, T)> {
-        let Reverse(planned) = self.order.pop()?;
-        self.vacant.push(planned.place);
-        self.events[planned.place].take().map(|event| (planned.at(), event))
+        let Reverse((at, _, place)) = self.order.pop()?;
+        self.vacant.push(place);
+        self.events[place].take().map(|event| (at, event))
     }
 
     /// When the next event happens.
     pub fn next_at(&self) -> Option<Micros> {
-        self.order.peek().map(|Reverse(planned)| planned.at())
+        self.order.peek().map(|Reverse((at, ..))| *at)
     }
 
     /// How many events are planned.
