@@ -567,7 +567,7 @@ mod tests {
             quick += 1;
             assert_eq!(Some(&wire), slowly(&image).as_ref(), "{image:x?}");
         }
-        assert!(quick > 1_000, "{quick}");
+        assert!(quick > 500, "{quick}");
         let fields = [300, 0, u64::MAX, 1 << 40];
         assert_eq!(encode_numbers(kind::APPEND_REJECTED, fields), encode(kind::APPEND_REJECTED, &fields));
     }

@@ -257,6 +257,27 @@ mod tests {
     }
 
     #[test]
+    fn trap_16_whatever_changes_the_configuration_in_force_is_counted() {
+        type Step = fn(&mut Membership);
+        let mut membership = Membership::new(0, voters([1]));
+        let steps: [(Step, bool); 7] = [
+            (|m| m.push(1, voters([1, 2])), true),
+            (|m| m.truncate(2), false),
+            (|m| m.push(5, voters([1, 2, 3])), true),
+            (|m| m.compact(4), false),
+            (|m| m.truncate(5), true),
+            (|m| m.compact(4), false),
+            (|m| m.reset(9, voters([3])), true),
+        ];
+        for (number, (step, changes)) in steps.into_iter().enumerate() {
+            let before = (membership.latest().clone(), membership.changes());
+            step(&mut membership);
+            assert_eq!(*membership.latest() != before.0, changes, "step {number}");
+            assert_eq!(membership.changes() > before.1, changes, "step {number}");
+        }
+    }
+
+    #[test]
     fn compaction_keeps_what_is_in_force_at_the_base() {
         let mut membership = Membership::new(0, Configuration::default());
         membership.push(1, voters([1]));
