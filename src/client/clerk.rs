@@ -5,6 +5,8 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 use super::calls::Calls;
 use super::endpoints::Endpoints;
 use super::{Action, CallId, CallKind, ClerkError, Config, Event, LinkId};
@@ -135,7 +137,7 @@ impl Clerk {
                     current.is_open = true;
                 }
             }
-            Event::Received { link, bytes } => self.on_bytes(now, link, &bytes, out),
+            Event::Received { link, bytes } => self.on_bytes(now, link, bytes, out),
             Event::Disconnected { link } => {
                 if self.link.as_ref().is_some_and(|current| current.id == link) {
                     self.lose_link(now, out);
@@ -184,19 +186,10 @@ impl Clerk {
         self.calls.len()
     }
 
-    fn on_bytes(&mut self, now: Micros, link: LinkId, mut bytes: &[u8], out: &mut Vec<Action>) {
-        while !bytes.is_empty() {
-            let Some(current) = self.link.as_mut().filter(|current| current.id == link) else { return };
-            let space = current.input.space(bytes.len().min(CHUNK), current.parser.needed());
-            let n = space.len().min(bytes.len());
-            let (now_taken, rest) = bytes.split_at(n);
-            if let Some(space) = space.get_mut(..n) {
-                space.copy_from_slice(now_taken);
-            }
-            current.input.advance(n);
-            bytes = rest;
-            self.take_replies(now, link, out);
-        }
+    fn on_bytes(&mut self, now: Micros, link: LinkId, bytes: Bytes, out: &mut Vec<Action>) {
+        let Some(current) = self.link.as_mut().filter(|current| current.id == link) else { return };
+        current.input.give(bytes);
+        self.take_replies(now, link, out);
     }
 
     fn take_replies(&mut self, now: Micros, link: LinkId, out: &mut Vec<Action>) {
@@ -261,7 +254,7 @@ impl Clerk {
             Verdict::Failed | Verdict::Refused => {
                 let text = match reply {
                     Value::Error(text) => text,
-                    _ => bytes::Bytes::new(),
+                    _ => Bytes::new(),
                 };
                 self.endpoints.succeeded();
                 self.done(id, Err(ClerkError::Command(text)), out);

@@ -124,6 +124,11 @@ impl Decoder {
         self.input.advance(n);
     }
 
+    /// Adds bytes that are in memory already: for who does not read them from a socket.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.input.push(bytes);
+    }
+
     /// The next whole frame's payload. After an error the connection must be closed; every later call yields the same
     /// error.
     pub fn next_frame(&mut self) -> Result<Option<Bytes>, FrameError> {

@@ -36,6 +36,33 @@ impl Input {
         self.buffer.get_mut(self.filled..).unwrap_or_default()
     }
 
+    /// Adds bytes that are in memory already, behind those that wait.
+    pub fn push(&mut self, bytes: &[u8]) {
+        let whole = self.filled.saturating_add(bytes.len());
+        if let Some(space) = self.buffer.get_mut(self.filled..whole) {
+            space.copy_from_slice(bytes);
+        } else {
+            // Not through `space`, which would clear what is written next.
+            self.buffer.truncate(self.filled);
+            self.reserve(whole);
+            self.buffer.extend_from_slice(bytes);
+        }
+        self.filled = whole;
+    }
+
+    /// Adds bytes behind those that wait; where none wait and nobody else has the bytes, without copying them.
+    pub fn give(&mut self, bytes: Bytes) {
+        match bytes.try_into_mut() {
+            Ok(bytes) if self.filled == 0 => {
+                self.filled = bytes.len();
+                self.large = bytes.capacity() > self.chunk.saturating_mul(2);
+                self.buffer = bytes;
+            }
+            Ok(bytes) => self.push(&bytes),
+            Err(bytes) => self.push(&bytes),
+        }
+    }
+
     /// Makes the allocation long enough for `whole` bytes.
     fn reserve(&mut self, whole: usize) {
         if self.buffer.capacity() >= whole {
@@ -131,6 +158,35 @@ mod tests {
         fill(&mut input, b"!");
         assert_eq!(input.take(100), b", world!"[..]);
         assert!(input.filled().is_empty());
+    }
+
+    #[test]
+    fn what_is_pushed_comes_behind_what_was_filled() {
+        let mut input = Input::new(8);
+        fill(&mut input, b"he");
+        input.push(b"llo");
+        input.push(b", everybody out there");
+        fill(&mut input, b"!");
+        assert_eq!(input.take(5), b"hello"[..]);
+        assert_eq!(input.take(100), b", everybody out there!"[..]);
+        input.push(b"");
+        assert!(input.filled().is_empty());
+    }
+
+    #[test]
+    fn what_is_given_is_taken_over_where_that_can_be() {
+        let mut input = Input::new(8);
+        input.give(Bytes::from(b"alone".to_vec()));
+        input.give(Bytes::from_static(b", shared"));
+        assert_eq!(input.take(100), b"alone, shared"[..]);
+        let long = Bytes::from(alloc::vec![b'x'; 100]);
+        let at = long.as_ptr();
+        input.give(long);
+        assert_eq!(input.take(99).as_ptr(), at);
+        assert!(input.capacity() <= 8, "one byte keeps the whole allocation alive");
+        assert_eq!(input.take(100), b"x"[..]);
+        input.give(Bytes::from(b"again".to_vec()));
+        assert_eq!(input.filled(), b"again");
     }
 
     #[test]

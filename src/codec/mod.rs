@@ -3,5 +3,6 @@
 pub mod forward;
 pub mod frame;
 pub mod input;
+mod numbers;
 pub mod peer;
 pub mod resp;

@@ -158,7 +158,7 @@ fn is_online(node: &Status, id: NodeId) -> bool {
 fn offset(node: &Status, id: NodeId) -> u64 {
     match &node.raft {
         Some(raft) if id == node.id => raft.last.index,
-        Some(raft) => raft.matched.get(&id).copied().unwrap_or_default(),
+        Some(_) => node.matched.get(&id).copied().unwrap_or_default(),
         None => 0,
     }
 }
@@ -224,7 +224,7 @@ pub(super) fn wait(node: &Status) -> Reply {
     let majority = node.members.len() / 2;
     let count = match &node.raft {
         Some(raft) if leads(node) => {
-            raft.matched.iter().filter(|&(&id, &at)| id != node.id && at >= raft.commit).count()
+            node.matched.iter().filter(|&(&id, &at)| id != node.id && at >= raft.commit).count()
         }
         _ => 0,
     };

@@ -113,7 +113,7 @@ fn replication(to: &mut String, _: Now, context: &Context<'_>) -> core::fmt::Res
         write!(to, "role:master\r\nconnected_slaves:{}\r\n", replicas().count())?;
         for (n, (id, addresses)) in replicas().enumerate() {
             let (host, port) = cluster::split(&addresses.client);
-            let at = node.raft.as_ref().and_then(|raft| raft.matched.get(id).copied()).unwrap_or_default();
+            let at = node.matched.get(id).copied().unwrap_or_default();
             write!(to, "slave{n}:ip={host},port={port},state=online,offset={at},lag=0\r\n")?;
         }
     } else {

@@ -38,6 +38,13 @@ impl Output {
         }
     }
 
+    /// Takes what waits.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        let mut taken = core::mem::take(&mut self.buffer);
+        taken.drain(..core::mem::take(&mut self.written));
+        taken
+    }
+
     /// Forgets what waits.
     pub(super) fn clear(&mut self) {
         self.buffer.clear();
@@ -65,5 +72,8 @@ mod tests {
         assert!(output.end().capacity() <= KEEP);
         output.written(5);
         assert!(output.waiting().is_empty());
+        output.end().extend_from_slice(b"hello");
+        output.written(2);
+        assert_eq!((output.take(), output.len()), (b"llo".to_vec(), 0));
     }
 }

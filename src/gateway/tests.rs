@@ -37,13 +37,13 @@ pub(super) fn status() -> Status {
         persisted: 42,
         snapshot: None,
         log_bytes: 1234,
-        matched: BTreeMap::from([(NodeId(2), 42), (NodeId(3), 40)]),
     };
     Status {
         id: NodeId(1),
         phase: Phase::Running,
         cluster: Some(0xc0ffee),
         raft: Some(raft),
+        matched: BTreeMap::from([(NodeId(2), 42), (NodeId(3), 40)]),
         members: (1..=3).map(|n| (NodeId(n), addresses(n))).collect(),
         connected: BTreeSet::from([NodeId(1), NodeId(2)]),
         digest: 0xd16e57,
@@ -91,7 +91,7 @@ impl Harness {
 
     pub(super) fn step(&mut self, event: Event) {
         let mut actions = Vec::new();
-        let context = Context { node: &self.status, process: &self.process };
+        let context = Context { node: &&self.status, process: &self.process };
         self.connection.step(self.now, event, &context, &mut actions);
         for action in actions {
             assert!(!self.closed, "nothing comes after Close: {action:?}");

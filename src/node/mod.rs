@@ -69,7 +69,7 @@ use core::fmt;
 
 use crate::codec::forward::{ANSWERED_HEADER, FORWARDED_HEADER};
 use crate::codec::peer::MAX_HEADER;
-use crate::raft::{DiskId, NodeId, PACKED_HEADER, Recovered, Role, SnapshotId, Term};
+use crate::raft::{DiskId, LogIndex, NodeId, PACKED_HEADER, Recovered, Role, SnapshotId, Term};
 use crate::replica::{self, Replica, Restored, StateMachine};
 use crate::rng::Rng;
 use crate::storage::{Identity, LogWriter, Mend, Recovery, Settings};
@@ -302,7 +302,7 @@ impl<S: StateMachine> Node<S> {
 
     /// What INFO, CLUSTER and `status` show. Costs a few small allocations: for once a turn, not for once a request.
     pub fn status(&self) -> Status {
-        let raft = self.member.as_ref().map(|member| member.replica.raft().status());
+        let raft = self.member.as_ref().map(|member| member.replica.raft());
         let mut counters = self.counters;
         let (mut digest, mut load) = (0, (0, 0));
         if let Some(Member { replica, .. }) = &self.member {
@@ -315,7 +315,8 @@ impl<S: StateMachine> Node<S> {
             id: own,
             phase: self.phase,
             cluster: self.identity.and_then(|identity| identity.cluster),
-            raft,
+            raft: raft.map(crate::raft::Raft::status),
+            matched: raft.into_iter().flat_map(crate::raft::Raft::matched).collect(),
             members: self.members(),
             connected: self.links.open().map(|(peer, _)| peer).chain([own]).collect(),
             digest,
@@ -350,6 +351,8 @@ pub struct Status {
     pub cluster: Option<u128>,
     /// The core's status, once it runs.
     pub raft: Option<crate::raft::Status>,
+    /// A leader's view of each peer's match index.
+    pub matched: BTreeMap<NodeId, LogIndex>,
     /// The members by the configuration in force; the founders before that.
     pub members: BTreeMap<NodeId, Addresses>,
     /// Members with a working connection, this node included.

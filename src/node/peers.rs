@@ -296,10 +296,10 @@ impl<S: StateMachine> Node<S> {
         if self.role != crate::raft::Role::Leader {
             return;
         }
-        let Some(status) = self.member.as_ref().map(|member| member.replica.raft().status()) else { return };
-        if let Some(matched) = status.matched.get(&peer) {
-            let most = if planted!("uncommitted-ack-is-remembered") { *matched } else { status.commit };
-            self.links.memory_mut(peer).acknowledge((*matched).min(most));
+        let Some(raft) = self.member.as_ref().map(|member| member.replica.raft()) else { return };
+        if let Some((_, matched)) = raft.matched().find(|(id, _)| *id == peer) {
+            let most = if planted!("uncommitted-ack-is-remembered") { matched } else { raft.status().commit };
+            self.links.memory_mut(peer).acknowledge(matched.min(most));
         }
     }
 }

@@ -205,7 +205,8 @@ impl Log {
             last = entry.id;
             stamp = entry.stamp;
         }
-        let stale = |run: &Entries| run.iter().any(|e| self.entry(e.id.index) != Some(e));
+        let is_held = |entry: &Entry| self.entry(entry.id.index).is_some_and(|held| is_same(held, entry));
+        let stale = |run: &Entries| !run.iter().all(is_held);
         if self.runs.iter().any(stale) {
             return Some("a remembered run is not the log's");
         }
@@ -223,6 +224,13 @@ impl Log {
         }
         self.runs.push_back(run);
     }
+}
+
+/// As `==`, but entries that share their data need not have it compared.
+fn is_same(one: &Entry, other: &Entry) -> bool {
+    let (a, b) = (&one.data, &other.data);
+    let shares = a.len() == b.len() && core::ptr::eq(a.as_ptr(), b.as_ptr());
+    (one.id, one.kind, one.stamp) == (other.id, other.kind, other.stamp) && (shares || a == b)
 }
 
 #[cfg(test)]

@@ -148,12 +148,24 @@ pub(super) struct Membership {
     /// Ascending by index; the first is in force from the log's base on.
     pub(super) history: Vec<(LogIndex, Configuration)>,
     nobody: Configuration,
+    /// How often [`latest`](Self::latest) may have become another one.
+    changes: u64,
 }
 
 impl Membership {
     /// `configuration` is in force from `index` on.
     pub(super) fn new(index: LogIndex, configuration: Configuration) -> Self {
-        Self { history: [(index, configuration)].into(), nobody: Configuration::default() }
+        Self { history: [(index, configuration)].into(), nobody: Configuration::default(), changes: 0 }
+    }
+
+    /// Begins anew with `configuration`, in force from `index` on.
+    pub(super) fn reset(&mut self, index: LogIndex, configuration: Configuration) {
+        *self = Self { changes: self.changes + 1, ..Self::new(index, configuration) };
+    }
+
+    /// A number that grows whenever the configuration in force may have become another one.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// The configuration in force.
@@ -170,11 +182,14 @@ impl Membership {
     /// An entry at `index` brings `configuration`.
     pub(super) fn push(&mut self, index: LogIndex, configuration: Configuration) {
         self.history.push((index, configuration));
+        self.changes += 1;
     }
 
     /// The log loses its entries from `from` on.
     pub(super) fn truncate(&mut self, from: LogIndex) {
+        let before = self.history.len();
         self.history.retain(|(since, _)| *since < from);
+        self.changes += u64::from(self.history.len() != before);
     }
 
     /// The log's base is at `index` now.
@@ -239,6 +254,27 @@ mod tests {
         assert_eq!(membership.at(5), Some(&voters([1, 2, 4])));
         membership.truncate(5);
         assert_eq!(membership.latest(), &voters([1, 2, 3]));
+    }
+
+    #[test]
+    fn trap_16_whatever_changes_the_configuration_in_force_is_counted() {
+        type Step = fn(&mut Membership);
+        let mut membership = Membership::new(0, voters([1]));
+        let steps: [(Step, bool); 7] = [
+            (|m| m.push(1, voters([1, 2])), true),
+            (|m| m.truncate(2), false),
+            (|m| m.push(5, voters([1, 2, 3])), true),
+            (|m| m.compact(4), false),
+            (|m| m.truncate(5), true),
+            (|m| m.compact(4), false),
+            (|m| m.reset(9, voters([3])), true),
+        ];
+        for (number, (step, changes)) in steps.into_iter().enumerate() {
+            let before = (membership.latest().clone(), membership.changes());
+            step(&mut membership);
+            assert_eq!(*membership.latest() != before.0, changes, "step {number}");
+            assert_eq!(membership.changes() > before.1, changes, "step {number}");
+        }
     }
 
     #[test]

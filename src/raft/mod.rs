@@ -90,8 +90,6 @@ pub use fault::Fault;
 pub use membership::{Configuration, ConfigurationError, DiskId, Member};
 pub use message::{Message, Round, SnapshotId, SnapshotMeta, SnapshotProgress};
 
-use alloc::collections::BTreeMap;
-
 use log::Log;
 use membership::Membership;
 use role::{Incoming, Owed, State};
@@ -188,8 +186,8 @@ pub struct SnapshotPoint {
     pub configuration: Configuration,
 }
 
-/// A core's state for people and for INFO; plain data.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A core's state, for people and for who looks at it after every step: numbers only, and cheap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Status {
     /// This node.
     pub id: NodeId,
@@ -215,8 +213,6 @@ pub struct Status {
     pub snapshot: Option<SnapshotId>,
     /// Packed bytes of the log in memory.
     pub log_bytes: usize,
-    /// A leader's view of each peer's match index.
-    pub matched: BTreeMap<NodeId, LogIndex>,
 }
 
 impl Raft {
@@ -326,6 +322,12 @@ impl Raft {
         self.membership.latest()
     }
 
+    /// A number that grows whenever [`configuration`](Self::configuration) may have become another one: to look at that is
+    /// cheaper than to compare addresses after every step.
+    pub(crate) fn configuration_changes(&self) -> u64 {
+        self.membership.changes()
+    }
+
     /// The entries in memory from index `from` to `to`, ascending; those that are not in the log are left out.
     pub fn entries(&self, from: LogIndex, to: LogIndex) -> impl DoubleEndedIterator<Item = &Entry> {
         self.log.between(from, to)
@@ -339,10 +341,6 @@ impl Raft {
 
     /// The state, for people.
     pub fn status(&self) -> Status {
-        let matched = match &self.state {
-            State::Leader(lead) => lead.peers.iter().map(|(&id, peer)| (id, peer.matched)).collect(),
-            State::Follower | State::PreCandidate(_) | State::Candidate(_) => BTreeMap::new(),
-        };
         Status {
             id: self.config.id,
             role: self.state.role(),
@@ -356,8 +354,17 @@ impl Raft {
             persisted: self.writes.persisted(),
             snapshot: self.snapshot.as_ref().map(|s| s.id),
             log_bytes: self.log.bytes(),
-            matched,
         }
+    }
+
+    /// A leader's view of its peers, ascending: the index up to which each one's log agrees with its own, on disk. Nothing
+    /// from who does not lead.
+    pub fn matched(&self) -> impl Iterator<Item = (NodeId, LogIndex)> + '_ {
+        let peers = match &self.state {
+            State::Leader(lead) => Some(&lead.peers),
+            State::Follower | State::PreCandidate(_) | State::Candidate(_) => None,
+        };
+        peers.into_iter().flatten().map(|(&id, peer)| (id, peer.matched))
     }
 
     /// The first broken invariant, for tests and the simulator: called after every step.

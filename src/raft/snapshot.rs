@@ -60,7 +60,7 @@ impl Raft {
         } else {
             self.writes.replace(last.index, self.commit);
             gone = self.log.reset(last, meta.stamp);
-            self.membership = super::membership::Membership::new(last.index, meta.configuration.clone());
+            self.membership.reset(last.index, meta.configuration.clone());
         }
         self.snapshot = Some(meta.clone());
         self.switch = Some(SnapshotSwitch { snapshot: meta, keeps_suffix });

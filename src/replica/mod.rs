@@ -75,6 +75,8 @@ pub struct Replica<S: StateMachine> {
     leader: Option<NodeId>,
     /// The configuration that was last reported.
     configuration: Configuration,
+    /// The core's count of changes then.
+    configuration_changes: u64,
     life: Life,
     disk_room: bool,
     snapshot_asked: bool,
@@ -136,6 +138,7 @@ impl<S: StateMachine> Replica<S> {
                 snapshot_len,
             ),
             configuration: raft.configuration().clone(),
+            configuration_changes: raft.configuration_changes(),
             config,
             raft,
             machine,

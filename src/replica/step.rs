@@ -1,6 +1,7 @@
 //! The step: what each event asks of the core, and what each of the core's actions means for requests and states.
 
 use alloc::boxed::Box;
+use core::mem;
 
 use super::envelope::Envelope;
 use super::pending::{Applied, Waiter};
@@ -56,11 +57,19 @@ impl<S: StateMachine> Replica<S> {
             return;
         }
         self.take_snapshot(out);
+        self.report_configuration(out);
+        self.ask_for_wake(woken, out);
+    }
+
+    fn report_configuration(&mut self, out: &mut Actions<S>) {
+        let changes = self.raft.configuration_changes();
+        if mem::replace(&mut self.configuration_changes, changes) == changes {
+            return;
+        }
         if self.raft.configuration() != &self.configuration {
             self.configuration = self.raft.configuration().clone();
             out.push(Action::ConfigurationChanged);
         }
-        self.ask_for_wake(woken, out);
     }
 
     /// Takes one event: what is the core's is put into its inbox.

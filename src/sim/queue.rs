@@ -1,54 +1,70 @@
 //! What is going to happen, in order of time; at equal times in the order in which it was planned.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::vec::Vec;
 
 use crate::time::Micros;
 
 /// A queue of events. Two of the same time come out as they went in, so that a run depends on nothing but its seed.
 #[derive(Debug)]
 pub struct Queue<T> {
-    events: BTreeMap<(Micros, u64), T>,
+    /// Time, sequence and place of each event, the next one first: the events themselves are large, and stay where they are.
+    order: BinaryHeap<Reverse<(Micros, u64, usize)>>,
+    events: Vec<Option<T>>,
+    vacant: Vec<usize>,
     sequence: u64,
 }
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
-        Self { events: BTreeMap::new(), sequence: 0 }
+        Self { order: BinaryHeap::new(), events: Vec::new(), vacant: Vec::new(), sequence: 0 }
     }
 }
 
 impl<T> Queue<T> {
     /// Plans `event` for the time `at`.
     pub fn push(&mut self, at: Micros, event: T) {
-        self.events.insert((at, self.sequence), event);
+        let place = match self.vacant.pop() {
+            Some(place) => {
+                self.events[place] = Some(event);
+                place
+            }
+            None => {
+                self.events.push(Some(event));
+                self.events.len() - 1
+            }
+        };
+        self.order.push(Reverse((at, self.sequence, place)));
         self.sequence += 1;
     }
 
     /// The next event and its time.
     pub fn pop(&mut self) -> Option<(Micros, T)> {
-        self.events.pop_first().map(|((at, _), event)| (at, event))
+        let Reverse((at, _, place)) = self.order.pop()?;
+        self.vacant.push(place);
+        self.events[place].take().map(|event| (at, event))
     }
 
     /// When the next event happens.
     pub fn next_at(&self) -> Option<Micros> {
-        self.events.first_key_value().map(|((at, _), _)| *at)
+        self.order.peek().map(|Reverse((at, ..))| *at)
     }
 
     /// How many events are planned.
     pub fn len(&self) -> usize {
-        self.events.len()
+        self.order.len()
     }
 
     /// Whether nothing is planned.
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty()
+        self.order.is_empty()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::vec::Vec;
 
     #[test]
     fn earliest_first_and_equal_times_in_order() {

@@ -261,8 +261,8 @@ fn row_19_a_node_that_is_switching_to_a_snapshot_is_not_fenced() {
     world.cut.insert((old, behind));
     let acknowledged = last(&world, behind);
     world.run_until(1_000_000, |world| {
-        let raft = world.node(old).status().raft.unwrap();
-        raft.commit >= acknowledged && raft.matched[&NodeId(behind)] >= acknowledged
+        let status = world.node(old).status();
+        status.raft.unwrap().commit >= acknowledged && status.matched[&NodeId(behind)] >= acknowledged
     });
     assert!(commit(&world, behind) < acknowledged);
     grow(&mut world, old);

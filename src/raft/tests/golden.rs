@@ -230,7 +230,7 @@ impl Script {
         let line = |member: &super::cluster::Member| {
             let Some(raft) = &member.raft else { return format!("{:?} is down", member.config.id) };
             let s = raft.status();
-            let matched: String = s.matched.iter().map(|(id, m)| format!(" {id:?}={m}")).collect();
+            let matched: String = raft.matched().map(|(id, m)| format!(" {id:?}={m}")).collect();
             format!(
                 "{:?} {:?}@{} log={}..{:?} commit={} persisted={}{matched}",
                 s.id, s.role, s.term, s.first_index, s.last, s.commit, s.persisted

@@ -2,6 +2,7 @@
 //! that divide the bytes as they like and break with the node's process.
 
 use std::boxed::Box;
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::string::String;
 use std::vec::Vec;
@@ -171,6 +172,11 @@ impl<S: StateMachine> Cluster<S> {
     /// The calls that have ended since this was last asked.
     pub fn take_finished(&mut self) -> Vec<Finished> {
         core::mem::take(&mut self.finished)
+    }
+
+    /// Whether there are any.
+    pub fn has_finished(&self) -> bool {
+        !self.finished.is_empty()
     }
 
     /// What the log names a call of a clerk by, once it was sent.
@@ -349,15 +355,15 @@ impl<S: StateMachine> Cluster<S> {
         let Some(gateway) = self.gateways.get_mut(&connection) else { return };
         let node = gateway.node;
         let Some(machine) = self.machines.get(&node) else { return };
-        let Some(status) = machine.node().map(crate::node::Node::status) else { return };
+        let Some(running) = machine.node() else { return };
+        let status = LazyCell::new(|| running.status());
         let (clock, life, process) = (machine.clock, machine.lives, Process::default());
         let context = Context { node: &status, process: &process };
         let mut out = Vec::new();
         gateway.connection.step(clock.read(self.now), event, &context, &mut out);
         let wake = gateway.connection.wake_at();
-        let written = Bytes::copy_from_slice(gateway.connection.output());
-        gateway.connection.written(written.len());
-        self.answer_clerk(connection, written);
+        let written = gateway.connection.take_output();
+        self.answer_clerk(connection, written.into());
         if !self.gateways.contains_key(&connection) {
             return;
         }

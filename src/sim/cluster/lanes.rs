@@ -41,12 +41,13 @@ impl LogLane {
                 self.group.push(batch.id);
                 let trailing =
                     batch.ops.iter().rev().take_while(|op| matches!(op, DiskOp::Sync { .. })).count();
-                let (first, last) = batch.ops.split_at(batch.ops.len() - trailing);
-                self.ops.extend(first.iter().cloned());
-                for sync in last {
+                let first = batch.ops.len() - trailing;
+                let mut ops = batch.ops.into_iter();
+                self.ops.extend(ops.by_ref().take(first));
+                for sync in ops {
                     // Equal syncs at the end of joined batches are one.
-                    if !syncs.contains(sync) {
-                        syncs.push(sync.clone());
+                    if !syncs.contains(&sync) {
+                        syncs.push(sync);
                     }
                 }
             }

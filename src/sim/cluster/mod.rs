@@ -211,7 +211,7 @@ impl<S: StateMachine> Cluster<S> {
     /// The leader of the greatest term, if a running node leads.
     pub fn leader(&self) -> Option<NodeId> {
         let terms = self.machines.keys().filter_map(|&node| {
-            let raft = self.status(node)?.raft?;
+            let raft = self.replica(node)?.raft().status();
             (raft.role == Role::Leader).then_some((raft.term, node))
         });
         terms.max().map(|(_, node)| node)
@@ -452,9 +452,10 @@ impl<S: StateMachine> Cluster<S> {
         let agreed = |cluster: &Self| {
             let leader = cluster.leader()?;
             let follows = |machine: &Machine<S>| {
-                machine
-                    .node()
-                    .is_none_or(|node| node.status().raft.and_then(|raft| raft.leader) == Some(leader))
+                let replica = machine.node().map(|node| node.replica());
+                replica.is_none_or(|replica| {
+                    replica.and_then(|replica| replica.raft().status().leader) == Some(leader)
+                })
             };
             cluster.machines.values().all(follows).then_some(leader)
         };

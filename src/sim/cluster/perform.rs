@@ -137,21 +137,17 @@ impl<S: StateMachine> Cluster<S> {
     }
 
     fn send(&mut self, node: NodeId, link: LinkId, frame: Frame) -> Checked<()> {
-        let wire = frame.0.concat();
-        self.trace.record(self.now, node, "send", &[&link.to_le_bytes(), &wire], || {
-            std::format!("link {link}, {} bytes", wire.len())
-        });
-        self.frames.space(wire.len())[..wire.len()].copy_from_slice(&wire);
-        self.frames.advance(wire.len());
+        self.trace.record_frame(self.now, node, link, &frame);
+        frame.0.iter().for_each(|piece| self.frames.push(piece));
         let payload = match self.frames.next_frame() {
             Ok(Some(payload)) if self.frames.unfinished() == 0 => payload,
             other => return Err(self.violation(node, std::format!("sends no frame: {other:?}"))),
         };
-        self.watch_frame(node, link, &payload)?;
-        let care = (self.settings.care)(&wire[FRAME_HEADER..]);
-        let parcel = Parcel { kind: Kind::of(&wire[FRAME_HEADER..]), care, bytes: wire.len() };
-        let message = self.trace.name_message();
+        let (kind, care) = (Kind::of(&payload), (self.settings.care)(&payload));
+        let parcel = Parcel { kind, care, bytes: FRAME_HEADER + payload.len() };
         let to = self.network.ends_of(link).map(|(_, peer)| peer);
+        self.watch_frame(node, to, parcel, &payload)?;
+        let message = self.trace.name_message();
         let delivery = self.network.send(self.now, link, parcel);
         self.observe_send(node, to, message, &payload, &delivery);
         match delivery {

@@ -14,6 +14,16 @@ use std::string::String;
 use super::ledger::{Ledger, Log};
 use crate::codec::peer::PeerMessage;
 use crate::raft::{Entry, HardState, LogIndex, Message, NodeId, SnapshotProgress, Status, Term};
+use crate::sim::network::{Kind, Kinds};
+
+/// Kinds of frames that may promise something; [`Promises::leaves`] tells which of them do.
+pub(super) const PROMISING: Kinds = Kinds::of(&[
+    Kind::Vote,
+    Kind::VoteReply,
+    Kind::HeartbeatReply,
+    Kind::AppendAccepted,
+    Kind::SnapshotReply,
+]);
 
 /// What a node's disk must hold by the time that a frame leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -158,6 +168,7 @@ impl Claim {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::raft::{Entries, LogId, SnapshotId};
 
     const A: NodeId = NodeId(1);
     const B: NodeId = NodeId(2);
@@ -183,6 +194,32 @@ mod tests {
             promises.leaves(A, B, &message, &log, &ledger).map(|claim| claim.map(|claim| claim.vote.term))
         };
         assert_eq!((leaves(0), leaves(1)), (Ok(None), Ok(Some(3))));
+    }
+
+    #[test]
+    fn every_frame_that_promises_is_of_a_kind_that_is_looked_at() {
+        let (mut promises, log, ledger) = (Promises::default(), Log::default(), Ledger::default());
+        let (term, last, entries) = (1, LogId::ZERO, Entries::empty());
+        let snapshot = SnapshotId { last, checksum: 0 };
+        let messages = [
+            (Message::PreVote { term, last }, false),
+            (Message::PreVoteReply { term, granted: true }, false),
+            (Message::Vote { term, last }, true),
+            (Message::VoteReply { term, granted: true, wall: 0 }, true),
+            (Message::Append { term, previous: last, entries, commit: 0 }, false),
+            (Message::AppendAccepted { term, matched: 0 }, true),
+            (Message::AppendRejected { term, probed: 1, hint: last }, false),
+            (Message::Heartbeat { term, round: 1, commit: 0 }, false),
+            (Message::HeartbeatReply { term, round: 1, wall: 0 }, true),
+            (Message::SnapshotReply { term, snapshot, progress: SnapshotProgress::Installed(0) }, true),
+        ];
+        for (from, (message, promising)) in (10..).map(NodeId).zip(messages) {
+            let message = PeerMessage::Raft(message);
+            let wire = message.seal(|_| bytes::Bytes::new()).0.concat();
+            let kind = Kind::of(&wire[crate::codec::frame::FRAME_HEADER..]);
+            let claim = promises.leaves(from, A, &message, &log, &ledger).expect("a sound promise");
+            assert_eq!((claim.is_some(), PROMISING.contains(kind)), (promising, promising), "{message:?}");
+        }
     }
 
     #[test]

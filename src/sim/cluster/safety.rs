@@ -34,6 +34,7 @@ pub(super) struct Known {
     term: Term,
     commit: LogIndex,
     applied: LogIndex,
+    digest: u128,
     pub(super) log: Log,
     /// On this disk, whichever life put it there.
     persisted: LogIndex,
@@ -109,9 +110,10 @@ impl Safety {
             }
         }
         let has_applied = known.applied != status.applied || !known.seen;
-        known.now_is(status);
+        let is_compared = !has_applied && known.digest == digest;
+        known.now_is(status, digest);
         self.check_committed(status.commit, raft.configuration())?;
-        self.check_digest(node, status.applied, digest, has_applied)
+        if is_compared { Ok(()) } else { self.check_digest(node, status.applied, digest, has_applied) }
     }
 
     /// What no node has shown as committed before is so for ever. The founding entry is agreed on before there is a core that
@@ -223,10 +225,11 @@ impl Known {
         Ok(())
     }
 
-    fn now_is(&mut self, status: &Status) {
+    fn now_is(&mut self, status: &Status, digest: u128) {
         self.term = status.term;
         self.commit = status.commit;
         self.applied = status.applied;
+        self.digest = digest;
         self.persisted = if self.replaced { self.persisted.max(status.persisted) } else { status.persisted };
         self.seen = true;
     }

@@ -5,13 +5,14 @@ use std::vec::Vec;
 
 use bytes::Bytes;
 
+use super::promises::PROMISING;
 use super::safety::Step;
 use super::{Checked, Cluster, Committed};
 use crate::codec::peer::PeerMessage;
-use crate::node::{Fault, LinkId};
+use crate::node::Fault;
 use crate::raft::{Configuration, HardState, NodeId};
 use crate::replica::StateMachine;
-use crate::sim::network::Care;
+use crate::sim::network::{Care, Parcel};
 use crate::sim::own_alarms_count;
 use crate::storage::{Opened, Recovery};
 
@@ -111,14 +112,18 @@ impl<S: StateMachine> Cluster<S> {
     }
 
     /// A frame leaves a node.
-    pub(super) fn watch_frame(&mut self, node: NodeId, link: LinkId, payload: &Bytes) -> Checked<()> {
-        if !self.settings.watched || (self.settings.care)(payload) == Care::Ordered {
+    pub(super) fn watch_frame(
+        &mut self,
+        node: NodeId,
+        to: Option<NodeId>,
+        parcel: Parcel,
+        payload: &Bytes,
+    ) -> Checked<()> {
+        // Most frames promise nothing, and need not be read for it.
+        if !self.settings.watched || parcel.care == Care::Ordered || !PROMISING.contains(parcel.kind) {
             return Ok(());
         }
-        let (Ok((message, _)), Some((_, to))) = (PeerMessage::open(payload), self.network.ends_of(link))
-        else {
-            return Ok(());
-        };
+        let (Ok((message, _)), Some(to)) = (PeerMessage::open(payload), to) else { return Ok(()) };
         let Some(log) = self.safety.log(node) else { return Ok(()) };
         let claim = self.promises.leaves(node, to, &message, log, &self.safety.ledger);
         let claim = claim.map_err(|what| self.violation(node, what))?;
@@ -135,9 +140,8 @@ impl<S: StateMachine> Cluster<S> {
     /// What recovery would find on the disk of `node` if the power failed now and everything unsynced were lost.
     fn worst_case(&mut self, node: NodeId) -> Result<(HardState, Vec<crate::raft::Entry>, u64), String> {
         let machine = self.machine(node);
-        let mut disk = machine.disk.without_unsynced();
         let mut recovery = Recovery::new(machine.config.storage());
-        disk.run(&mut recovery, &mut crate::rng::Rng::new(0));
+        machine.disk.run_on_durable(&mut recovery);
         match recovery.take() {
             Ok(Opened::Formed { recovered, .. }) => {
                 let snapshot = recovered.snapshot.as_ref().map_or(0, |meta| meta.id.last.index);

@@ -1,5 +1,6 @@
 //! The bytes of one file: what a reader sees, and what the medium holds.
 
+use std::borrow::Cow;
 use std::vec::Vec;
 
 use bytes::Bytes;
@@ -154,7 +155,16 @@ impl Contents {
 
     /// The file when every unsynced change is lost.
     pub(super) fn without_unsynced(&self) -> Self {
-        Self::durable(self.medium.clone().unwrap_or_else(|| self.taken_back(self.seen.clone())))
+        Self::durable(self.durable_bytes().into_owned())
+    }
+
+    /// Its bytes then.
+    pub(super) fn durable_bytes(&self) -> Cow<'_, [u8]> {
+        match &self.medium {
+            Some(medium) => Cow::Borrowed(medium),
+            None if self.unsynced.is_empty() => Cow::Borrowed(&self.seen),
+            None => Cow::Owned(self.taken_back(self.seen.clone())),
+        }
     }
 
     /// Whether all changes are durable.

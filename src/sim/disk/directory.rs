@@ -99,6 +99,11 @@ impl Directory {
         Self { seen: self.durable.clone(), durable: self.durable.clone(), unsynced: Vec::new() }
     }
 
+    /// Those names with their files, ascending.
+    pub(super) fn durable_names(&self) -> impl Iterator<Item = (FileName, Inode)> + '_ {
+        self.durable.iter().map(|(&name, &inode)| (name, inode))
+    }
+
     /// The power fails. Unsynced changes survive or not, each for itself, except that changes which share a name keep
     /// their order: where an earlier one is lost, so are the later ones. No file system promises more without a sync of
     /// the directory (*All File Systems Are Not Created Equal*, OSDI'14). Yields how many were lost.

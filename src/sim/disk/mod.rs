@@ -22,6 +22,7 @@ pub use counts::Counts;
 pub use fault::{DiskFault, Expectation, Wound};
 pub use weather::{DiskWeather, Pace};
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
@@ -195,6 +196,32 @@ impl Disk {
         Self { names, files: files.collect(), last_inode, ..Self::new() }
     }
 
+    /// Runs a job on what is found after a power failure in which everything is lost that can be. The disk itself does not
+    /// change, and what the job only reads is not copied for it.
+    pub fn run_on_durable(&self, job: &mut impl DiskJob) {
+        let named = self.names.durable_names();
+        let files: BTreeMap<FileName, Cow<'_, [u8]>> =
+            named.filter_map(|(name, inode)| Some((name, self.files.get(&inode)?.durable_bytes()))).collect();
+        let mut written: Option<Self> = None;
+        let mut last = None;
+        while let Some(op) = job.next(last.take()) {
+            last = Some(match (&mut written, &op) {
+                (None, DiskOp::List) => {
+                    let lengths = files.iter().map(|(&name, bytes)| (name, bytes.len() as u64));
+                    Ok(DiskReply::Files(lengths.collect()))
+                }
+                (None, DiskOp::ReadAt { file, offset, len }) => match files.get(file) {
+                    Some(bytes) => Ok(DiskReply::Bytes(piece(bytes, *offset, *len))),
+                    None => Err(DiskError::NotFound(*file)),
+                },
+                (written, op) => {
+                    let disk = written.get_or_insert_with(|| self.without_unsynced());
+                    disk.perform(op, &mut Rng::new(0))
+                }
+            });
+        }
+    }
+
     /// Everything on it is gone; the disk itself, with its weather and its counts, is the same.
     pub fn erase(&mut self) {
         self.restore(Self::new());
@@ -229,9 +256,7 @@ impl Disk {
             DiskOp::List => return Ok(DiskReply::Files(self.list())),
             DiskOp::ReadAt { file, offset, len } => {
                 let bytes = self.read(*file).ok_or(DiskError::NotFound(*file))?;
-                let start = bytes.len().min(usize::try_from(*offset).unwrap_or(usize::MAX));
-                let end = bytes.len().min(start.saturating_add(usize::try_from(*len).unwrap_or(usize::MAX)));
-                return Ok(DiskReply::Bytes(Bytes::copy_from_slice(&bytes[start..end])));
+                return Ok(DiskReply::Bytes(piece(bytes, *offset, *len)));
             }
             DiskOp::Create { file } => match self.names.find(*file) {
                 Some(_) => self.contents(*file)?.empty(),
@@ -387,6 +412,13 @@ impl Disk {
         let names = &self.names;
         self.files.retain(|&inode, _| names.keeps(inode));
     }
+}
+
+/// What a read finds: fewer bytes than it asked for at the end of the file.
+fn piece(bytes: &[u8], offset: u64, len: u64) -> Bytes {
+    let start = bytes.len().min(usize::try_from(offset).unwrap_or(usize::MAX));
+    let end = bytes.len().min(start.saturating_add(usize::try_from(len).unwrap_or(usize::MAX)));
+    Bytes::copy_from_slice(&bytes[start..end])
 }
 
 /// The pieces of a write as one.

@@ -7,6 +7,7 @@ use crate::raft::NodeId;
 use crate::replica::Request;
 use crate::sim::{Cluster, Crash, Settings};
 use smallvec::smallvec;
+use std::collections::VecDeque;
 use std::format;
 
 const FILE: FileName = FileName::Vote;
@@ -291,4 +292,40 @@ fn what_nothing_proves_is_not_spoilt() {
         let struck = cluster.machine(NodeId(1)).disk.strike(DiskFault::RottenVote, &mut Rng::new(seed));
         assert_eq!((struck, restart(&mut cluster)), (None, None));
     }
+}
+
+/// Does these operations, and keeps what they were answered.
+struct Does(VecDeque<DiskOp>, Vec<DiskResult>);
+
+impl DiskJob for Does {
+    fn next(&mut self, last: Option<DiskResult>) -> Option<DiskOp> {
+        self.1.extend(last);
+        self.0.pop_front()
+    }
+}
+
+#[test]
+fn a_job_on_what_is_durable_finds_what_a_copy_of_it_would_hold() {
+    let mut disk = Disk::with_files([(FileName::Vote, b"synced".to_vec())]);
+    let mut rng = Rng::new(1);
+    let read = |file| DiskOp::ReadAt { file, offset: 1, len: 100 };
+    let (new, list) = (FileName::Segment(1), DiskOp::List);
+    for op in [write(FileName::Vote, 2, b"changed"), DiskOp::Create { file: new }, write(new, 2, b"lost")] {
+        disk.perform(&op, &mut rng).expect("a sound disk");
+    }
+    let ops = [
+        list.clone(),
+        read(FileName::Vote),
+        read(new),
+        write(FileName::Vote, 2, b"own"),
+        read(FileName::Vote),
+        list,
+    ];
+    let (mut ours, mut theirs) = (Does(ops.into(), Vec::new()), Does(VecDeque::new(), Vec::new()));
+    theirs.0.clone_from(&ours.0);
+    disk.run_on_durable(&mut ours);
+    disk.without_unsynced().run(&mut theirs, &mut rng);
+    assert_eq!((ours.1.len(), &ours.1), (6, &theirs.1));
+    assert_eq!(ours.1[1], Ok(DiskReply::Bytes(Bytes::from_static(b"ynced"))));
+    assert_eq!(disk.read(FileName::Vote), Some(&b"sychanged"[..]), "the disk itself is as it was");
 }

@@ -135,11 +135,8 @@ impl Service {
 
     /// Lets time pass until a call ends, or until so much has passed.
     pub(super) fn next_ended(&mut self, bound: Micros) -> Checked<Vec<Ended>> {
-        let mut finished = Vec::new();
-        self.sim.run_until(bound, |sim| {
-            finished = sim.take_finished();
-            !finished.is_empty()
-        })?;
+        self.sim.run_until(bound, |sim| sim.has_finished())?;
+        let finished = self.sim.take_finished();
         let mut ended = Vec::with_capacity(finished.len());
         for call in finished {
             let clerk = call.clerk;

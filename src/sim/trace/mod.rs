@@ -23,6 +23,7 @@ pub use said::{EntryMark, Said, Value};
 pub use timeline::timeline;
 pub(in crate::sim) use words::in_text;
 
+use core::fmt::Write;
 use std::boxed::Box;
 use std::collections::VecDeque;
 use std::format;
@@ -32,6 +33,8 @@ use std::vec::Vec;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::cluster::Violation;
+use crate::codec::frame::Frame;
+use crate::node::LinkId;
 use crate::raft::NodeId;
 use crate::storage::{DiskOp, DiskResult};
 use crate::time::Micros;
@@ -64,6 +67,8 @@ pub struct Trace {
     lines: Option<VecDeque<String>>,
     recorder: Option<Box<Recorder>>,
     messages: MessageId,
+    /// Empty between records; kept for its space.
+    words: String,
 }
 
 impl core::fmt::Debug for Trace {
@@ -140,54 +145,78 @@ impl Trace {
         bytes: &[&[u8]],
         what: impl FnOnce() -> String,
     ) {
-        self.events += 1;
-        self.hash.update(&at.to_le_bytes());
-        self.hash.update(&node.0.to_le_bytes());
-        self.hash.update(kind.as_bytes());
-        for part in bytes {
-            self.hash.update(&(part.len() as u64).to_le_bytes());
-            self.hash.update(part);
-        }
-        if let Some(lines) = &mut self.lines {
-            if lines.len() == LINES {
-                lines.pop_front();
-            }
-            lines.push_back(format!("{:>12} {node:?} {kind} {}", at, what()));
-        }
+        self.begin(at, node, kind);
+        bytes.iter().for_each(|part| self.part(part));
+        self.line(at, node, kind, what);
+    }
+
+    /// Records a frame that a node sends.
+    pub(in crate::sim) fn record_frame(&mut self, at: Micros, node: NodeId, link: LinkId, frame: &Frame) {
+        self.begin(at, node, "send");
+        self.part(&link.to_le_bytes());
+        self.hash.update(&(frame.wire_len() as u64).to_le_bytes());
+        frame.0.iter().for_each(|piece| self.hash.update(piece));
+        self.line(at, node, "send", || format!("link {link}, {} bytes", frame.wire_len()));
     }
 
     /// Records a disk operation and how it ended.
     pub fn record_disk(&mut self, at: Micros, node: NodeId, op: &DiskOp, result: &DiskResult) {
-        let words = in_words(op);
-        let mut parts: Vec<&[u8]> = std::vec![words.as_bytes()];
+        let mut words = core::mem::take(&mut self.words);
+        // A string takes all that is written to it.
+        let _ = put_in_words(&mut words, op);
+        self.begin(at, node, "disk");
+        self.part(words.as_bytes());
         if let DiskOp::WriteAt { data, .. } = op {
-            parts.extend(data.iter().map(|piece| &piece[..]));
+            data.iter().for_each(|piece| self.part(piece));
         }
-        let failed = result.is_err();
+        self.part(if result.is_err() { b"failed" } else { b"" });
         if let Err(error) = result {
             self.event(at, node, || What::DiskError { text: format!("{words}: {error}") });
         }
-        parts.push(if failed { b"failed" } else { b"" });
-        self.record(at, node, "disk", &parts, || match result {
+        self.line(at, node, "disk", || match result {
             Ok(_) => words.clone(),
             Err(error) => format!("{words}: {error}"),
         });
+        words.clear();
+        self.words = words;
+    }
+
+    fn begin(&mut self, at: Micros, node: NodeId, kind: &'static str) {
+        self.events += 1;
+        let mut head = [0; 16];
+        head[..8].copy_from_slice(&at.to_le_bytes());
+        head[8..].copy_from_slice(&node.0.to_le_bytes());
+        self.hash.update(&head);
+        self.hash.update(kind.as_bytes());
+    }
+
+    fn part(&mut self, part: &[u8]) {
+        self.hash.update(&(part.len() as u64).to_le_bytes());
+        self.hash.update(part);
+    }
+
+    fn line(&mut self, at: Micros, node: NodeId, kind: &'static str, what: impl FnOnce() -> String) {
+        let Some(lines) = &mut self.lines else { return };
+        if lines.len() == LINES {
+            lines.pop_front();
+        }
+        lines.push_back(format!("{at:>12} {node:?} {kind} {}", what()));
     }
 }
 
 /// An operation without its bytes.
-fn in_words(op: &DiskOp) -> String {
+fn put_in_words(to: &mut String, op: &DiskOp) -> core::fmt::Result {
     match op {
-        DiskOp::List => "list".into(),
-        DiskOp::ReadAt { file, offset, len } => format!("read {file} {offset}+{len}"),
-        DiskOp::Create { file } => format!("create {file}"),
+        DiskOp::List => to.write_str("list"),
+        DiskOp::ReadAt { file, offset, len } => write!(to, "read {file} {offset}+{len}"),
+        DiskOp::Create { file } => write!(to, "create {file}"),
         DiskOp::WriteAt { file, offset, data } => {
-            format!("write {file} {offset}+{}", data.iter().map(|piece| piece.len()).sum::<usize>())
+            write!(to, "write {file} {offset}+{}", data.iter().map(|piece| piece.len()).sum::<usize>())
         }
-        DiskOp::Zero { file, offset, len } => format!("zero {file} {offset}+{len}"),
-        DiskOp::Sync { file } => format!("sync {file}"),
-        DiskOp::Rename { from, to } => format!("rename {from} {to}"),
-        DiskOp::Remove { file } => format!("remove {file}"),
-        DiskOp::SyncDirectory => "sync directory".into(),
+        DiskOp::Zero { file, offset, len } => write!(to, "zero {file} {offset}+{len}"),
+        DiskOp::Sync { file } => write!(to, "sync {file}"),
+        DiskOp::Rename { from, to: name } => write!(to, "rename {from} {name}"),
+        DiskOp::Remove { file } => write!(to, "remove {file}"),
+        DiskOp::SyncDirectory => to.write_str("sync directory"),
     }
 }
