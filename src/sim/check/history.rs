@@ -61,6 +61,8 @@ pub struct Operation<O, R> {
     pub name: Option<(SessionId, u64)>,
     /// An operation that was answered and that it certainly was done after, although it was asked before that one's reply came.
     pub behind: Option<OpId>,
+    /// A write that was done behind it on one connection: whatever became of this one, it is not done after that.
+    pub settled_by: Option<OpId>,
 }
 
 impl<O, R> Operation<O, R> {
@@ -95,7 +97,15 @@ impl<O, R> History<O, R> {
     /// A client asks, at the time `at`.
     pub fn ask(&mut self, client: u64, at: Micros, op: O) -> OpId {
         let asked = self.moment(at);
-        self.operations.push(Operation { client, asked, op, end: End::Unknown, name: None, behind: None });
+        self.operations.push(Operation {
+            client,
+            asked,
+            op,
+            end: End::Unknown,
+            name: None,
+            behind: None,
+            settled_by: None,
+        });
         self.operations.len() - 1
     }
 
@@ -108,6 +118,12 @@ impl<O, R> History<O, R> {
     /// and writes wait for each other; `before` was answered before it. Real time alone would let it see the state before.
     pub fn behind(&mut self, id: OpId, before: OpId) {
         self.operations[id].behind = Some(before);
+    }
+
+    /// Of an operation nobody could tell whether it was done; then `write` was done, which was asked behind it on one
+    /// connection. What is not done by then is not done later: a client that goes on may rely on it.
+    pub fn settled(&mut self, id: OpId, write: OpId) {
+        self.operations[id].settled_by = Some(write);
     }
 
     /// The operation's reply reaches its client at the time `at`.

@@ -72,6 +72,8 @@ pub struct Finished {
     pub result: Result<Value, ClerkError>,
     /// The call of the same connection that it was certainly done behind, if the client knows.
     pub behind: Option<CallId>,
+    /// Calls of the same connection that were not known to be done and, if they are not done by now, never will be.
+    pub settles: Vec<CallId>,
     /// What the server must not have done.
     pub broken: Option<&'static str>,
 }
@@ -448,7 +450,15 @@ impl<S: StateMachine> Cluster<S> {
                     }
                 }
                 client::Action::Done { call, result } => {
-                    self.call_ended(Finished { clerk, call, name: None, result, behind: None, broken: None });
+                    self.call_ended(Finished {
+                        clerk,
+                        call,
+                        name: None,
+                        result,
+                        behind: None,
+                        settles: Vec::new(),
+                        broken: None,
+                    });
                 }
                 client::Action::WakeAt(at) => self.tell_clerk(at, clerk, client::Event::Wake),
             }
@@ -456,8 +466,8 @@ impl<S: StateMachine> Cluster<S> {
     }
 
     fn pipeline_ended(&mut self, clerk: ClerkId, ended: Ended) {
-        let Ended { call, result, behind, broken } = ended;
-        self.call_ended(Finished { clerk, call, name: None, result, behind, broken });
+        let Ended { call, result, behind, settles, broken } = ended;
+        self.call_ended(Finished { clerk, call, name: None, result, behind, settles, broken });
     }
 
     fn call_ended(&mut self, finished: Finished) {

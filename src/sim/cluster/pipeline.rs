@@ -52,6 +52,8 @@ pub(super) struct Pipeline {
     sent: VecDeque<Sent>,
     /// The last command that was done on this connection.
     done: Option<CallId>,
+    /// Writes of this connection of which nobody could tell whether they were done.
+    doubtful: Vec<CallId>,
     /// Whether the last reply was that a write is refused. It ends with that, and what is asked then begins anew.
     is_told: bool,
     /// The batch of which a write was refused.
@@ -66,6 +68,8 @@ pub(super) struct Ended {
     pub(super) result: Result<Value, ClerkError>,
     /// The last command before it on its connection that was done.
     pub(super) behind: Option<CallId>,
+    /// Writes before it on its connection that may have been done or not: from now on they are not.
+    pub(super) settles: Vec<CallId>,
     /// What the server must not have done.
     pub(super) broken: Option<&'static str>,
 }
@@ -85,6 +89,7 @@ impl Pipeline {
             waiting: Vec::new(),
             sent: VecDeque::new(),
             done: None,
+            doubtful: Vec::new(),
             is_told: false,
             refused_batch: None,
             refusals: 0,
@@ -165,7 +170,7 @@ impl Pipeline {
         } else {
             None
         };
-        let behind = self.done;
+        let (behind, mut settles) = (self.done, Vec::new());
         self.is_told = is_refused && sent.kind == CallKind::Write;
         let result = match code {
             _ if is_refused => Err(ClerkError::TimedOut),
@@ -180,11 +185,18 @@ impl Pipeline {
             }
         } else {
             self.refusals = 0;
-            if code != b"UNDETERMINED" {
-                self.done = Some(sent.call);
+            match (code == b"UNDETERMINED", sent.kind) {
+                (true, CallKind::Write) => self.doubtful.push(sent.call),
+                (true, CallKind::Read) => {}
+                (false, kind) => {
+                    self.done = Some(sent.call);
+                    if kind == CallKind::Write {
+                        settles = core::mem::take(&mut self.doubtful);
+                    }
+                }
             }
         }
-        Some(Ended { call: sent.call, result, behind, broken })
+        Some(Ended { call: sent.call, result, behind, settles, broken })
     }
 
     fn connect(&mut self, out: &mut Vec<Action>) {
@@ -217,6 +229,7 @@ impl Pipeline {
             call: sent.call,
             result: Err(error.clone()),
             behind: None,
+            settles: Vec::new(),
             broken: None,
         }));
         self.link = None;
@@ -225,6 +238,7 @@ impl Pipeline {
         self.input = Input::new(CHUNK);
         self.replies = ReplyParser::new(MAX_REPLY);
         self.done = None;
+        self.doubtful.clear();
         self.is_told = false;
         self.refused_batch = None;
         self.refusals = 0;
@@ -306,6 +320,14 @@ mod tests {
         scene.0.send(3, &[del("b"), del("c")], &mut scene.1);
         assert!(scene.broken(BEHIND)[0].is_some(), "nothing is before it");
         assert_eq!(scene.broken(BEHIND), [None], "that one is");
+    }
+
+    #[test]
+    fn a_write_that_is_done_settles_what_was_doubtful_before_it() {
+        let mut scene = Scene::connected(&[del("a"), get("a"), del("b")]);
+        let ended = scene.hears("-UNDETERMINED x\r\n$-1\r\n:1\r\n");
+        let settles: Vec<_> = ended.iter().map(|ended| &ended.settles[..]).collect();
+        assert_eq!(settles, [&[][..], &[], &[1]]);
     }
 
     #[test]

@@ -200,11 +200,12 @@ fn transfers(seed: u64) -> Plan {
     Plan { faults_end: at, end: at + SECOND, ..plan }
 }
 
-/// Two of five that are cut off, perhaps with the leader and all its clients, who takes what it cannot commit. When they are
-/// back they have to drop it, and one of them restarts soon.
+/// Two of five that are cut off, perhaps with the leader, who takes what it cannot commit. When they are back they have to
+/// drop it, and restart soon. Half of the runs are such that much is dropped and little comes instead.
 fn minorities(seed: u64) -> Plan {
     let mut rng = Rng::stream(seed, 406);
     let nodes: Vec<NodeId> = (1..=5).map(NodeId).collect();
+    let drops_much = rng.chance(1, 2);
     let (mut at, mut faults) = (SECOND, Vec::new());
     while at < 7 * SECOND {
         let shape = rng.next_u64();
@@ -212,19 +213,31 @@ fn minorities(seed: u64) -> Plan {
         if !matches!(drawn, Shape::Split(2 | 3)) {
             continue;
         }
-        let lasts = (1_050 + rng.below(500)) * MS;
+        let lasts = (1_050 + rng.below(800)) * MS;
         faults.push((at, Fault::Partition { shape, lasts }));
-        at += lasts + (20 + rng.below(200)) * MS;
+        at += lasts + (20 + rng.below(if drops_much { 1_200 } else { 400 })) * MS;
         // Whoever is in the smaller part does not speak to three others.
         let is_cut_off = |node: &&NodeId| cuts.iter().filter(|(from, _)| from == *node).count() == 3;
-        let chosen = nodes.iter().filter(is_cut_off).nth(rng.below(2) as usize);
-        if let Some(who) = chosen.map(|node| Who::Node(node.0 - 1)) {
-            faults.push((at, Fault::Kill { who, crash: crash(&mut rng), down: (20 + rng.below(80)) * MS }));
+        let (first, restarting) = if drops_much { (rng.below(2) as usize, 1) } else { (0, 2) };
+        for node in nodes.iter().filter(is_cut_off).skip(first).take(restarting) {
+            let (who, crash, down) = (Who::Node(node.0 - 1), crash(&mut rng), (20 + rng.below(80)) * MS);
+            faults.push(match rng.below(2) {
+                0 => (at, Fault::Kill { who, crash, down }),
+                _ => (at, Fault::KillWithin { who, crash, operations: rng.below(20), down }),
+            });
+            at += rng.below(200) * MS;
         }
-        at += (200 + rng.below(300)) * MS;
+        at += 200 * MS;
     }
-    let mut plan = plan(seed, &mut rng, &[Quirk::EarlySnapshots, Quirk::NoTrailing], faults);
-    plan.quirks.extend([Quirk::NoCheckQuorum, Quirk::NoForwarding]);
+    let quirks = [Quirk::EarlySnapshots, Quirk::NoTrailing, Quirk::NoCheckQuorum, Quirk::HastyElections];
+    let mut plan = plan(seed, &mut rng, &quirks, faults);
+    if drops_much {
+        plan.quirks.extend([Quirk::NoCheckQuorum, Quirk::NoForwarding]);
+        for client in &mut plan.clients {
+            client.burst = 12;
+            client.thinks *= 10;
+        }
+    }
     Plan { nodes: 5, ..plan }
 }
 

@@ -32,6 +32,8 @@ pub(super) struct Actor {
     calls: BTreeMap<CallId, OpId>,
     /// The last of its writes that the clerk was asked for, of those answered.
     answered_write: Option<OpId>,
+    /// Calls of a pipeline of which nobody could tell whether they were done.
+    doubtful: BTreeMap<CallId, OpId>,
     /// The last call of a pipeline that was done.
     ended: Option<(CallId, OpId)>,
     own: Own,
@@ -88,7 +90,16 @@ impl Actor {
         };
         let rng = Rng::stream(seed, 10_000 + population.number);
         let own = Own { session: None, sessions: 0, seq: 1, under_way: None };
-        Self { population, rng, clerk, calls: BTreeMap::new(), answered_write: None, ended: None, own }
+        Self {
+            population,
+            rng,
+            clerk,
+            calls: BTreeMap::new(),
+            answered_write: None,
+            doubtful: BTreeMap::new(),
+            ended: None,
+            own,
+        }
     }
 
     pub(super) fn number(&self) -> u64 {
@@ -182,11 +193,19 @@ impl Actor {
                 self.note_order::<W>(id, behind, history);
                 self.hears(id, now, Heard::Value(Value::Error(text)), workload, history);
             }
-            Err(ClerkError::Undetermined) => return Ok(false),
+            Err(ClerkError::Undetermined) => {
+                if self.population.manner == Manner::Pipeline {
+                    self.doubtful.insert(finished.call, id);
+                }
+                return Ok(false);
+            }
             Err(_) => {
                 history.not_done(id);
                 return Ok(false);
             }
+        }
+        for doubtful in finished.settles.iter().filter_map(|call| self.doubtful.remove(call)) {
+            history.settled(doubtful, id);
         }
         self.ended = Some((finished.call, id));
         Ok(true)

@@ -165,6 +165,10 @@ impl<'a, M: Model> Sweep<'a, M> {
         if let Some(before) = self.must_follow(id) {
             return Err(self.has_no_place(before));
         }
+        if let Some(write) = self.comes_after(id) {
+            let text = std::format!("it is done after #{write}, which was done behind it on its connection");
+            return Err(self.contradiction(Rule::Order, Some(id), &text));
+        }
         self.placed[id] = Some(entry.index);
         self.executed.push((self.at, id));
         Ok(M::kept_bytes(&expected))
@@ -198,16 +202,26 @@ impl<'a, M: Model> Sweep<'a, M> {
         }
     }
 
-    /// What must have been placed before operation `id` and was not. Of several writes that were asked alike another one may
-    /// be meant: nothing is known of their order.
+    /// What must have been placed before operation `id` and was not.
     fn must_follow(&self, id: OpId) -> Option<OpId> {
-        let operations = self.history.operations();
-        let is_sure = |id: OpId| match identity::<M>(&operations[id]) {
+        let behind = self.history.operations()[id].behind;
+        let before = behind.filter(|&before| self.placed[before].is_none())?;
+        (self.is_sure(id) && self.is_sure(before)).then_some(before)
+    }
+
+    /// The write that was done already, and that says that `id` is not done any more.
+    fn comes_after(&self, id: OpId) -> Option<OpId> {
+        let settled_by = self.history.operations()[id].settled_by;
+        let write = settled_by.filter(|&write| self.placed[write].is_some())?;
+        (self.is_sure(id) && self.is_sure(write)).then_some(write)
+    }
+
+    /// Whether it is known which entry the operation is. Of several writes that were asked alike another one may be meant.
+    fn is_sure(&self, id: OpId) -> bool {
+        match identity::<M>(&self.history.operations()[id]) {
             Some((None, print)) => self.writes.is_only(print),
             _ => true,
-        };
-        let before = operations[id].behind.filter(|&before| self.placed[before].is_none())?;
-        (is_sure(id) && is_sure(before)).then_some(before)
+        }
     }
 
     /// Chooses which of the unnamed operations with these bytes the entry is.
