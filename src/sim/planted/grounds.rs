@@ -30,6 +30,7 @@ pub fn grounds(bug: Option<&Bug>) -> &'static [Profile<'static>] {
         Profile { name: "laggards", run: &|seed| outcome(&laggards(seed)) },
         Profile { name: "reigns", run: &|seed| outcome(&reigns(seed)) },
         Profile { name: "transfers", run: &|seed| outcome(&transfers(seed)) },
+        Profile { name: "installs", run: &|seed| outcome(&installs(seed)) },
         Profile { name: "minorities", run: &|seed| outcome(&minorities(seed)) },
         Profile { name: "echoes", run: &|seed| outcome(&echoes(seed)) },
         Profile { name: "exhaustive", run: &exhaustive },
@@ -200,6 +201,35 @@ fn transfers(seed: u64) -> Plan {
     Plan { faults_end: at, end: at + SECOND, ..plan }
 }
 
+/// A slow follower that is sent a snapshot by a leader who then falls silent and dies: the next leader does not know that
+/// it is committed, and sends what is behind it before it is installed.
+fn installs(seed: u64) -> Plan {
+    let mut rng = Rng::stream(seed, 408);
+    let (mut at, mut faults) = (SECOND, Vec::new());
+    while at < 15 * SECOND {
+        let slow = rng.below(3);
+        let (down, silent) = ((200 + rng.below(500)) * MS, rng.below(80) * MS);
+        let who = Who::Node(slow);
+        faults.push((at, Fault::Slow { who, percent: 1000 << rng.below(4), lasts: 2 * SECOND }));
+        faults.push((at, Fault::Kill { who, crash: Crash::Process, down }));
+        at += down + silent;
+        for other in (0..3).filter(|node| *node != slow).map(Who::Node) {
+            faults.push((at, Fault::Clog { from: Who::Leader, to: other, lasts: 300 * MS }));
+        }
+        at += rng.below(200) * MS;
+        faults.push((at, Fault::Kill { who: Who::Leader, crash: Crash::Process, down: SECOND }));
+        at += (1_200 + rng.below(500)) * MS;
+    }
+    let mut plan = plan(seed, &mut rng, &[Quirk::NoPreVote, Quirk::OneEntryAppends], faults);
+    plan.quirks.extend([
+        Quirk::EarlySnapshots,
+        Quirk::NoTrailing,
+        Quirk::HastyElections,
+        Quirk::NoCheckQuorum,
+    ]);
+    Plan { nodes: 3, faults_end: at, end: at + SECOND, ..plan }
+}
+
 /// Two of five that are cut off, perhaps with the leader, who takes what it cannot commit. When they are back they have to
 /// drop it, and restart soon. Half of the runs are such that much is dropped and little comes instead.
 fn minorities(seed: u64) -> Plan {
@@ -234,8 +264,8 @@ fn minorities(seed: u64) -> Plan {
     if drops_much {
         plan.quirks.extend([Quirk::NoCheckQuorum, Quirk::NoForwarding]);
         for client in &mut plan.clients {
-            client.burst = 12;
-            client.thinks *= 10;
+            client.burst = [4, 12, 30][rng.below(3) as usize];
+            client.thinks *= [1, 4, 12][rng.below(3) as usize];
         }
     }
     Plan { nodes: 5, ..plan }
