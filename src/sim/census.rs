@@ -31,6 +31,7 @@ pub mod met {
         CACHE_ONLY = "row 5: started over bytes that only the cache had",
         SLOW_SYNC = "row 6: sync of more than 10 ms",
         NO_ROOM = "row 7: write refused for want of room",
+        NO_ROOM_TO_START = "row 7: halted at the start for want of room",
         FAILED_READ = "row 8: halted by a failed read",
         RECYCLED = "row 9: segment recycled",
         WILD_LENGTH = "row 10: wild length refused",

@@ -114,3 +114,71 @@ fn leave_out<T: Clone>(best: &mut Shrunk, try_one: &mut Try<'_>, of: impl Fn(&mu
         piece = if piece == 1 { 0 } else { piece.div_ceil(2) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::resp::Value;
+    use crate::kv::KvStore;
+    use crate::rng::Rng;
+    use crate::sim::KvWorkload;
+    use crate::sim::check::{HistoryOf, KvModel, Replayed};
+    use crate::sim::workload::{Heard, Travel};
+    use bytes::Bytes;
+
+    /// Finds fault with whatever client 2 asks.
+    struct Picky(KvWorkload);
+
+    impl Workload for Picky {
+        type Machine = KvStore;
+        type Model = KvModel;
+
+        fn model(&self) -> KvModel {
+            self.0.model()
+        }
+
+        fn next(&mut self, client: u64, rng: &mut Rng) -> Vec<Bytes> {
+            self.0.next(client, rng)
+        }
+
+        fn travel(&self, op: &Vec<Bytes>) -> Travel {
+            self.0.travel(op)
+        }
+
+        fn reply(&self, heard: Heard) -> Value {
+            self.0.reply(heard)
+        }
+
+        fn judge(&self, history: &HistoryOf<KvModel>, _: &Replayed) -> Result<Option<&'static str>, String> {
+            let is_asked = history.operations().iter().any(|operation| operation.client == 2);
+            if is_asked { Err("picky: client 2 asks".into()) } else { Ok(None) }
+        }
+    }
+
+    /// A plan with a client 2 and much else.
+    fn plan() -> Plan {
+        let plans = (0..).map(|seed| Plan::draw(seed, None, Some(5), 4));
+        plans.into_iter().find(|plan| plan.clients.len() > 3 && plan.faults.len() > 3).expect("one of them")
+    }
+
+    #[test]
+    fn what_does_not_matter_is_left_out() {
+        let plan = plan();
+        let shrunk = shrink(&plan, || Picky(KvWorkload::draw(1)), || true).expect("it fails");
+        let left: Vec<u64> = shrunk.plan.clients.iter().map(|client| client.number).collect();
+        assert_eq!((shrunk.plan.nodes, &left[..]), (1, &[2][..]));
+        assert!(shrunk.plan.faults.is_empty() && shrunk.plan.quirks.is_empty());
+        assert!(shrunk.plan.faults_end < plan.faults_end && shrunk.tried > 5);
+        assert_eq!(
+            shrunk.report.violation.map(|violation| violation.what),
+            Some("picky: client 2 asks".into())
+        );
+    }
+
+    #[test]
+    fn a_run_that_does_not_fail_is_not_made_smaller_and_patience_ends_it() {
+        assert!(shrink(&plan(), || KvWorkload::draw(1), || true).is_none());
+        let shrunk = shrink(&plan(), || Picky(KvWorkload::draw(1)), || false).expect("it fails");
+        assert_eq!((shrunk.tried, shrunk.plan.nodes), (1, 5));
+    }
+}

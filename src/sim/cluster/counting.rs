@@ -107,6 +107,8 @@ impl<S: StateMachine> Cluster<S> {
             self.tally.add(met::FAILED_READ);
         } else if now.changes > before.changes {
             self.tally.add(met::FAILED_SYNC);
+        } else if now.full > before.full {
+            self.tally.add(met::NO_ROOM_TO_START);
         }
         now != before
     }
@@ -139,12 +141,13 @@ pub(super) fn operation(op: &DiskOp, result: &DiskResult, tally: &mut Tally) {
 pub(super) struct Failures {
     reads: u64,
     changes: u64,
+    full: u64,
 }
 
 impl Failures {
     pub(super) fn of(counts: &Counts) -> Self {
-        let changes = counts.failed_writes + counts.failed_syncs + counts.failed_names + counts.full;
-        Self { reads: counts.failed_reads, changes }
+        let changes = counts.failed_writes + counts.failed_syncs + counts.failed_names;
+        Self { reads: counts.failed_reads, changes, full: counts.full }
     }
 }
 

@@ -379,12 +379,6 @@ impl<S: StateMachine> Cluster<S> {
         sum
     }
 
-    /// Whether every machine's directory belongs to the cluster, as far as their running nodes say.
-    pub fn all_formed(&self) -> bool {
-        let formed = |machine: &Machine<S>| machine.node().is_some_and(|node| node.replica().is_some());
-        self.machines.values().all(formed)
-    }
-
     /// Exchanges the disks of two machines; their processes, if they run, are killed before.
     pub fn swap_disks(&mut self, one: NodeId, other: NodeId) {
         self.crash(one, Crash::Process);

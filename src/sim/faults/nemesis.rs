@@ -364,7 +364,8 @@ impl Nemesis {
         let node = self.pick(who, cluster)?;
         let out = self.lost.len() + self.strangers.len();
         let spare = (cluster.nodes().len() - 1) / 2;
-        let is_formed = cluster.committed().len() > 1 && cluster.all_formed();
+        // Nobody campaigns before every founder has the founding entry on its disk.
+        let is_formed = cluster.committed().len() > 1;
         (is_formed && (out < spare || (self.reckless && spare > 0))).then_some(node)
     }
 
@@ -417,7 +418,13 @@ impl Nemesis {
         };
         cluster.befell(node, name);
         match &expected {
-            Expectation::Survives => self.agenda.push(cluster.now() + lasts, Deed::EndDisk(node)),
+            Expectation::Survives => {
+                if fault == DiskFault::Full {
+                    // A start that cuts a torn tail needs room to keep it aside, and halts without.
+                    cluster.machine(node).provoked.insert(DISK_FAILED);
+                }
+                self.agenda.push(cluster.now() + lasts, Deed::EndDisk(node));
+            }
             Expectation::Halts { exit_code, .. } => {
                 cluster.machine(node).provoked.insert(*exit_code);
             }
@@ -560,5 +567,90 @@ pub(super) fn weather(rng: &mut Rng) -> Weather {
         clogged,
         clog: super::duration(rng, 10 * MS, SECOND),
         broken,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kv::KvStore;
+    use crate::sim::cluster::Settings;
+    use std::vec::Vec;
+
+    fn formed(nodes: u64) -> Cluster<KvStore> {
+        let mut cluster = Cluster::new(Settings::new(7, nodes));
+        cluster.start_all().expect("starts");
+        cluster.settle(5 * SECOND).expect("keeps its promises").expect("a leader");
+        cluster
+    }
+
+    /// Lets these befall the cluster, a tenth of a second apart, then ends all faults.
+    fn befalls(cluster: &mut Cluster<KvStore>, seed: u64, faults: &[Fault]) -> Nemesis {
+        let begin = cluster.now();
+        let faults: Vec<_> = (1..).map(|n| begin + n * 100 * MS).zip(faults.iter().copied()).collect();
+        let mut nemesis = Nemesis::new(seed, &faults, Weather::FAIR);
+        for (at, _) in &faults {
+            cluster.run_for(at - cluster.now()).expect("keeps its promises");
+            nemesis.act(cluster).expect("keeps its promises");
+        }
+        nemesis
+    }
+
+    #[test]
+    fn what_faults_have_changed_is_as_before_when_they_end() {
+        let mut cluster = formed(3);
+        let state = |cluster: &mut Cluster<KvStore>| {
+            let machines = cluster.nodes().into_iter().map(|node| {
+                let machine = cluster.machine(node);
+                (machine.clock.drift_ppm, *machine.disk.weather(), machine.slowness, machine.is_up())
+            });
+            machines.collect::<Vec<_>>()
+        };
+        let before = state(&mut cluster);
+        let (who, draw, lasts) = (Who::Node(1), 5, 9 * SECOND);
+        let faults = [
+            Fault::WildClock { who, draw, lasts },
+            Fault::WildClock { who, draw: 6, lasts },
+            Fault::DiskWeather { who, draw, lasts },
+            Fault::ClientWeather { draw, lasts },
+            Fault::Partition { shape: 3, lasts },
+            Fault::Slow { who, percent: 300, lasts },
+            Fault::Kill { who: Who::Node(2), crash: Crash::Power, down: lasts },
+        ];
+        let mut nemesis = befalls(&mut cluster, 1, &faults);
+        assert_ne!(state(&mut cluster), before);
+        assert!(cluster.network.has_cuts() && cluster.network.clients != ClientWeather::FAIR);
+        nemesis.end(&mut cluster).expect("keeps its promises");
+        assert_eq!(state(&mut cluster), before);
+        assert!(!cluster.network.has_cuts() && cluster.network.clients == ClientWeather::FAIR);
+    }
+
+    #[test]
+    fn no_more_disks_than_a_minority_are_lost() {
+        for (nodes, most) in [(1, 0), (3, 1), (5, 2)] {
+            let mut cluster = formed(nodes);
+            let faults: Vec<_> = (0..nodes).map(|n| Fault::Wipe { who: Who::Node(n) }).collect();
+            // Of this seed they are not dealt more.
+            let nemesis = befalls(&mut cluster, 2, &faults);
+            assert!(!nemesis.reckless);
+            assert_eq!(nemesis.lost().count(), most, "of {nodes}");
+        }
+    }
+
+    #[test]
+    fn a_disk_goes_back_in_time_only_when_its_peers_can_tell() {
+        let mut cluster = formed(3);
+        let mut nemesis = befalls(&mut cluster, 1, &[Fault::RollBack { who: Who::Node(1) }]);
+        nemesis.end(&mut cluster).expect("keeps its promises");
+        assert_eq!(nemesis.lost().count(), 0, "the faults ended before");
+        let mut nemesis = befalls(&mut cluster, 1, &[Fault::RollBack { who: Who::Node(1) }]);
+        for _ in 0..80 {
+            cluster.run_for(100 * MS).expect("keeps its promises");
+            nemesis.act(&mut cluster).expect("keeps its promises");
+        }
+        assert_eq!(nemesis.lost().collect::<Vec<_>>(), [NodeId(2)]);
+        cluster.run_for(nemesis.patience()).expect("keeps its promises");
+        assert_eq!(nemesis.judge(&mut cluster), Ok(()));
+        assert_eq!(nemesis.refused().collect::<Vec<_>>(), [met::ROLLED_BACK]);
     }
 }

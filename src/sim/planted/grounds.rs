@@ -206,6 +206,9 @@ fn transfers(seed: u64) -> Plan {
 fn installs(seed: u64) -> Plan {
     let mut rng = Rng::stream(seed, 408);
     let (mut at, mut faults) = (SECOND, Vec::new());
+    if rng.chance(1, 2) {
+        faults.push((at, Fault::Weather { draw: rng.next_u64(), lasts: 15 * SECOND }));
+    }
     while at < 15 * SECOND {
         let slow = rng.below(3);
         let (down, silent) = ((200 + rng.below(500)) * MS, rng.below(80) * MS);
