@@ -145,10 +145,13 @@ impl Nemesis {
         let spare = (cluster.nodes().len() - 1) / 2;
         for (&node, loss) in &self.lost {
             let fault = cluster.fault(node).cloned();
-            // It takes a majority of its peers to say that a disk is not the one they know.
-            let nobody_says_so = self.lost.len() > spare && loss.fault == DiskFault::Wiped;
-            if nobody_says_so && fault.is_none() && cluster.replica(node).is_none() {
-                continue;
+            // It takes peers to say that a disk is not the one they know, or was set back: a majority of them, or one who
+            // remembers. Where more than a minority is lost there may be none; then a wiped disk still is no member's.
+            let peers_are_lost = self.lost.len() > spare && fault.is_none();
+            match loss.fault {
+                DiskFault::Wiped if peers_are_lost && cluster.replica(node).is_none() => continue,
+                DiskFault::RolledBack if peers_are_lost => continue,
+                _ => {}
             }
             loss.expected.met_by(fault.as_ref()).map_err(|what| (node, format!("refusal: {what}")))?;
         }
