@@ -292,6 +292,35 @@ fn row_07_a_full_disk_refuses_and_resumes() {
     with_seeds(560..563, |seed, slot| full_disks(seed, slot, |_, _| true));
 }
 
+/// A torn tail is kept aside before it is cut: a start that has no room for that changes nothing, and the next one finds all.
+#[test]
+fn row_07_a_start_without_room_for_a_torn_tail_halts() {
+    let halts = Cell::new(0);
+    with_seeds(1070..1074, |seed, slot| {
+        let sim = formed(tolerant(seed), slot)?;
+        let mut clients = appenders(seed);
+        for round in 0..12 {
+            let node = chosen(sim, round);
+            hang(sim, node, 20);
+            work(sim, &mut clients, SECOND / 10)?;
+            sim.crash(node, Crash::Power);
+            hang(sim, node, 1);
+            sim.machine(node).disk.fill_up(0);
+            sim.start(node)?;
+            work(sim, &mut clients, SECOND / 10)?;
+            if let Some(fault) = sim.fault(node) {
+                assert!(fault.exit_code() == 3 && fault.to_string().contains("no space left"), "{fault}");
+                halts.set(halts.get() + 1);
+            }
+            sim.machine(node).disk.set_capacity(None);
+            sim.start(node)?;
+            work(sim, &mut clients, SECOND / 10)?;
+        }
+        check_end(sim, &mut clients)
+    });
+    assert!(halts.get() > 0, "no start had a tail to keep");
+}
+
 /// The leader has room and sends entries; its followers have none.
 #[test]
 fn row_07_a_follower_without_room_takes_no_entries() {

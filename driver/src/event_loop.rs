@@ -143,7 +143,7 @@ pub struct EventLoop<S: StateMachine> {
 /// What clients see of the node and the process. Rebuilt only when it is looked at, and not at every look.
 #[derive(Debug)]
 struct Seen {
-    status: Box<Status>,
+    status: Status,
     process: Process,
     stale: bool,
     built: Micros,
@@ -450,7 +450,7 @@ impl Seen {
         process.pid = std::process::id();
         process.started = now.mono;
         process.port = port;
-        Self { status: node.status().into(), process, stale: true, built: 0, memory_read: None }
+        Self { status: node.status(), process, stale: true, built: 0, memory_read: None }
     }
 
     fn context(&self) -> Context<'_> {
@@ -458,7 +458,7 @@ impl Seen {
     }
 
     fn renew<S: StateMachine>(&mut self, node: &Node<S>, now: Micros) {
-        *self.status = node.status();
+        self.status = node.status();
         self.stale = false;
         self.built = now;
         if self.memory_read.is_none_or(|at| now.saturating_sub(at) >= MAX_SLEEP) {

@@ -46,9 +46,6 @@ mod slot;
 #[cfg(test)]
 mod tests;
 
-use core::fmt;
-use core::ops::Deref;
-
 use bytes::Bytes;
 
 use crate::codec::input::Input;
@@ -103,18 +100,12 @@ pub enum Action {
 }
 
 /// What a connection may look at while it answers: the node's state and the process's.
+#[derive(Debug)]
 pub struct Context<'a> {
-    /// The node. Few commands look at it: a driver that has no status at hand may give a
-    /// [`LazyCell`](core::cell::LazyCell), one that has it a `&&Status` or a `&Box<Status>`.
-    pub node: &'a dyn Deref<Target = Status>,
+    /// The node.
+    pub node: &'a Status,
     /// The process.
     pub process: &'a Process,
-}
-
-impl fmt::Debug for Context<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Context").field("node", &**self.node).field("process", self.process).finish()
-    }
 }
 
 /// Facts about the process for INFO, CONFIG GET and CLIENT; filled by the driver.

@@ -1,7 +1,7 @@
 //! What a series of runs has to have met before its silence means anything: every fault, every row of the table of storage
 //! faults that a run can reach, and what a cluster does about them.
 //!
-//! Nothing is expected of one run. A thousand runs of ten minutes meet each of these at least [`ENOUGH`] times.
+//! Nothing is expected of one run. A thousand runs of ten minutes are to meet each of these at least [`ENOUGH`] times.
 
 use std::collections::BTreeSet;
 

@@ -2,7 +2,8 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::vec::Vec;
+
+use slab::Slab;
 
 use crate::time::Micros;
 
@@ -11,39 +12,27 @@ use crate::time::Micros;
 pub struct Queue<T> {
     /// Time, sequence and place of each event, the next one first: the events themselves are large, and stay where they are.
     order: BinaryHeap<Reverse<(Micros, u64, usize)>>,
-    events: Vec<Option<T>>,
-    vacant: Vec<usize>,
+    events: Slab<T>,
     sequence: u64,
 }
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
-        Self { order: BinaryHeap::new(), events: Vec::new(), vacant: Vec::new(), sequence: 0 }
+        Self { order: BinaryHeap::new(), events: Slab::new(), sequence: 0 }
     }
 }
 
 impl<T> Queue<T> {
     /// Plans `event` for the time `at`.
     pub fn push(&mut self, at: Micros, event: T) {
-        let place = match self.vacant.pop() {
-            Some(place) => {
-                self.events[place] = Some(event);
-                place
-            }
-            None => {
-                self.events.push(Some(event));
-                self.events.len() - 1
-            }
-        };
-        self.order.push(Reverse((at, self.sequence, place)));
+        self.order.push(Reverse((at, self.sequence, self.events.insert(event))));
         self.sequence += 1;
     }
 
     /// The next event and its time.
     pub fn pop(&mut self) -> Option<(Micros, T)> {
         let Reverse((at, _, place)) = self.order.pop()?;
-        self.vacant.push(place);
-        self.events[place].take().map(|event| (at, event))
+        Some((at, self.events.try_remove(place)?))
     }
 
     /// When the next event happens.
@@ -65,6 +54,7 @@ impl<T> Queue<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::vec::Vec;
 
     #[test]
     fn earliest_first_and_equal_times_in_order() {

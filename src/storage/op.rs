@@ -45,38 +45,17 @@ pub enum FileName {
 
 impl fmt::Display for FileName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
+        match self {
             Self::Identity => f.write_str("identity"),
             Self::Vote => f.write_str("vote"),
-            Self::Segment(n) => one(f, "segment-", n),
-            Self::Spare(n) => one(f, "spare-", n),
-            Self::Snapshot { index, term } => two(f, "snapshot-", index, term),
-            Self::Incoming { index, term } => two(f, "incoming-", index, term),
-            Self::Cut { segment, offset } => two(f, "cut-", segment, offset),
-            Self::Temporary(n) => one(f, "temporary-", n),
+            Self::Segment(n) => write!(f, "segment-{n:016x}"),
+            Self::Spare(n) => write!(f, "spare-{n:016x}"),
+            Self::Snapshot { index, term } => write!(f, "snapshot-{index:016x}-{term:016x}"),
+            Self::Incoming { index, term } => write!(f, "incoming-{index:016x}-{term:016x}"),
+            Self::Cut { segment, offset } => write!(f, "cut-{segment:016x}-{offset:016x}"),
+            Self::Temporary(n) => write!(f, "temporary-{n:016x}"),
         }
     }
-}
-
-fn one(f: &mut fmt::Formatter<'_>, kind: &str, number: u64) -> fmt::Result {
-    f.write_str(kind)?;
-    hex(f, number)
-}
-
-fn two(f: &mut fmt::Formatter<'_>, kind: &str, first: u64, second: u64) -> fmt::Result {
-    one(f, kind, first)?;
-    f.write_str("-")?;
-    hex(f, second)
-}
-
-/// `{number:016x}`, without its machinery: a name is written for every operation.
-fn hex(f: &mut fmt::Formatter<'_>, number: u64) -> fmt::Result {
-    let digit = |place: usize| match (number >> (60 - 4 * place)) as u8 & 15 {
-        digit @ 0..10 => b'0' + digit,
-        digit => b'a' - 10 + digit,
-    };
-    let digits: [u8; 16] = core::array::from_fn(digit);
-    f.write_str(core::str::from_utf8(&digits).unwrap_or_default())
 }
 
 impl FileName {

@@ -253,9 +253,7 @@ impl Options {
             snapshot_log_bytes: self.snapshot_log_bytes,
             snapshot_growth_percent: self.snapshot_growth_percent,
             max_sessions: 10_000,
-            session_window: 256,
-            session_reply_bytes: 256 << 10,
-            session_ttl_ms: 3_600_000,
+            ..node::Config::new(self.id, BTreeMap::new(), fresh_disk, seed)
         }
     }
 

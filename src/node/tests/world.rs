@@ -126,15 +126,12 @@ pub(super) fn config(id: u64, members: u64) -> Config {
         raft: raft::Config::new(NodeId(id), 42),
         founders: (1..=members).map(|id| (NodeId(id), addresses(id))).collect(),
         fresh_disk: DiskId(1000 + u128::from(id)),
-        request_timeout: 5_000_000,
-        forward: true,
         segment_bytes: 256 << 10,
         snapshot_log_bytes: None,
         snapshot_growth_percent: 0,
         max_sessions: 16,
-        session_window: 256,
-        session_reply_bytes: 256 << 10,
         session_ttl_ms: 60_000,
+        ..Config::new(NodeId(id), BTreeMap::new(), DiskId(0), 42)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a node holds in memory, and what it sends at once, is bounded.
+//! What a node holds in memory is bounded.
 
 use std::format;
 use std::string::String;

@@ -2,7 +2,6 @@
 //! that divide the bytes as they like and break with the node's process.
 
 use std::boxed::Box;
-use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::string::String;
 use std::vec::Vec;
@@ -188,19 +187,11 @@ impl<S: StateMachine> Cluster<S> {
 
     /// Begins a call of a command by a clerk.
     pub fn call(&mut self, clerk: ClerkId, kind: CallKind, arguments: &[&[u8]]) -> CallId {
-        if let Caller::Pipeline(_) = self.clients[clerk].caller {
-            let words = arguments.iter().map(|word| Bytes::copy_from_slice(word)).collect();
-            return self.call_all(clerk, &[(kind, words)]).first().copied().unwrap_or_default();
-        }
-        let mut out = Vec::new();
-        let Caller::Clerk(caller) = &mut self.clients[clerk].caller else { return 0 };
-        let call = caller.call(self.now, kind, arguments, &mut out);
-        self.begun(clerk, call, arguments);
-        self.perform_for_clerk(clerk, out);
-        call
+        let words = arguments.iter().map(|word| Bytes::copy_from_slice(word)).collect();
+        self.call_all(clerk, &[(kind, words)])[0]
     }
 
-    /// Begins calls of several commands: a pipeline sends them in one piece.
+    /// Begins a call of each command, in order: a pipeline sends them in one piece.
     pub fn call_all(&mut self, clerk: ClerkId, commands: &[(CallKind, Vec<Bytes>)]) -> Vec<CallId> {
         let mut out = Vec::new();
         let now = self.now;
@@ -215,16 +206,11 @@ impl<S: StateMachine> Cluster<S> {
             }
         };
         for (&call, (_, words)) in calls.iter().zip(commands) {
-            let words: Vec<&[u8]> = words.iter().map(|word| &word[..]).collect();
-            self.begun(clerk, call, &words);
+            self.clients[clerk].open.insert(call, None);
+            self.observe_call(clerk, call, words);
         }
         self.perform_for_clerk(clerk, out);
         calls
-    }
-
-    fn begun(&mut self, clerk: ClerkId, call: CallId, arguments: &[&[u8]]) {
-        self.clients[clerk].open.insert(call, None);
-        self.observe_call(clerk, call, arguments);
     }
 
     /// How a call ended, once it has.
@@ -267,7 +253,7 @@ impl<S: StateMachine> Cluster<S> {
                     Caller::Clerk(caller) => caller.step(self.now, event, &mut out),
                     Caller::Pipeline(pipeline) => {
                         for ended in pipeline.step(self.now, event, &mut out) {
-                            self.pipeline_ended(clerk, ended);
+                            self.call_ended(clerk, ended);
                         }
                     }
                 }
@@ -356,11 +342,10 @@ impl<S: StateMachine> Cluster<S> {
     fn step_gateway(&mut self, connection: u64, event: gateway::Event) {
         let Some(gateway) = self.gateways.get_mut(&connection) else { return };
         let node = gateway.node;
-        let Some(machine) = self.machines.get(&node) else { return };
-        let Some(running) = machine.node() else { return };
-        let status = LazyCell::new(|| running.status());
+        let Some(machine) = self.machines.get_mut(&node) else { return };
         let (clock, life, process) = (machine.clock, machine.lives, Process::default());
-        let context = Context { node: &status, process: &process };
+        let Some(running) = &mut machine.process else { return };
+        let context = Context { node: running.status(), process: &process };
         let mut out = Vec::new();
         gateway.connection.step(clock.read(self.now), event, &context, &mut out);
         let wake = gateway.connection.wake_at();
@@ -450,32 +435,20 @@ impl<S: StateMachine> Cluster<S> {
                     }
                 }
                 client::Action::Done { call, result } => {
-                    self.call_ended(Finished {
-                        clerk,
-                        call,
-                        name: None,
-                        result,
-                        behind: None,
-                        settles: Vec::new(),
-                        broken: None,
-                    });
+                    self.call_ended(clerk, Ended::alone(call, result));
                 }
                 client::Action::WakeAt(at) => self.tell_clerk(at, clerk, client::Event::Wake),
             }
         }
     }
 
-    fn pipeline_ended(&mut self, clerk: ClerkId, ended: Ended) {
+    fn call_ended(&mut self, clerk: ClerkId, ended: Ended) {
         let Ended { call, result, behind, settles, broken } = ended;
-        self.call_ended(Finished { clerk, call, name: None, result, behind, settles, broken });
-    }
-
-    fn call_ended(&mut self, finished: Finished) {
-        self.observe_result(finished.clerk, finished.call, &finished.result);
-        let client = &mut self.clients[finished.clerk];
-        let name = client.open.remove(&finished.call).flatten();
-        client.done.insert(finished.call, finished.result.clone());
-        self.finished.push(Finished { name, ..finished });
+        self.observe_result(clerk, call, &result);
+        let client = &mut self.clients[clerk];
+        let name = client.open.remove(&call).flatten();
+        client.done.insert(call, result.clone());
+        self.finished.push(Finished { clerk, call, name, result, behind, settles, broken });
     }
 
     fn ask_gateway(&mut self, clerk: ClerkId, link: client::LinkId, bytes: Bytes) {

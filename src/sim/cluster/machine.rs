@@ -6,12 +6,12 @@ use std::vec::Vec;
 
 use super::counting::{Failures, Shown};
 use super::lanes::{JobLane, LogLane};
-use crate::node::{self, Event, Fault, Node};
+use crate::node::{self, Actions, Event, Fault, Node, Status};
 use crate::replica::StateMachine;
 use crate::rng::Rng;
 use crate::sim::clock::Clock;
 use crate::sim::disk::Disk;
-use crate::time::Micros;
+use crate::time::{Micros, Now};
 
 /// Notes of a machine that are kept.
 const NOTES: usize = 200;
@@ -70,6 +70,8 @@ pub(super) struct Process<S: StateMachine> {
     pub(super) turn_planned: bool,
     /// What its core has shown last.
     pub(super) shown: Option<Shown>,
+    /// What the node says of itself, once a gateway has looked since the last step.
+    status: Option<Status>,
 }
 
 impl<S: StateMachine> Process<S> {
@@ -85,7 +87,19 @@ impl<S: StateMachine> Process<S> {
             wake_planned: None,
             turn_planned: false,
             shown: None,
+            status: None,
         }
+    }
+
+    /// The node takes all these events in one step.
+    pub(super) fn step(&mut self, now: Now, events: Vec<Event<S>>, actions: &mut Actions<S>) {
+        self.status = None;
+        self.node.step_into(now, events, actions);
+    }
+
+    /// What the node says of itself: it changes in a step, and at no other time.
+    pub(super) fn status(&mut self) -> &Status {
+        self.status.get_or_insert_with(|| self.node.status())
     }
 }
 

@@ -358,10 +358,11 @@ impl<S: StateMachine> Cluster<S> {
         self.tally.add(what);
     }
 
-    /// Counts something that a scenario did to a machine and that may leave no other trace.
+    /// Counts a fault that befell a machine and that may leave no other trace.
     pub fn befell(&mut self, node: NodeId, what: &'static str) {
         self.tally.add(what);
-        self.trace.event(self.now, node, || What::Fault { text: what.into() });
+        let text = what.strip_prefix("fault: ").unwrap_or(what);
+        self.trace.event(self.now, node, || What::Fault { text: text.into() });
     }
 
     /// A machine's disk has room again, and is as good as at the beginning.

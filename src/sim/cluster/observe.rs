@@ -102,11 +102,11 @@ impl<S: StateMachine> Cluster<S> {
     }
 
     /// A clerk begins a call.
-    pub(super) fn observe_call(&mut self, clerk: ClerkId, call: CallId, arguments: &[&[u8]]) {
+    pub(super) fn observe_call(&mut self, clerk: ClerkId, call: CallId, words: &[Bytes]) {
         self.trace.event(self.now, None, || What::Invoke {
             client: ClientName::Clerk(clerk),
             call,
-            words: arguments.iter().map(|word| Bytes::copy_from_slice(word)).collect(),
+            words: words.to_vec(),
         });
     }
 

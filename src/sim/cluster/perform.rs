@@ -58,7 +58,7 @@ impl<S: StateMachine> Cluster<S> {
             events.push(Event::Wake);
         }
         let mut actions = Actions::new();
-        process.node.step_into(local, events, &mut actions);
+        process.step(local, events, &mut actions);
         self.observe_step(node);
         self.watch_step(node)?;
         self.perform(node, &mut actions)

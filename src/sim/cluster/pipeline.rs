@@ -61,7 +61,7 @@ pub(super) struct Pipeline {
     refusals: u32,
 }
 
-/// How a command of a pipeline ended.
+/// How a command ended.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Ended {
     pub(super) call: CallId,
@@ -72,6 +72,13 @@ pub(super) struct Ended {
     pub(super) settles: Vec<CallId>,
     /// What the server must not have done.
     pub(super) broken: Option<&'static str>,
+}
+
+impl Ended {
+    /// Nothing is known of its place among others.
+    pub(super) const fn alone(call: CallId, result: Result<Value, ClerkError>) -> Self {
+        Self { call, result, behind: None, settles: Vec::new(), broken: None }
+    }
 }
 
 impl Pipeline {
@@ -104,7 +111,7 @@ impl Pipeline {
         out: &mut Vec<Action>,
     ) -> Vec<CallId> {
         self.last_batch += 1;
-        let (batch, from) = (self.last_batch, self.waiting.len());
+        let batch = self.last_batch;
         let calls = commands.iter().map(|(kind, words)| {
             self.last_call += 1;
             write::request(&mut self.waiting, words);
@@ -113,7 +120,6 @@ impl Pipeline {
             self.last_call
         });
         let calls = calls.collect();
-        debug_assert!(self.waiting.len() > from, "a batch is not empty");
         match self.link {
             None => self.connect(out),
             Some(link) if self.is_open => self.flush(link, out),
@@ -225,13 +231,7 @@ impl Pipeline {
     /// The connection is gone: of what was sent on it nobody can tell, and what waited for it was not sent.
     fn lost(&mut self, ended: &mut Vec<Ended>) {
         let error = if self.is_open { ClerkError::Undetermined } else { ClerkError::TimedOut };
-        ended.extend(self.sent.drain(..).map(|sent| Ended {
-            call: sent.call,
-            result: Err(error.clone()),
-            behind: None,
-            settles: Vec::new(),
-            broken: None,
-        }));
+        ended.extend(self.sent.drain(..).map(|sent| Ended::alone(sent.call, Err(error.clone()))));
         self.link = None;
         self.is_open = false;
         self.waiting.clear();

@@ -352,6 +352,17 @@ mod tests {
     }
 
     #[test]
+    fn a_log_that_shrinks_for_nothing_is_caught() {
+        broken("log matching", [shown(1, &LOG, |_| ()), shown(1, &LOG[..2], |_| ())]);
+        let mut safety = Safety::default();
+        let contradicted = [shown(1, &LOG, |_| ()), shown(1, &[(1, "a"), (3, "x")], |_| ())];
+        assert!(
+            contradicted.iter().all(|step| check(&mut safety, step).is_ok()),
+            "a later leader's is another"
+        );
+    }
+
+    #[test]
     fn a_commit_on_a_minority_of_disks_is_caught() {
         broken("majority", [shown(2, &LOG[..1], |_| ()), shown(1, &LOG, committed(4))]);
     }

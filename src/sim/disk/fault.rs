@@ -151,12 +151,17 @@ impl DiskFault {
         }
     }
 
-    /// What a cluster has met when the node did about it what it must, as it is counted; nothing special if it goes on.
-    pub fn met(&self) -> Option<&'static str> {
+    /// What has been met when a node has refused to start by it, as it is counted; `None` if it is no reason to refuse.
+    pub fn refusal(&self) -> Option<&'static str> {
         Some(match self {
-            Self::FailedWrite | Self::FailedSync | Self::FailedNames => met::FAILED_SYNC,
-            Self::FailedRead => met::FAILED_READ,
-            Self::Full | Self::Slow | Self::RottenVoteCopy | Self::RottenIdentityCopy => return None,
+            Self::FailedRead
+            | Self::FailedWrite
+            | Self::FailedSync
+            | Self::FailedNames
+            | Self::Full
+            | Self::Slow
+            | Self::RottenVoteCopy
+            | Self::RottenIdentityCopy => return None,
             Self::RottenRecord | Self::RottenSegmentHeader => met::LOST_RECORD,
             Self::WildLength => met::WILD_LENGTH,
             Self::RottenSnapshot | Self::ShortSnapshot => met::BAD_SNAPSHOT,

@@ -160,7 +160,7 @@ impl Nemesis {
 
     /// What was met, for each node that was lost.
     pub fn refused(&self) -> impl Iterator<Item = &'static str> {
-        self.lost.values().filter_map(|loss| loss.fault.met())
+        self.lost.values().filter_map(|loss| loss.fault.refusal())
     }
 
     /// How long the refusals may take.

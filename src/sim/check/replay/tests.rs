@@ -4,6 +4,7 @@ use std::format;
 use std::string::String;
 use std::vec::Vec;
 
+use super::super::contradiction::Rule;
 use super::super::history::{End, History};
 use super::super::kv_model::KvModel;
 use super::super::linearizable::{Verdict, linearizable};
@@ -63,6 +64,42 @@ fn a_read_that_overtakes_a_write_of_its_connection_is_found() {
         replay(KvModel::default(), LIMITS, &log("set x 1"), &history).is_ok()
     };
     assert!(is_right("$1|1|") && !is_right("_|"));
+}
+
+#[test]
+fn a_write_that_overtakes_a_read_of_its_connection_is_found() {
+    let is_right = |reply: &str| {
+        let script = format!("1 > get x\n2 > set x 1\n1 < {reply}\n2 < +OK|");
+        let mut history = history(&script);
+        history.behind(1, 0);
+        replay(KvModel::default(), LIMITS, &log("set x 1"), &history).is_ok()
+    };
+    assert!(is_right("_|") && !is_right("$1|1|"));
+}
+
+#[test]
+fn an_unknown_write_that_is_done_after_a_later_one_of_its_connection_is_found() {
+    let is_right = |log_text: &str| {
+        let mut history = history("1 > set x 1\n2 > set x 2\n2 < +OK|");
+        history.settled(0, 1);
+        replay(KvModel::default(), LIMITS, &log(log_text), &history).map_err(|found| found.rule)
+    };
+    assert!(is_right("set x 1\nset x 2").is_ok() && is_right("set x 2").is_ok());
+    assert_eq!(is_right("set x 2\nset x 1").map(|_| ()), Err(Rule::Order));
+}
+
+#[test]
+fn of_writes_that_were_asked_alike_no_order_is_demanded() {
+    // Of the two that set x the first entry may be that of client 2, whom the read is behind.
+    let script = "1 > set x 1\n2 > set x 1\n3 > exists y\n4 > set y 5\n1 < +OK|\n3 < :0|\n2 < +OK|\n4 < +OK|";
+    let judged = |asked: &str| {
+        let mut history = history(&script.replace("2 > set x 1", asked));
+        history.behind(2, 1);
+        let entries = format!("set x 1\nset y 5\n{}", &asked[4..]);
+        replay(KvModel::default(), LIMITS, &log(&entries), &history).is_ok()
+    };
+    assert!(judged("2 > set x 1"));
+    assert!(!judged("2 > set x 2"), "of this one it is known where it is");
 }
 
 #[test]
