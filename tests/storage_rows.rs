@@ -126,6 +126,15 @@ fn struck_while_down(seed: u64, slot: &mut Option<Sim>, settings: Settings, faul
     if expected == Expectation::Survives { check_end(sim, &mut clients) } else { Ok(()) }
 }
 
+/// The power fails while clients write. A slow disk has more that is not synced then.
+fn lose_power(sim: &mut Sim, node: NodeId, clients: &mut [Appender]) -> Checked<()> {
+    hang(sim, node, 20);
+    work(sim, clients, SECOND / 10)?;
+    sim.crash(node, Crash::Power);
+    hang(sim, node, 1);
+    Ok(())
+}
+
 #[test]
 fn row_01_a_torn_tail_is_cut_kept_aside_and_reported() {
     let cuts = Cell::new(0);
@@ -134,11 +143,7 @@ fn row_01_a_torn_tail_is_cut_kept_aside_and_reported() {
         let mut clients = appenders(seed);
         for round in 0..12 {
             let node = chosen(sim, round);
-            // A slow disk has more that is not synced when the power fails.
-            hang(sim, node, 20);
-            work(sim, &mut clients, SECOND / 10)?;
-            sim.crash(node, Crash::Power);
-            hang(sim, node, 1);
+            lose_power(sim, node, &mut clients)?;
             sim.start(node)?;
             work(sim, &mut clients, SECOND / 10)?;
             let machine = sim.machine(node);
@@ -301,10 +306,7 @@ fn row_07_a_start_without_room_for_a_torn_tail_halts() {
         let mut clients = appenders(seed);
         for round in 0..12 {
             let node = chosen(sim, round);
-            hang(sim, node, 20);
-            work(sim, &mut clients, SECOND / 10)?;
-            sim.crash(node, Crash::Power);
-            hang(sim, node, 1);
+            lose_power(sim, node, &mut clients)?;
             sim.machine(node).disk.fill_up(0);
             sim.start(node)?;
             work(sim, &mut clients, SECOND / 10)?;
