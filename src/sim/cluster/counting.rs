@@ -1,6 +1,6 @@
 //! What a cluster meets and does about it, counted where it can be seen from outside: see [`met`].
 
-use super::{Cluster, Machine};
+use super::{Cluster, Machine, Moment};
 use crate::node::Fault;
 use crate::raft::{LogIndex, NodeId, Role, SnapshotId, Status};
 use crate::replica::{Outcome, Refused, SessionError, StateMachine};
@@ -54,26 +54,26 @@ impl<S: StateMachine> Cluster<S> {
         }
     }
 
-    /// A core was stepped; `is_cut` when it has dropped entries that a leader contradicts.
-    pub(super) fn count_step(&mut self, node: NodeId, status: &Status, is_cut: bool) {
+    /// A core was stepped; `is_cut` when it has dropped entries that a leader contradicts. What seldom happens, if it did.
+    pub(super) fn count_step(&mut self, node: NodeId, status: &Status, is_cut: bool) -> Option<Moment> {
         let nodes = self.machines.len();
-        let Some(process) = self.machines.get_mut(&node).and_then(|machine| machine.process.as_mut()) else {
-            return;
-        };
+        let process = self.machines.get_mut(&node)?.process.as_mut()?;
         let now = Shown::of(status);
         let before = process.shown.replace(now);
         if before == Some(now) && !is_cut {
-            return;
+            return None;
         }
         let tally = &mut self.tally;
+        let mut moment = None;
         if is_cut {
             tally.add(met::TRUNCATED);
+            moment = Some(Moment::Cut);
         }
         let Some(before) = before else {
             if now.snapshot.is_some() {
                 tally.add(met::FROM_SNAPSHOT);
             }
-            return;
+            return None;
         };
         match (before.role == Role::Leader, now.role == Role::Leader) {
             (false, true) => tally.add(met::LEADER),
@@ -86,7 +86,9 @@ impl<S: StateMachine> Cluster<S> {
         if let Some(snapshot) = now.snapshot.filter(|_| now.snapshot != before.snapshot) {
             let is_taken = snapshot.last.index <= before.commit;
             tally.add(if is_taken { met::SNAPSHOT_TAKEN } else { met::SNAPSHOT_INSTALLED });
+            moment = if is_taken { moment } else { Some(Moment::Install) };
         }
+        moment
     }
 
     /// An operation of a disk is going to take so long.

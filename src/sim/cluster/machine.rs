@@ -25,6 +25,25 @@ pub enum Crash {
     Power,
 }
 
+/// What seldom happens to a node, and is seldom crashed into by chance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// It cuts entries off its log that a leader contradicts.
+    Cut,
+    /// It switches to a snapshot of its leader.
+    Install,
+}
+
+impl Moment {
+    /// The name, in counts, of a crash soon after it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cut => "fault: crash as entries are cut off",
+            Self::Install => "fault: crash as a snapshot is installed",
+        }
+    }
+}
+
 /// One machine.
 #[derive(Debug)]
 pub struct Machine<S: StateMachine> {
@@ -40,6 +59,8 @@ pub struct Machine<S: StateMachine> {
     pub slowness: u64,
     /// Ends its process within one of its next disk operations: after how many more, and how.
     pub crash_within: Option<(u64, Crash)>,
+    /// The same, counted from the next moment of this kind.
+    pub crash_at: Option<(Moment, u64, Crash)>,
     /// Exit codes of halts that were provoked here; any other halt is a violation.
     pub provoked: BTreeSet<u8>,
     /// Why its last process halted, if it did.
@@ -113,6 +134,7 @@ impl<S: StateMachine> Machine<S> {
             paused_until: 0,
             slowness: 100,
             crash_within: None,
+            crash_at: None,
             provoked: BTreeSet::new(),
             fault: None,
             notes: Vec::new(),
@@ -141,6 +163,15 @@ impl<S: StateMachine> Machine<S> {
     /// Stopped now: when it goes on.
     pub(super) fn resumes_at(&self, now: Micros) -> Option<Micros> {
         (self.paused_until > now).then_some(self.paused_until)
+    }
+
+    /// Something seldom happens now. Whether the process is to end by it.
+    pub(super) fn meets(&mut self, now: Moment) -> bool {
+        let Some((_, operations, crash)) = self.crash_at.take_if(|(moment, ..)| *moment == now) else {
+            return false;
+        };
+        self.crash_within = Some((operations, crash));
+        true
     }
 
     /// Counts a disk operation that begins; how the process ends within it, if it is to.

@@ -20,7 +20,7 @@ mod watch;
 
 pub use clients::{ClerkId, Finished};
 pub use ledger::Committed;
-pub use machine::{Crash, Machine};
+pub use machine::{Crash, Machine, Moment};
 pub use settings::Settings;
 
 use std::collections::{BTreeMap, BTreeSet};

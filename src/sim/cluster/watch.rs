@@ -81,7 +81,12 @@ impl<S: StateMachine> Cluster<S> {
             checked = self.watch_disks(&configuration);
         }
         let is_cut = self.safety.log(node).is_some_and(|log| log.cut.is_some());
-        self.count_step(node, &status, is_cut);
+        let moment = self.count_step(node, &status, is_cut);
+        if let Some((moment, machine)) = moment.zip(self.machines.get_mut(&node))
+            && machine.meets(moment)
+        {
+            self.tally.add(moment.name());
+        }
         checked.map_err(|what| self.violation(node, what))
     }
 

@@ -30,6 +30,18 @@ impl Budget {
         Self { timeouts: 0, beats: 0, proposals: 0, reads: 0, crashes: 0, repeats: 0, snapshots: 0 };
 }
 
+/// Where an exploration begins. What led there costs no budget and no depth: they are left to what comes after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Just after the foundation.
+    Founded,
+    /// The first node leads term 1, and everything is at rest.
+    Established,
+    /// A leader has committed an entry, and sent a snapshot of it to the last node, where it waits to be installed. The
+    /// others have the entry, and have not heard that it is committed. Of three nodes or more.
+    SnapshotComes,
+}
+
 /// What is explored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
@@ -39,9 +51,8 @@ pub struct Bounds {
     pub pre_vote: bool,
     /// [`Config::check_quorum`](crate::raft::Config::check_quorum) of every node.
     pub check_quorum: bool,
-    /// Begin when the first node leads term 1 and everything is at rest, instead of just after the foundation: what an
-    /// election costs is left to what comes after it.
-    pub established: bool,
+    /// Where it begins.
+    pub start: Start,
     /// What may happen at most.
     pub budget: Budget,
     /// Most steps from the start; states at that depth are checked, and not left.
@@ -62,7 +73,7 @@ impl Bounds {
             nodes,
             pre_vote: true,
             check_quorum: true,
-            established: false,
+            start: Start::Founded,
             budget: Budget::NONE,
             depth: u32::MAX,
             states: 20_000_000,

@@ -80,9 +80,7 @@ impl<'a> Search<'a> {
 
     /// Depth by depth, until nothing is new.
     fn search(&mut self, progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>) -> Result<(), End> {
-        if self.bounds.established {
-            self.start = self.start.clone().established(&mut self.cast).map_err(End::Unable)?;
-        }
+        self.start.begin(self.bounds.start, &mut self.cast).map_err(End::Unable)?;
         self.seen.insert(self.start.fingerprint(&self.cast));
         let mut layer: Vec<(u32, World)> = [(0, self.start.clone())].into();
         let mut moves = Vec::new();

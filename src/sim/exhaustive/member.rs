@@ -275,6 +275,9 @@ impl Member {
                 self.state = (last.index, checksum);
                 effects.applied.push(Applied::Switch(snapshot.id));
                 effects.reached.push("snapshot installed");
+                if self.raft.status().last.index > last.index {
+                    effects.reached.push("snapshot below acknowledged entries");
+                }
             }
             Action::ReadReady { read, index } => {
                 effects.reads.push((read, Some(index)));

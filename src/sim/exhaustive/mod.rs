@@ -69,6 +69,7 @@ mod explore;
 mod member;
 mod presets;
 mod seen;
+mod start;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -76,7 +77,7 @@ mod world;
 
 use core::ops::ControlFlow;
 
-pub use bounds::{Bounds, Budget, Counterexample, Exploration, MOST_NODES, Progress};
+pub use bounds::{Bounds, Budget, Counterexample, Exploration, MOST_NODES, Progress, Start};
 
 /// Visits every situation within `bounds`, and stops at the first violation. `progress` is told now and then how far it
 /// is, and may end it.

@@ -1,6 +1,6 @@
 //! Bounds that are worth exploring. The numbers of states are those of today's core, with all settings as here.
 
-use super::bounds::{Bounds, Budget};
+use super::bounds::{Bounds, Budget, Start};
 
 const NONE: Budget = Budget::NONE;
 
@@ -17,7 +17,7 @@ impl Bounds {
     /// keep from happening what safety must not depend on. Seconds.
     pub const fn three_nodes() -> Self {
         let budget = Budget { timeouts: 1, proposals: 1, crashes: 1, ..NONE };
-        Self { budget, established: true, ..Self::new(3).with_elections(false, false) }
+        Self { budget, start: Start::Established, ..Self::new(3).with_elections(false, false) }
     }
 
     /// Three nodes with a leader, two campaigns after it and a crash: some 12 million states, a minute.
@@ -26,21 +26,23 @@ impl Bounds {
     }
 
     /// Small explorations that together visit every part of the core, each with its name: some 15 seconds.
-    pub const fn suite() -> [(&'static str, Self); 7] {
-        let led = Self { established: true, ..Self::new(3) };
+    pub const fn suite() -> [(&'static str, Self); 8] {
+        let led = Self { start: Start::Established, ..Self::new(3) };
         let plain = led.with_elections(false, false);
         let rivals = Budget { timeouts: 2, ..NONE };
         let repeated = Budget { timeouts: 2, proposals: 1, repeats: 1, ..NONE };
         let read = Budget { timeouts: 1, reads: 1, repeats: 1, ..NONE };
         let snapshot = Budget { timeouts: 1, crashes: 1, snapshots: 1, ..NONE };
         let write = Budget { timeouts: 1, proposals: 1, ..NONE };
+        let passed = Self { start: Start::SnapshotComes, budget: Budget { timeouts: 1, ..NONE }, ..plain };
         [
             ("two nodes", Self::two_nodes()),
             ("two nodes, a message comes twice", Self { budget: repeated, ..Self::new(2) }),
-            ("three nodes, rival candidates", Self { budget: rivals, established: false, ..plain }),
+            ("three nodes, rival candidates", Self { budget: rivals, start: Start::Founded, ..plain }),
             ("three nodes, a crash around a write", Self::three_nodes()),
             ("three nodes, a read", Self { budget: read, ..plain }),
             ("three nodes, a snapshot is sent", Self { budget: snapshot, ..plain }),
+            ("three nodes, a snapshot that the next leader knows nothing of", passed),
             ("three nodes, PreVote and CheckQuorum", Self { budget: write, ..led }),
         ]
     }

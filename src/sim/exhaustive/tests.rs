@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::string::String;
 use std::vec::Vec;
 
-use super::bounds::{Bounds, Budget, Exploration};
+use super::bounds::{Bounds, Budget, Exploration, Start};
 use super::cast::{Cast, Stimulus};
 use super::explore::Search;
 use super::member::{Effects, Flight, Member};
@@ -179,7 +179,7 @@ fn a_vote_that_a_crash_forgets_is_found_out() {
 #[test]
 fn planted_bugs_are_found() {
     let two = |budget| bounds(2, GUARDED, budget);
-    let led = |budget| Bounds { established: true, ..bounds(3, PLAIN, budget) };
+    let led = |budget| Bounds { start: Start::Established, ..bounds(3, PLAIN, budget) };
     let write = Budget { timeouts: 1, proposals: 1, ..NONE };
     let bugs = [
         ("vote-twice", bounds(3, PLAIN, Budget { timeouts: 2, ..NONE }), "persistence", 5),
@@ -257,4 +257,24 @@ fn walk(bounds: &Bounds, cast: &mut Cast, rng: &mut Rng) {
         let (own, other) = (own.clone(), outcome.member);
         assert_eq!(cast.member_id(own), other, "{step:?}");
     }
+}
+
+/// A snapshot is installed below entries that its node has acknowledged to a leader that knows nothing of it: they stay.
+#[test]
+fn a_snapshot_comes_below_what_was_acknowledged_since() {
+    let bounds = Bounds { start: Start::SnapshotComes, ..bounds(3, PLAIN, Budget { timeouts: 1, ..NONE }) };
+    let found = explore(&bounds, None);
+    assert_eq!((found.states, found.violation), (14_459, None));
+    assert!(found.reached.contains_key("snapshot below acknowledged entries"));
+}
+
+#[test]
+#[cfg(feature = "planted-bugs")]
+fn an_install_that_drops_what_follows_is_found() {
+    use crate::sim::planted;
+    let bounds = Bounds { start: Start::SnapshotComes, ..bounds(3, PLAIN, Budget { timeouts: 1, ..NONE }) };
+    let bug = planted::find("install-drops-the-suffix").expect("in the catalogue");
+    let (found, _) = planted::with(bug, || explore(&bounds, None));
+    let example = found.violation.expect("it is found");
+    assert!(example.broken.starts_with("durability"), "{}", example.broken);
 }

@@ -64,28 +64,6 @@ impl World {
         }
     }
 
-    /// The same cluster when its first node has been elected and nothing is under way any more.
-    pub(super) fn established(mut self, cast: &mut Cast) -> Result<Self, String> {
-        let left = self.left;
-        self.left = Budget { timeouts: 1, ..Budget::NONE };
-        let waits =
-            |world: &Self, cast: &Cast, node: Node| cast.view_of(world.members[usize::from(node)]).sticky;
-        for node in 1..self.members.len() as Node {
-            if waits(&self, cast, node) {
-                self = self.after(Move { node, stimulus: Stimulus::Lapse, repeats: false }, cast)?;
-            }
-        }
-        self = self.after(Move { node: 0, stimulus: Stimulus::Silence, repeats: false }, cast)?;
-        let mut moves = Vec::new();
-        loop {
-            self.moves(cast, &mut moves);
-            let Some(&step) = moves.iter().find(|step| step.stimulus != Stimulus::Lapse) else { break };
-            self = self.after(step, cast)?;
-        }
-        self.left = left;
-        Ok(self)
-    }
-
     /// Everything that may happen now, in a fixed order.
     pub(super) fn moves(&self, cast: &Cast, moves: &mut Vec<Move>) {
         moves.clear();

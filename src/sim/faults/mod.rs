@@ -19,7 +19,7 @@ pub use profile::{Profile, names};
 pub use quirk::Quirk;
 
 use crate::rng::Rng;
-use crate::sim::cluster::Crash;
+use crate::sim::cluster::{Crash, Moment};
 use crate::sim::disk::DiskFault;
 use crate::time::Micros;
 
@@ -40,6 +40,8 @@ pub enum Fault {
     Kill { who: Who, crash: Crash, down: Micros },
     /// The same within one of its next disk operations: after so many more.
     KillWithin { who: Who, crash: Crash, operations: u64, down: Micros },
+    /// The same soon after the next moment of this kind: what is written then is written seldom.
+    KillAt { who: Who, moment: Moment, crash: Crash, operations: u64, down: Micros },
     /// All at once.
     KillAll { crash: Crash, down: Micros },
     /// A process is stopped: what reaches it waits.
@@ -84,6 +86,7 @@ impl Fault {
             Self::Kill { crash: Crash::Process, .. } => "fault: kill",
             Self::Kill { crash: Crash::Power, .. } => "fault: power failure",
             Self::KillWithin { .. } => "fault: crash within an operation",
+            Self::KillAt { moment, .. } => moment.name(),
             Self::KillAll { .. } => "fault: restart of all at once",
             Self::Pause { .. } => "fault: pause",
             Self::Slow { .. } => "fault: slow node",

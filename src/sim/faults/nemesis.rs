@@ -26,8 +26,8 @@ const DISK_FAILED: u8 = 3;
 /// The worst weather of a disk in a run. Writes that go astray are dealt one by one: whoever loses them is lost.
 const FAILING: DiskWeather = DiskWeather { stale_writes: 0, misdirected_writes: 0, ..DiskWeather::WILD };
 
-/// How often the nemesis looks for nodes that are down and were forgotten.
-const ROUND: Micros = SECOND;
+/// How often the nemesis looks for nodes that went down by themselves.
+const ROUND: Micros = 20 * MS;
 
 /// How long a node that has to refuse may take to do so after all faults have ended: it has to hear from a majority first.
 const REFUSAL: Micros = 10 * SECOND;
@@ -66,6 +66,8 @@ pub struct Nemesis {
     strangers: BTreeSet<NodeId>,
     /// Nodes that are going to be started.
     starting: BTreeSet<NodeId>,
+    /// Nodes that are going to be killed by what they do, and how long they are down then.
+    traps: BTreeMap<NodeId, Micros>,
     partitions: BTreeMap<u64, Cuts>,
     /// Rates of clocks that run wild, before they did.
     rates: BTreeMap<NodeId, i32>,
@@ -94,6 +96,7 @@ impl Nemesis {
             lost: BTreeMap::new(),
             strangers: BTreeSet::new(),
             starting: BTreeSet::new(),
+            traps: BTreeMap::new(),
             partitions: BTreeMap::new(),
             rates: BTreeMap::new(),
             clients_until: 0,
@@ -179,6 +182,7 @@ impl Nemesis {
             machine.paused_until = 0;
             machine.slowness = 100;
             machine.crash_within = None;
+            machine.crash_at = None;
             machine.disk.disarm();
             cluster.relieve_disk(node);
             self.end_clock(node, cluster);
@@ -220,7 +224,8 @@ impl Nemesis {
                 self.agenda.push(cluster.now() + ROUND, Deed::Round);
                 for node in cluster.nodes() {
                     if !cluster.machine(node).is_up() && !self.starting.contains(&node) {
-                        let pause = super::duration(&mut self.rng, 50 * MS, 4 * SECOND);
+                        let any = super::duration(&mut self.rng, 50 * MS, 4 * SECOND);
+                        let pause = self.traps.remove(&node).unwrap_or(any);
                         self.start_after(node, pause, cluster);
                     }
                 }
@@ -237,10 +242,17 @@ impl Nemesis {
                 cluster.crash(node, crash);
                 self.start_after(node, down, cluster);
             }
-            Fault::KillWithin { who, crash, operations, .. } => {
+            Fault::KillWithin { who, crash, operations, down } => {
                 let Some(node) = self.pick(who, cluster) else { return Ok(()) };
-                // The next round finds it down.
                 cluster.machine(node).crash_within = Some((operations, crash));
+                self.traps.insert(node, down);
+            }
+            Fault::KillAt { who, moment, crash, operations, down } => {
+                let Some(node) = self.pick(who, cluster) else { return Ok(()) };
+                // It is counted when it happens.
+                cluster.machine(node).crash_at = Some((moment, operations, crash));
+                self.traps.insert(node, down);
+                return Ok(());
             }
             Fault::KillAll { crash, down } => {
                 // Whose disk is not its own is left to say so: nobody would start it again.

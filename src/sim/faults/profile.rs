@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Fault, Who, duration};
 use crate::rng::Rng;
-use crate::sim::cluster::Crash;
+use crate::sim::cluster::{Crash, Moment};
 use crate::sim::disk::DiskFault;
 
 const MS: u64 = 1_000;
@@ -28,13 +28,20 @@ pub enum Profile {
 /// A row of the table: how often in ten minutes of each profile (calm, lab, wild, disk, churn), in tenths; and what.
 type Row = ([u64; 5], fn(&mut Rng) -> Fault);
 
-const TABLE: [Row; 24] = [
+const TABLE: [Row; 25] = [
     ([5, 200, 300, 100, 400], |rng| Fault::Kill { who: who(rng), crash: Crash::Process, down: down(rng) }),
     ([5, 50, 300, 300, 200], |rng| Fault::Kill { who: who(rng), crash: Crash::Power, down: down(rng) }),
     ([2, 50, 300, 400, 200], |rng| Fault::KillWithin {
         who: who(rng),
         crash: if rng.chance(1, 4) { Crash::Process } else { Crash::Power },
         operations: rng.below(40),
+        down: down(rng),
+    }),
+    ([1, 20, 100, 100, 60], |rng| Fault::KillAt {
+        who: who(rng),
+        moment: if rng.chance(1, 2) { Moment::Cut } else { Moment::Install },
+        crash: if rng.chance(1, 4) { Crash::Process } else { Crash::Power },
+        operations: rng.below(8),
         down: down(rng),
     }),
     ([0, 20, 30, 40, 40], |rng| Fault::KillAll {
@@ -190,11 +197,14 @@ fn down(rng: &mut Rng) -> u64 {
 }
 
 /// Faults after which a node refuses to start.
-const LOSSES: [DiskFault; 10] = [
+const LOSSES: [DiskFault; 12] = [
     DiskFault::RottenRecord,
     DiskFault::RottenSegmentHeader,
     DiskFault::WildLength,
+    // Twice, because there is not always a snapshot to strike.
     DiskFault::RottenSnapshot,
+    DiskFault::RottenSnapshot,
+    DiskFault::ShortSnapshot,
     DiskFault::ShortSnapshot,
     DiskFault::RottenVote,
     DiskFault::RottenIdentity,

@@ -6,11 +6,12 @@ use std::vec::Vec;
 use super::{Bug, Outcome, Profile, Room};
 use crate::raft::NodeId;
 use crate::rng::Rng;
-use crate::sim::cluster::Crash;
+use crate::sim::cluster::{Crash, Moment};
 use crate::sim::disk::DiskFault;
 use crate::sim::exhaustive::{Bounds, Budget, explore};
 use crate::sim::faults::{Fault, Manner, Plan, Population, Quirk, Who};
-use crate::sim::{KvWorkload, Shape, run};
+use crate::sim::network::{Cuts, Shape};
+use crate::sim::{KvWorkload, run};
 use crate::time::Micros;
 
 const MS: Micros = 1_000;
@@ -32,7 +33,9 @@ pub fn grounds(bug: Option<&Bug>) -> &'static [Profile<'static>] {
         Profile { name: "transfers", run: &|seed| outcome(&transfers(seed)) },
         Profile { name: "installs", run: &|seed| outcome(&installs(seed)) },
         Profile { name: "minorities", run: &|seed| outcome(&minorities(seed)) },
+        Profile { name: "drops", run: &|seed| outcome(&drops(seed)) },
         Profile { name: "echoes", run: &|seed| outcome(&echoes(seed)) },
+        Profile { name: "returns", run: &|seed| outcome(&returns(seed)) },
         Profile { name: "exhaustive", run: &exhaustive },
     ];
     let explores = bug.is_none_or(|bug| bug.room == Room::Raft);
@@ -234,26 +237,17 @@ fn installs(seed: u64) -> Plan {
 }
 
 /// Two of five that are cut off, perhaps with the leader, who takes what it cannot commit. When they are back they have to
-/// drop it, and restart soon. Half of the runs are such that much is dropped and little comes instead.
+/// drop it, and restart soon.
 fn minorities(seed: u64) -> Plan {
     let mut rng = Rng::stream(seed, 406);
-    let nodes: Vec<NodeId> = (1..=5).map(NodeId).collect();
-    let drops_much = rng.chance(1, 2);
     let (mut at, mut faults) = (SECOND, Vec::new());
     while at < 7 * SECOND {
-        let shape = rng.next_u64();
-        let (drawn, cuts) = Shape::draw(&mut Rng::new(shape), &nodes, None);
-        if !matches!(drawn, Shape::Split(2 | 3)) {
-            continue;
-        }
+        let (shape, minority) = minority(&mut rng);
         let lasts = (1_050 + rng.below(800)) * MS;
         faults.push((at, Fault::Partition { shape, lasts }));
-        at += lasts + (20 + rng.below(if drops_much { 1_200 } else { 400 })) * MS;
-        // Whoever is in the smaller part does not speak to three others.
-        let is_cut_off = |node: &&NodeId| cuts.iter().filter(|(from, _)| from == *node).count() == 3;
-        let (first, restarting) = if drops_much { (rng.below(2) as usize, 1) } else { (0, 2) };
-        for node in nodes.iter().filter(is_cut_off).skip(first).take(restarting) {
-            let (who, crash, down) = (Who::Node(node.0 - 1), crash(&mut rng), (20 + rng.below(80)) * MS);
+        at += lasts + (20 + rng.below(400)) * MS;
+        for who in minority {
+            let (crash, down) = (crash(&mut rng), (20 + rng.below(80)) * MS);
             faults.push(match rng.below(2) {
                 0 => (at, Fault::Kill { who, crash, down }),
                 _ => (at, Fault::KillWithin { who, crash, operations: rng.below(20), down }),
@@ -263,15 +257,68 @@ fn minorities(seed: u64) -> Plan {
         at += 200 * MS;
     }
     let quirks = [Quirk::EarlySnapshots, Quirk::NoTrailing, Quirk::NoCheckQuorum, Quirk::HastyElections];
+    Plan { nodes: 5, ..plan(seed, &mut rng, &quirks, faults) }
+}
+
+/// The same, where much is dropped and little comes instead: everybody waits for the leader that is cut off while the others
+/// are slow to elect one. One of the two is away for longer, and crashes when it drops its entries.
+fn drops(seed: u64) -> Plan {
+    let mut rng = Rng::stream(seed, 410);
+    let (mut at, mut faults) = (4 * SECOND, Vec::new());
+    while at < 16 * SECOND {
+        let (shape, minority) = minority(&mut rng);
+        let lasts = (1_500 + rng.below(2_000)) * MS;
+        faults.push((at, Fault::Partition { shape, lasts }));
+        let healed = at + lasts;
+        let who = minority[rng.below(2) as usize];
+        let shape = partition(
+            &mut rng,
+            |shape, _| matches!((shape, who), (Shape::Isolated(node), Who::Node(n)) if node.0 == n + 1),
+        );
+        let longer = (100 << rng.below(4)) * MS;
+        faults.push((healed - 50 * MS, Fault::Partition { shape, lasts: longer }));
+        let moment = if rng.chance(1, 2) { Moment::Install } else { Moment::Cut };
+        let (crash, operations, down) = (crash(&mut rng), rng.below(6), (10 + rng.below(40)) * MS);
+        faults.push((healed, Fault::KillAt { who, moment, crash, operations, down }));
+        at = healed + 2 * SECOND;
+    }
+    let quirks = [Quirk::NoTrailing, Quirk::NoForwarding, Quirk::NoPreVote];
     let mut plan = plan(seed, &mut rng, &quirks, faults);
-    if drops_much {
-        plan.quirks.extend([Quirk::NoCheckQuorum, Quirk::NoForwarding]);
-        for client in &mut plan.clients {
-            client.burst = [4, 12, 30][rng.below(3) as usize];
-            client.thinks *= [1, 4, 12][rng.below(3) as usize];
+    plan.quirks.extend([Quirk::EarlySnapshots, Quirk::NoCheckQuorum, Quirk::SlowElections]);
+    // Many, because a write is not sent behind a read that waits.
+    let client = |number| Population {
+        number,
+        thinks: (20 + rng.below(100)) * MS,
+        burst: 12,
+        manner: if rng.chance(1, 2) { Manner::Plain } else { Manner::Pipeline },
+        patience: Population::PATIENCE,
+    };
+    plan.clients = (0..30).map(client).collect();
+    Plan { nodes: 5, faults_end: at, end: at + SECOND, ..plan }
+}
+
+/// A partition that cuts off two of five, and who they are.
+fn minority(rng: &mut Rng) -> (u64, [Who; 2]) {
+    let mut minority = [Who::Leader; 2];
+    let shape = partition(rng, |shape, cuts| {
+        // Whoever is in the smaller part does not speak to three others.
+        let is_cut_off = |node: &u64| cuts.iter().filter(|(from, _)| from.0 == node + 1).count() == 3;
+        let cut_off: Vec<Who> = (0..5).filter(is_cut_off).map(Who::Node).collect();
+        matches!(shape, Shape::Split(_)) && cut_off.try_into().map(|both| minority = both).is_ok()
+    });
+    (shape, minority)
+}
+
+/// A partition of five nodes as it is wanted, provided that somebody leads when it comes.
+fn partition(rng: &mut Rng, mut is_wanted: impl FnMut(Shape, &Cuts) -> bool) -> u64 {
+    let nodes: Vec<NodeId> = (1..=5).map(NodeId).collect();
+    loop {
+        let shape = rng.next_u64();
+        let (drawn, cuts) = Shape::draw(&mut Rng::new(shape), &nodes, Some(NodeId(0)));
+        if is_wanted(drawn, &cuts) {
+            return shape;
         }
     }
-    Plan { nodes: 5, ..plan }
 }
 
 /// Leaders whose followers' answers are held until another one leads, and then come all at once.
@@ -307,6 +354,29 @@ fn plan(seed: u64, rng: &mut Rng, quirks: &[Quirk], faults: Vec<(Micros, Fault)>
     let quirks = quirks.iter().copied().filter(|_| rng.chance(1, 2)).collect();
     let (faults_end, end) = (9 * SECOND, 10 * SECOND);
     Plan { faults_end, end, quirks, faults, clients, ..Plan::draw(seed, None, Some(nodes), 10) }
+}
+
+/// Leaders that lose their office and soon get it again, while a follower's requests to them are held: its clients go on
+/// at the leader in between.
+fn returns(seed: u64) -> Plan {
+    let mut rng = Rng::stream(seed, 409);
+    let (mut at, mut faults) = (SECOND, Vec::new());
+    while at < 12 * SECOND {
+        let lasts = (700 + rng.below(1_000)) * MS;
+        faults.push((at, Fault::Clog { from: Who::Node(rng.below(5)), to: Who::Leader, lasts }));
+        let mut pause = at + (20 + rng.below(100)) * MS;
+        for _ in 0..3 {
+            faults.push((pause, Fault::Pause { who: Who::Leader, lasts: (90 + rng.below(60)) * MS }));
+            pause += (170 + rng.below(120)) * MS;
+        }
+        at += lasts + 200 * MS;
+    }
+    let mut plan = plan(seed, &mut rng, &[Quirk::NoPreVote, Quirk::NoCheckQuorum], faults);
+    plan.quirks.push(Quirk::HastyElections);
+    for client in &mut plan.clients {
+        client.manner = Manner::Pipeline;
+    }
+    Plan { nodes: 5, faults_end: at, end: at + SECOND, ..plan }
 }
 
 fn often(rng: &mut Rng, mut fault: impl FnMut(&mut Rng) -> Fault) -> Vec<(Micros, Fault)> {
