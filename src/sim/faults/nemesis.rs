@@ -514,8 +514,11 @@ impl Nemesis {
         cluster.swap_disks(a, b);
         for node in [a, b] {
             self.strangers.insert(node);
-            cluster.machine(node).disk.disarm();
-            cluster.machine(node).provoked.insert(2);
+            let machine = cluster.machine(node);
+            machine.disk.disarm();
+            machine.provoked.insert(2);
+            // A process that is stopped could not refuse.
+            machine.paused_until = 0;
             cluster.start(node)?;
         }
         self.agenda.push(cluster.now() + lasts, Deed::SwapBack(a, b));

@@ -86,7 +86,7 @@ const TABLE: [Row; 25] = [
         disk(rng, &[DiskFault::FailedRead, DiskFault::FailedWrite, DiskFault::FailedNames])
     }),
     ([0, 0, 10, 20, 2], |rng| disk(rng, &[DiskFault::RottenVoteCopy, DiskFault::RottenIdentityCopy])),
-    ([0, 0, 25, 60, 8], |rng| disk(rng, &LOSSES)),
+    ([0, 0, 35, 80, 12], |rng| disk(rng, &LOSSES)),
     ([0, 0, 15, 30, 15], |rng| {
         if rng.chance(1, 2) { Fault::Wipe { who: who(rng) } } else { Fault::RollBack { who: who(rng) } }
     }),
