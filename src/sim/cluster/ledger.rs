@@ -98,6 +98,11 @@ impl Ledger {
         self.committed.get(place(index)?)
     }
 
+    /// Whether another entry is committed in the place of this one. What a log no longer holds has no term in it.
+    fn contradicts(&self, held: LogId) -> bool {
+        held.term != 0 && self.committed_at(held.index).is_some_and(|committed| committed.id != held)
+    }
+
     /// Looks at what is new in a node's log. Log Matching (§5.3): an entry of one index and term is the same everywhere, and
     /// so is everything before it.
     pub(super) fn look(
@@ -117,8 +122,15 @@ impl Ledger {
         if new == 0 && last.index < log.last.index && log.position(last.index) == last {
             return Err(format!("log matching: what follows {last:?} is gone, and nothing contradicts it"));
         }
-        log.cut = (from <= log.last.index).then_some(from);
         let before = from - 1;
+        // A snapshot of the leader may contradict what it covers.
+        let covered = if before < first { before.min(log.last.index) } else { 0 };
+        let contradicted =
+            (1..=covered).rev().take_while(|&index| self.contradicts(log.position(index))).count();
+        log.cut = match contradicted as u64 {
+            0 => (from <= log.last.index).then_some(from),
+            contradicted => Some(covered + 1 - contradicted),
+        };
         let mut chain = if before >= first {
             log.chain(self, before)
         } else {

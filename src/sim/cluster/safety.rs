@@ -390,4 +390,24 @@ mod tests {
         };
         assert!(check(&LOG[..2], replace).is_ok());
     }
+
+    /// Found by seed 284 of the ground of entries that are dropped: entries below a leader's snapshot counted as kept.
+    #[test]
+    fn a_snapshot_cuts_off_what_it_contradicts_below_its_end() {
+        let mut safety = Safety::default();
+        let from_snapshot = |status: &mut Status| {
+            (status.first_index, status.last) = (5, LogId::new(2, 4));
+            (status.commit, status.applied) = (4, 4);
+        };
+        let steps = [
+            shown(3, &LOG, |_| {}),
+            shown(1, &LOG, committed(4)),
+            shown(2, &[(1, "a"), (1, "b"), (1, "x"), (1, "y")], |_| {}),
+            shown(2, &LOG, from_snapshot),
+        ];
+        for step in &steps {
+            check(&mut safety, step).expect("nothing is broken");
+        }
+        assert_eq!(safety.log(NodeId(2)).and_then(|log| log.cut), Some(4));
+    }
 }
