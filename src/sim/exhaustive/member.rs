@@ -276,7 +276,7 @@ impl Member {
                 effects.applied.push(Applied::Switch(snapshot.id));
                 effects.reached.push("snapshot installed");
                 if self.raft.status().last.index > last.index {
-                    effects.reached.push("snapshot below acknowledged entries");
+                    effects.reached.push("snapshot below the end of the log");
                 }
             }
             Action::ReadReady { read, index } => {

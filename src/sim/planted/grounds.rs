@@ -8,7 +8,7 @@ use crate::raft::NodeId;
 use crate::rng::Rng;
 use crate::sim::cluster::{Crash, Moment};
 use crate::sim::disk::DiskFault;
-use crate::sim::exhaustive::{Bounds, Budget, explore};
+use crate::sim::exhaustive::{Bounds, explore};
 use crate::sim::faults::{Fault, Manner, Plan, Population, Quirk, Who};
 use crate::sim::network::{Cuts, Shape};
 use crate::sim::{KvWorkload, run};
@@ -42,12 +42,9 @@ pub fn grounds(bug: Option<&Bug>) -> &'static [Profile<'static>] {
     if explores { all } else { &all[..all.len() - 1] }
 }
 
-/// An exploration by its number: those of the suite, then a snapshot that comes to a log which has another end, as far as
-/// there is time for it.
+/// An exploration of the suite, by its number.
 fn exhaustive(seed: u64) -> Outcome {
-    let budget = Budget { timeouts: 1, proposals: 1, snapshots: 1, ..Budget::NONE };
-    let snapshot = Bounds { budget, depth: 13, ..Bounds::three_nodes() };
-    let mut explorations = Bounds::suite().into_iter().map(|(_, bounds)| bounds).chain([snapshot]);
+    let mut explorations = Bounds::suite().into_iter().map(|(_, bounds)| bounds);
     let Some(bounds) = explorations.nth(usize::try_from(seed).unwrap_or(usize::MAX)) else {
         return Outcome::default();
     };
@@ -341,21 +338,6 @@ fn echoes(seed: u64) -> Plan {
     plan
 }
 
-fn plan(seed: u64, rng: &mut Rng, quirks: &[Quirk], faults: Vec<(Micros, Fault)>) -> Plan {
-    let nodes = [3, 3, 4, 5][rng.below(4) as usize];
-    let client = |number| Population {
-        number,
-        thinks: (5 + rng.below(60)) * MS,
-        burst: [1, 1, 4, 12][rng.below(4) as usize],
-        manner: Manner::draw(rng),
-        patience: [Population::PATIENCE, 2 * SECOND, SECOND / 2][rng.below(3) as usize],
-    };
-    let clients = (0..6).map(client).collect();
-    let quirks = quirks.iter().copied().filter(|_| rng.chance(1, 2)).collect();
-    let (faults_end, end) = (9 * SECOND, 10 * SECOND);
-    Plan { faults_end, end, quirks, faults, clients, ..Plan::draw(seed, None, Some(nodes), 10) }
-}
-
 /// Leaders that lose their office and soon get it again, while a follower's requests to them are held: its clients go on
 /// at the leader in between.
 fn returns(seed: u64) -> Plan {
@@ -377,6 +359,21 @@ fn returns(seed: u64) -> Plan {
         client.manner = Manner::Pipeline;
     }
     Plan { nodes: 5, faults_end: at, end: at + SECOND, ..plan }
+}
+
+fn plan(seed: u64, rng: &mut Rng, quirks: &[Quirk], faults: Vec<(Micros, Fault)>) -> Plan {
+    let nodes = [3, 3, 4, 5][rng.below(4) as usize];
+    let client = |number| Population {
+        number,
+        thinks: (5 + rng.below(60)) * MS,
+        burst: [1, 1, 4, 12][rng.below(4) as usize],
+        manner: Manner::draw(rng),
+        patience: [Population::PATIENCE, 2 * SECOND, SECOND / 2][rng.below(3) as usize],
+    };
+    let clients = (0..6).map(client).collect();
+    let quirks = quirks.iter().copied().filter(|_| rng.chance(1, 2)).collect();
+    let (faults_end, end) = (9 * SECOND, 10 * SECOND);
+    Plan { faults_end, end, quirks, faults, clients, ..Plan::draw(seed, None, Some(nodes), 10) }
 }
 
 fn often(rng: &mut Rng, mut fault: impl FnMut(&mut Rng) -> Fault) -> Vec<(Micros, Fault)> {
