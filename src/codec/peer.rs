@@ -20,7 +20,7 @@ use super::forward::{Answered, Forwarded};
 use super::frame::{Frame, FrameError};
 use super::numbers;
 use crate::raft::{
-    DiskId, Entries, LogId, LogIndex, Message, NodeId, SnapshotId, SnapshotMeta, SnapshotProgress,
+    DiskId, Entries, LogId, LogIndex, Message, NodeId, QueryId, SnapshotId, SnapshotMeta, SnapshotProgress,
 };
 
 /// The version of all frames between peers that this build writes and understands.
@@ -127,6 +127,9 @@ mod kind {
     pub(super) const HEARTBEAT_REPLY: u8 = 24;
     pub(super) const SNAPSHOT_CHUNK: u8 = 25;
     pub(super) const SNAPSHOT_REPLY: u8 = 26;
+    pub(super) const TIMEOUT_NOW: u8 = 27;
+    pub(super) const READ_INDEX: u8 = 28;
+    pub(super) const READ_INDEX_REPLY: u8 = 29;
 }
 
 impl PeerMessage {
@@ -180,7 +183,9 @@ fn seal_raft(message: &Message, pack: impl FnOnce(&Entries) -> Bytes) -> Frame {
     match message {
         Message::PreVote { term, last } => header(kind::PRE_VOTE, &(term, last.term, last.index)),
         Message::PreVoteReply { term, granted } => header(kind::PRE_VOTE_REPLY, &(term, granted)),
-        Message::Vote { term, last } => header(kind::VOTE, &(term, last.term, last.index)),
+        Message::Vote { term, last, transfer } => {
+            header(kind::VOTE, &(term, last.term, last.index, transfer))
+        }
         Message::VoteReply { term, granted, wall } => header(kind::VOTE_REPLY, &(term, granted, wall)),
         Message::Append { term, previous, entries, commit } => {
             let packed = if entries.is_empty() { Bytes::new() } else { pack(entries) };
@@ -194,6 +199,11 @@ fn seal_raft(message: &Message, pack: impl FnOnce(&Entries) -> Bytes) -> Frame {
         Message::Heartbeat { term, round, commit } => numbers(kind::HEARTBEAT, [*term, *round, *commit]),
         Message::HeartbeatReply { term, round, wall } => {
             numbers(kind::HEARTBEAT_REPLY, [*term, *round, *wall])
+        }
+        Message::TimeoutNow { term } => numbers(kind::TIMEOUT_NOW, [*term]),
+        Message::ReadIndex { term, query } => numbers(kind::READ_INDEX, [*term, query.life, query.number]),
+        Message::ReadIndexReply { term, query, index } => {
+            numbers(kind::READ_INDEX_REPLY, [*term, query.life, query.number, *index])
         }
         Message::SnapshotChunk { term, snapshot, offset, data } => {
             with_packed(kind::SNAPSHOT_CHUNK, &(term, snapshot, offset, data.len()), data.clone())
@@ -295,13 +305,16 @@ enum Wire {
     Digest((u64, Halves)),
     PreVote((u64, u64, u64)),
     PreVoteReply((u64, bool)),
-    Vote((u64, u64, u64)),
+    Vote((u64, u64, u64, bool)),
     VoteReply((u64, bool, u64)),
     Append((u64, u64, u64, u64, u64)),
     AppendAccepted((u64, u64)),
     AppendRejected((u64, u64, u64, u64)),
     Heartbeat((u64, u64, u64)),
     HeartbeatReply((u64, u64, u64)),
+    TimeoutNow((u64,)),
+    ReadIndex((u64, u64, u64)),
+    ReadIndexReply((u64, u64, u64, u64)),
     SnapshotChunk((u64, SnapshotMeta, u64, u64)),
     SnapshotReply((u64, (u64, u64, u64), u8, u64)),
 }
@@ -320,6 +333,9 @@ impl Wire {
             kind::APPEND_REJECTED => Self::AppendRejected(numbers::take_all(&mut rest)?.into()),
             kind::HEARTBEAT => Self::Heartbeat(numbers::take_all(&mut rest)?.into()),
             kind::HEARTBEAT_REPLY => Self::HeartbeatReply(numbers::take_all(&mut rest)?.into()),
+            kind::TIMEOUT_NOW => Self::TimeoutNow(numbers::take_all(&mut rest)?.into()),
+            kind::READ_INDEX => Self::ReadIndex(numbers::take_all(&mut rest)?.into()),
+            kind::READ_INDEX_REPLY => Self::ReadIndexReply(numbers::take_all(&mut rest)?.into()),
             _ => return None,
         };
         *from = rest;
@@ -362,7 +378,7 @@ impl Wire {
             Self::ForwardReply(_) => return Ok(PeerMessage::ForwardReply(Answered::unpack(packed)?)),
             Self::PreVote((term, t, i)) => Message::PreVote { term, last: LogId::new(t, i) },
             Self::PreVoteReply((term, granted)) => Message::PreVoteReply { term, granted },
-            Self::Vote((term, t, i)) => Message::Vote { term, last: LogId::new(t, i) },
+            Self::Vote((term, t, i, transfer)) => Message::Vote { term, last: LogId::new(t, i), transfer },
             Self::VoteReply((term, granted, wall)) => Message::VoteReply { term, granted, wall },
             Self::Append((term, t, i, commit, _)) => {
                 let first =
@@ -378,6 +394,13 @@ impl Wire {
             }
             Self::Heartbeat((term, round, commit)) => Message::Heartbeat { term, round, commit },
             Self::HeartbeatReply((term, round, wall)) => Message::HeartbeatReply { term, round, wall },
+            Self::TimeoutNow((term,)) => Message::TimeoutNow { term },
+            Self::ReadIndex((term, life, number)) => {
+                Message::ReadIndex { term, query: QueryId { life, number } }
+            }
+            Self::ReadIndexReply((term, life, number, index)) => {
+                Message::ReadIndexReply { term, query: QueryId { life, number }, index }
+            }
             Self::SnapshotChunk((term, snapshot, offset, _)) => {
                 Message::SnapshotChunk { term, snapshot, offset, data: packed.clone() }
             }
@@ -436,6 +459,9 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
             kind::APPEND_REJECTED => Wire::AppendRejected(next(&mut seq)?),
             kind::HEARTBEAT => Wire::Heartbeat(next(&mut seq)?),
             kind::HEARTBEAT_REPLY => Wire::HeartbeatReply(next(&mut seq)?),
+            kind::TIMEOUT_NOW => Wire::TimeoutNow(next(&mut seq)?),
+            kind::READ_INDEX => Wire::ReadIndex(next(&mut seq)?),
+            kind::READ_INDEX_REPLY => Wire::ReadIndexReply(next(&mut seq)?),
             kind::SNAPSHOT_CHUNK => Wire::SnapshotChunk(next(&mut seq)?),
             kind::SNAPSHOT_REPLY => Wire::SnapshotReply(next(&mut seq)?),
             _ => return Ok(Envelope(Err(FrameError::Malformed("a message is of an unknown kind")))),
@@ -506,7 +532,11 @@ mod tests {
         let raft = [
             Message::PreVote { term: 3, last },
             Message::PreVoteReply { term: 3, granted: true },
-            Message::Vote { term: u64::MAX, last },
+            Message::Vote { term: u64::MAX, last, transfer: false },
+            Message::Vote { term: 3, last, transfer: true },
+            Message::TimeoutNow { term: 3 },
+            Message::ReadIndex { term: 3, query: QueryId { life: 4, number: 5 } },
+            Message::ReadIndexReply { term: 3, query: QueryId { life: 4, number: 5 }, index: 9 },
             Message::VoteReply { term: 3, granted: false, wall: 1_700_000_000_000 },
             Message::Append { term: 3, previous: last, entries, commit: 9 },
             Message::Append { term: 3, previous: last, entries: Entries::empty(), commit: 9 },

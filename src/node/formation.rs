@@ -71,13 +71,17 @@ impl Founding {
             members.insert(*id, Member { disk, peer_address, client_address });
         }
         let cluster = xxh3_128(&image);
-        let agreed = self.formed.values().all(|formed| *formed == cluster);
+        let alike = |formed: &ClusterId| *formed == cluster || planted!("founding-ignores-another-cluster");
+        let agreed = self.formed.values().all(alike);
         (agreed && !members.is_empty()).then(|| (cluster, Configuration::of_voters(members)))
     }
 
     /// Whether every founder has said that its disk is formed into `cluster`.
     pub(super) fn complete(&self, cluster: ClusterId) -> bool {
-        !self.founders.is_empty() && self.founders.keys().all(|id| self.formed.get(id) == Some(&cluster))
+        let is_formed = |id: &NodeId| {
+            self.formed.get(id) == Some(&cluster) || planted!("unformed-founder-counts-as-formed")
+        };
+        !self.founders.is_empty() && self.founders.keys().all(is_formed)
     }
 
     /// Founders that have not been heard of, for the log that people read.
@@ -157,5 +161,17 @@ mod tests {
         f.learn(NodeId(2), DiskId(2), Some(cluster));
         assert!(f.complete(cluster));
         assert_eq!(f.missing(), []);
+    }
+
+    #[cfg(feature = "planted-bugs")]
+    #[test]
+    fn trap_25_is_felt_without_its_guards() {
+        let founds: fn() = trap_25_a_disk_that_forgot_founds_nothing;
+        let campaigns: fn() = super::super::tests::trap_25_nobody_campaigns_before_every_founder_is_formed;
+        for (guard, test) in
+            [("founding-ignores-another-cluster", founds), ("unformed-founder-counts-as-formed", campaigns)]
+        {
+            assert!(crate::sim::planted::not_felt_by(guard, &[(guard, test)]).is_empty(), "{guard}");
+        }
     }
 }

@@ -107,7 +107,12 @@ impl<S: StateMachine> Node<S> {
         }
         let Some(cluster) = self.founding.cluster_of(peer) else { return };
         let (vote, entries) = (HardState::default(), Vec::new().into());
-        self.form(identity, cluster, Recovered { vote, snapshot: None, entries, commit: 0 }, out);
+        self.form(
+            identity,
+            cluster,
+            Recovered { vote, snapshot: None, entries, commit: 0, life: identity.boots },
+            out,
+        );
     }
 
     fn is_founder(&self) -> bool {
@@ -123,7 +128,7 @@ impl<S: StateMachine> Node<S> {
 
     /// The directory is a member's, synced.
     pub(super) fn formed(&mut self, formed: Result<(Identity, LogWriter), DiskError>, out: &mut Actions<S>) {
-        let Some(recovered) = self.forming.take() else { return };
+        let Some(mut recovered) = self.forming.take() else { return };
         let (identity, log) = match formed {
             Ok(formed) => formed,
             Err(error) => {
@@ -132,6 +137,7 @@ impl<S: StateMachine> Node<S> {
             }
         };
         self.identity = Some(identity);
+        recovered.life = identity.boots;
         self.founding.learn(identity.node, identity.disk, identity.cluster);
         self.join(recovered, None, log, out);
         if let Some(cluster) = identity.cluster {

@@ -5,7 +5,10 @@ use alloc::collections::VecDeque;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::{Entries, Entry, Fault, LogIndex, Message, NodeId, SnapshotId, SnapshotMeta, Term};
+use super::{
+    ChangeRefused, Entries, Entry, Fault, LogIndex, Message, NodeId, SnapshotId, SnapshotMeta, Term,
+    TransferFailed, TransferId,
+};
 use crate::time::Micros;
 
 /// Numbers the writes of one incarnation of a core, from 1; never reused, so that a completion can be mistaken for no
@@ -51,6 +54,13 @@ pub enum Action {
         proposal: ProposalId,
         /// Why.
         reason: Refusal,
+    },
+    /// A transfer of leadership has ended.
+    TransferEnded {
+        /// Which one.
+        transfer: TransferId,
+        /// Whether this node has given its leadership up, or why not. Who leads next is known when it is heard.
+        outcome: Result<(), TransferFailed>,
     },
     /// A read of state in which everything up to `index` is applied is linearizable.
     ReadReady {
@@ -192,6 +202,10 @@ pub enum Refusal {
     TooLarge,
     /// `Config::max_pending_reads` reads wait already.
     ReadsFull,
+    /// This leader is handing over to that node, and takes nothing until that has succeeded or failed.
+    Transferring(NodeId),
+    /// The membership cannot be changed like this, or not now.
+    Change(ChangeRefused),
     /// The core has halted.
     Halted,
 }

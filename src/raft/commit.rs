@@ -34,6 +34,7 @@ impl Raft {
                 lead.reads.open(index);
             }
         }
+        self.membership.committed(self.commit, index);
         self.commit = index;
     }
 

@@ -38,6 +38,17 @@ pub struct Config {
     pub snapshot_chunk_bytes: u64,
     /// Most snapshot chunks on their way to one peer.
     pub max_inflight_chunks: usize,
+    /// For so long after a majority has answered a leader's round, counted from when the round left, the leader answers reads
+    /// without asking again (dissertation §6.4.1). Microseconds, less than `election_timeout`; `None`, the default, for never.
+    ///
+    /// **This is the only setting whose safety trusts clocks.** While a lease holds, no voter's monotonic clock may run faster
+    /// than the leader's by the ratio of `election_timeout` to `lease` or more, and no more time than the difference of the two
+    /// may pass between a leader's reading of its clock and its step; otherwise another leader may have been elected and
+    /// a read may miss its writes. A lease is lost with the majority, with the term, by a restart and, for the rest of the
+    /// term, when a transfer of leadership begins.
+    pub lease: Option<Micros>,
+    /// A learner that lacks more packed bytes of the log than this gets no vote, unless that is forced (dissertation §4.2.1).
+    pub max_promotion_lag_bytes: usize,
     /// Packed bytes of entries kept before a snapshot, for followers that are a little behind.
     pub trailing_bytes: usize,
 }
@@ -60,6 +71,8 @@ impl Config {
             max_pending_reads: 1 << 16,
             snapshot_chunk_bytes: 128 << 10,
             max_inflight_chunks: 2,
+            lease: None,
+            max_promotion_lag_bytes: 1 << 20,
             trailing_bytes: 4 << 20,
         }
     }
@@ -74,6 +87,16 @@ impl Config {
         }
         if self.heartbeat_interval >= self.election_timeout / 2 {
             return Err(ConfigError("heartbeat_interval must be less than half of election_timeout"));
+        }
+        if let Some(lease) = self.lease {
+            if lease == 0 || lease >= self.election_timeout {
+                return Err(ConfigError("lease must be from 1 us to less than election_timeout"));
+            }
+            if !self.check_quorum {
+                return Err(ConfigError(
+                    "lease needs check_quorum: followers that are not loyal give no lease",
+                ));
+            }
         }
         if self.max_entry_bytes == 0 || self.max_entry_bytes > 1 << 30 {
             return Err(ConfigError("max_entry_bytes must be from 1 to 1 GiB"));

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use core::mem;
 
+use super::lease::Lease;
 use super::progress::Progress;
 use super::quorum::Verdict;
 use super::reads::PendingReads;
@@ -17,14 +18,15 @@ impl Raft {
         // A timeout of its own for each campaign: two nodes that collided once must not collide for ever (trap 8).
         self.draw_election_timeout();
         self.leader = None;
-        let installing = self.incoming.as_ref().is_some_and(|i| i.installing);
+        let installing =
+            self.incoming.as_ref().is_some_and(|i| i.installing) && !planted!("installing-node-campaigns");
         // A node that is installing a snapshot would lead, or lose, with a log that is about to be replaced (trap 5).
-        if installing || !self.membership.latest().is_voter(self.config.id) {
+        if installing || !self.may_campaign() {
             self.state = State::Follower;
         } else if self.config.pre_vote {
             self.pre_campaign(out);
         } else {
-            self.campaign();
+            self.campaign(false);
         }
     }
 
@@ -36,20 +38,20 @@ impl Raft {
         let verdict = votes.verdict(self.membership.latest());
         self.state = State::PreCandidate(votes);
         if verdict == Verdict::Won {
-            return self.campaign();
+            return self.campaign(false);
         }
         let last = self.log.last();
         self.send_to_voters(Message::PreVote { term, last }, out);
     }
 
     /// Begins a new term. Nobody is asked, and the own vote does not count, before it is on disk (trap 1).
-    fn campaign(&mut self) {
+    pub(super) fn campaign(&mut self, by_transfer: bool) {
         let Some(term) = self.hard.term.checked_add(1) else { return };
         self.draw_election_timeout();
         let vote = Some(self.config.id).filter(|_| !planted!("own-vote-is-not-recorded"));
         self.adopt(HardState { term, vote });
         self.leader = None;
-        self.state = State::Candidate(Votes::default());
+        self.state = State::Candidate(Votes { by_transfer, ..Votes::default() });
     }
 
     /// The disk answered: a candidate whose vote for itself is on it counts that vote, and asks the others.
@@ -62,10 +64,11 @@ impl Raft {
             return;
         }
         votes.take(self.config.id, true);
+        let transfer = votes.by_transfer;
         if votes.verdict(self.membership.latest()) == Verdict::Won {
             return self.become_leader(out);
         }
-        let request = Message::Vote { term: self.hard.term, last: self.log.last() };
+        let request = Message::Vote { term: self.hard.term, last: self.log.last(), transfer };
         self.send_to_voters(request, out);
     }
 
@@ -73,6 +76,12 @@ impl Raft {
     /// know a newer configuration (trap 2).
     pub(super) fn on_pre_vote(&mut self, from: NodeId, term: Term, last: LogId, out: &mut Actions) {
         let granted = term > self.hard.term && self.is_up_to_date(last) && !self.is_sticky();
+        if term > self.hard.term && planted!("pre-vote-takes-its-term") {
+            self.become_follower(term, None, out);
+        }
+        if !granted && planted!("pre-vote-is-refused-by-silence") {
+            return;
+        }
         // Refused explicitly, so that a candidate at a lower term learns ours (trap 3).
         let term = if granted { term } else { self.hard.term };
         self.send(from, Message::PreVoteReply { term, granted }, out);
@@ -86,19 +95,19 @@ impl Raft {
         }
         votes.take(from, granted);
         match votes.verdict(self.membership.latest()) {
-            Verdict::Won => self.campaign(),
+            Verdict::Won => self.campaign(false),
             Verdict::Lost => self.state = State::Follower,
             Verdict::Open => {}
         }
     }
 
     /// A candidate of this term asks for our vote (§5.2, §5.4.1).
-    pub(super) fn on_vote(&mut self, from: NodeId, last: LogId, out: &mut Actions) {
+    pub(super) fn on_vote(&mut self, from: NodeId, last: LogId, transfer: bool, out: &mut Actions) {
         let free = match self.hard.vote {
             Some(vote) => vote == from || planted!("vote-twice"),
             None => self.leader.is_none(),
         };
-        let granted = free && self.is_up_to_date(last) && !self.is_sticky();
+        let granted = free && self.is_up_to_date(last) && (transfer || !self.is_sticky());
         if !granted {
             let reply = Message::VoteReply { term: self.hard.term, granted, wall: self.now.wall };
             return self.send(from, reply, out);
@@ -131,13 +140,13 @@ impl Raft {
     fn become_leader(&mut self, out: &mut Actions) {
         let State::Candidate(votes) = mem::replace(&mut self.state, State::Follower) else { return };
         let (me, now, last) = (self.config.id, self.now, self.log.last());
-        let peer = |&id: &NodeId| {
+        let peer = |id: NodeId| {
             let mut peer = Progress::new(last.index + 1, now.mono);
             peer.clock = votes.clocks.get(&id).copied();
             (id, peer)
         };
         self.state = State::Leader(Box::new(Leading {
-            peers: self.membership.latest().members.keys().filter(|&&id| id != me).map(peer).collect(),
+            peers: self.acquaintances().into_keys().filter(|&id| id != me).map(peer).collect(),
             round: 0,
             beat_at: now.mono.saturating_add(self.config.heartbeat_interval),
             clock: Clock::new(self.log.last_stamp(), now),
@@ -146,6 +155,9 @@ impl Raft {
             uncommitted: self.log.bytes_between(self.commit + 1, last.index),
             reads: PendingReads::default(),
             first: last.index + 1,
+            settled: None,
+            handover: None,
+            lease: Lease::default(),
         }));
         self.leader = Some(me);
         self.forget_incoming(out);
@@ -166,6 +178,9 @@ impl Raft {
                 } else {
                     Action::ReadAborted { read, reason: Refusal::NotLeader(leader) }
                 });
+            }
+            if let Some(transfer) = lead.handover.and_then(|handover| handover.transfer) {
+                out.push(Action::TransferEnded { transfer, outcome: Ok(()) });
             }
             self.owed = Owed::default();
             self.election_at = self.now.mono.saturating_add(self.election_after);
@@ -200,7 +215,8 @@ impl Raft {
     fn is_up_to_date(&self, last: LogId) -> bool {
         let ours = self.log.last();
         let ours = if planted!("longest-log-is-elected") { LogId::new(last.term, ours.index) } else { ours };
-        last >= ours || planted!("any-log-is-elected")
+        let barred = !self.may_campaign() && planted!("learner-refuses-its-vote");
+        (last >= ours && !barred) || planted!("any-log-is-elected")
     }
 
     /// Whether this node has heard of a leader within an election timeout, or may have just before it was restarted
@@ -222,7 +238,9 @@ impl Raft {
 
     fn draw_election_timeout(&mut self) {
         let timeout = self.config.election_timeout;
-        self.election_after = timeout.saturating_add(self.rng.below(timeout));
+        if !planted!("election-timeout-is-drawn-once") {
+            self.election_after = timeout.saturating_add(self.rng.below(timeout));
+        }
         self.election_at = self.now.mono.saturating_add(self.election_after);
     }
 

@@ -3,14 +3,15 @@
 use bytes::Bytes;
 
 use super::action::{PersistId, ProposalId, ReadId};
-use super::{Message, NodeId, SnapshotId, SnapshotMeta};
+use super::{Change, Message, NodeId, SnapshotId, SnapshotMeta, TransferId};
 
 /// Something that happened. Each variant says what must have happened before it, and what may be lost.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event {
     /// A message of `from`, whose identity the embedder has verified. Messages may be lost, doubled, delayed, reordered
-    /// or wrong: the core checks everything it reads.
+    /// or wrong: the core checks everything it reads. Only one thing may not be: a message that left one disk must not
+    /// arrive as that of another disk under the same id, after the id was removed and added again.
     Receive {
         /// Who sent it.
         from: NodeId,
@@ -24,8 +25,26 @@ pub enum Event {
         /// The command.
         data: Bytes,
     },
-    /// Find the index from which a linearizable read may be served (dissertation §6.4). Answered by exactly one
-    /// `ReadReady` or `ReadAborted`, perhaps much later.
+    /// Change the membership (dissertation §4). Answered in the same step by `Proposed` or `ProposalRefused`. In force
+    /// from then on, done when the entry is committed and, after a change of several voters, its joint configuration is
+    /// left.
+    Reconfigure {
+        /// The embedder's name for it; only echoed.
+        proposal: ProposalId,
+        /// What is to change.
+        change: Change,
+    },
+    /// Hand leadership over (dissertation §3.10). Answered by exactly one `TransferEnded`, an election timeout and a
+    /// heartbeat later at the latest. Proposals are refused until then; reads go on.
+    Transfer {
+        /// The embedder's name for it; only echoed.
+        transfer: TransferId,
+        /// To whom; `None` for the voter that has most of the log.
+        to: Option<NodeId>,
+    },
+    /// Find the index from which a linearizable read of this node's state may be served (dissertation §6.4): at a leader,
+    /// or at a follower or learner, which asks the leader. Answered by exactly one `ReadReady` or `ReadAborted`, perhaps
+    /// much later.
     Read {
         /// The embedder's name for it; only echoed.
         read: ReadId,

@@ -16,8 +16,11 @@
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 
+use super::lease::Lease;
 use super::progress::{Progress, Sending, Transfer};
+use super::queries::Queries;
 use super::role::{Incoming, Leading, Owed, State, Votes};
+use super::transfer::Handover;
 use super::writes::Write;
 use super::{HardState, LogIndex, NodeId, Raft, SnapshotMeta};
 use crate::time::Micros;
@@ -41,6 +44,9 @@ impl Raft {
             staged_bytes,
             commit,
             applied,
+            life,
+            was_member,
+            queries,
             state,
             leader,
             owed,
@@ -65,7 +71,13 @@ impl Raft {
         for Write { id: _, last, bytes } in &writes.under_way {
             (last, bytes).hash(hasher);
         }
-        (leader.map(names), now.mono < *sticky_until, halted).hash(hasher);
+        (leader.map(names), now.mono < *sticky_until, halted, was_member).hash(hasher);
+        let Queries { waiting, last, asked_at } = queries;
+        // Which life it is decides nothing before the first query.
+        if *last > 0 || !waiting.is_empty() {
+            let age = self.age(*asked_at, config.heartbeat_interval);
+            (life, waiting, last, age).hash(hasher);
+        }
         let Owed { vote, beat, installed, agreed, acknowledged, acknowledge } = owed;
         let installed = installed.map(|(write, snapshot)| (place(write, writes.done(), issued), snapshot));
         (vote.map(names), beat, installed, agreed, acknowledged, acknowledge).hash(hasher);
@@ -82,18 +94,37 @@ impl Raft {
         hasher: &mut H,
     ) {
         core::mem::discriminant(state).hash(hasher);
+        let timeout = self.config.election_timeout;
         match state {
             State::Follower => {}
-            State::PreCandidate(Votes { given, clocks: _ })
-            | State::Candidate(Votes { given, clocks: _ }) => {
+            State::PreCandidate(Votes { given, clocks: _, by_transfer })
+            | State::Candidate(Votes { given, clocks: _, by_transfer }) => {
                 let mut votes: Vec<_> = given.iter().map(|(&id, granted)| (names(id), granted)).collect();
                 votes.sort_unstable();
-                votes.hash(hasher);
+                (votes, by_transfer).hash(hasher);
             }
             State::Leader(lead) => {
-                let Leading { peers, round, beat_at, clock: _, stamp: _, uncommitted, reads, first } =
-                    &**lead;
-                (round, beat_at.saturating_sub(self.now.mono), uncommitted, reads, first).hash(hasher);
+                let Leading {
+                    peers,
+                    round,
+                    beat_at,
+                    clock: _,
+                    stamp: _,
+                    uncommitted,
+                    reads,
+                    first,
+                    settled,
+                    handover,
+                    lease: Lease { departed, until, revoked },
+                } = &**lead;
+                let left = |at: Micros| at.saturating_sub(self.now.mono);
+                (round, left(*beat_at), uncommitted, reads.named(names), first, settled).hash(hasher);
+                if let Some(Handover { to, deadline, told, transfer }) = handover {
+                    (names(*to), left(*deadline), told, transfer).hash(hasher);
+                }
+                let departed: Vec<_> =
+                    departed.iter().map(|(round, at)| (round, self.age(*at, timeout))).collect();
+                (departed, left(*until), revoked).hash(hasher);
                 let view = |(&id, peer): (&NodeId, &Progress)| {
                     let mut hasher = hasher.clone();
                     self.fingerprint_peer(peer, &mut hasher);

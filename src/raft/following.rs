@@ -40,6 +40,7 @@ impl Raft {
             entries.iter().filter(|e| e.id.index >= next).map(|e| e.packed_len()).sum::<usize>();
         self.log.extend(entries);
         for (index, configuration) in configurations.into_iter().filter(|c| c.0 >= next) {
+            self.was_member |= configuration.members.contains_key(&self.config.id);
             self.membership.push(index, configuration);
         }
         let reach = previous.index + entries.len() as u64;
@@ -71,6 +72,7 @@ impl Raft {
         }
         self.commit_to(commit);
         self.owed.beat = self.owed.beat.max(Some(round));
+        self.repeat_query(from, out);
         Ok(())
     }
 
@@ -92,7 +94,7 @@ impl Raft {
     /// Removes our entries from `theirs.index` on, where the leader has another (trap 11: only there, and never what is
     /// committed).
     fn cut(&mut self, leader: NodeId, theirs: LogId) -> Result<(), Fault> {
-        if theirs.index <= self.commit {
+        if theirs.index <= self.commit && !planted!("committed-conflict-is-cut") {
             return Err(self.conflict(leader, theirs));
         }
         self.log.truncate(theirs.index);

@@ -66,8 +66,12 @@ impl Raft {
                 return Some("more of a snapshot was written than there is");
             }
         }
+        let known = self.acquaintances();
+        if lead.peers.keys().any(|id| !known.contains_key(id)) {
+            return Some("a leader has a peer that is not a member");
+        }
         let members = &self.membership.latest().members;
-        let strangers = lead.peers.keys().any(|id| !members.contains_key(id));
-        strangers.then_some("a leader has a peer that is not a member")
+        let without = members.keys().any(|id| *id != self.config.id && !lead.peers.contains_key(id));
+        without.then_some("a leader sends nothing to a member")
     }
 }

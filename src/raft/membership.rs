@@ -1,6 +1,6 @@
 //! The configuration: who the members are, where they are reached, which disk each one's word counts from.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -9,6 +9,12 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{LogIndex, NodeId};
+
+/// Most members of a cluster, learners included.
+pub const MAX_MEMBERS: usize = 128;
+
+/// Most bytes of an address.
+pub const MAX_ADDRESS: usize = 255;
 
 /// The name of one disk: 128 random bits drawn when a data directory is made. A node with another disk is another
 /// voter, whatever its [`NodeId`] says.
@@ -94,8 +100,20 @@ impl Configuration {
         Ok(read)
     }
 
-    /// Whether lists are in order and name only members, and somebody votes.
+    /// Whether lists are in order and name only members, somebody votes, and nothing is longer than it may be.
     pub fn validate(&self) -> Result<(), ConfigurationError> {
+        if self.members.len() > MAX_MEMBERS {
+            return Err(ConfigurationError::TooManyMembers);
+        }
+        let mut disks = BTreeSet::new();
+        for (&id, member) in &self.members {
+            if member.peer_address.len() > MAX_ADDRESS || member.client_address.len() > MAX_ADDRESS {
+                return Err(ConfigurationError::LongAddress(id));
+            }
+            if !disks.insert(member.disk) {
+                return Err(ConfigurationError::SameDisk(id));
+            }
+        }
         for list in [&self.voters, &self.outgoing, &self.learners_next] {
             if !list.is_sorted_by(|a, b| a < b) {
                 return Err(ConfigurationError::Unordered);
@@ -126,6 +144,12 @@ pub enum ConfigurationError {
     Stranger(NodeId),
     /// Nobody votes.
     NoVoters,
+    /// More than [`MAX_MEMBERS`] members.
+    TooManyMembers,
+    /// An address of this member is longer than [`MAX_ADDRESS`] bytes.
+    LongAddress(NodeId),
+    /// This member's disk is another one's.
+    SameDisk(NodeId),
 }
 
 impl fmt::Display for ConfigurationError {
@@ -135,6 +159,9 @@ impl fmt::Display for ConfigurationError {
             Self::Unordered => f.write_str("a list of nodes in a configuration is not ascending"),
             Self::Stranger(id) => write!(f, "a configuration names node {id}, which cannot be in it"),
             Self::NoVoters => f.write_str("a configuration without voters"),
+            Self::TooManyMembers => write!(f, "a configuration of more than {MAX_MEMBERS} members"),
+            Self::LongAddress(id) => write!(f, "an address of node {id} is longer than {MAX_ADDRESS} bytes"),
+            Self::SameDisk(id) => write!(f, "the disk of node {id} is another member's"),
         }
     }
 }
@@ -148,7 +175,7 @@ pub(super) struct Membership {
     /// Ascending by index; the first is in force from the log's base on.
     pub(super) history: Vec<(LogIndex, Configuration)>,
     nobody: Configuration,
-    /// How often [`latest`](Self::latest) may have become another one.
+    /// How often [`latest`](Self::latest) may have become another one, or was committed.
     changes: u64,
 }
 
@@ -163,7 +190,7 @@ impl Membership {
         *self = Self { changes: self.changes + 1, ..Self::new(index, configuration) };
     }
 
-    /// A number that grows whenever the configuration in force may have become another one.
+    /// A number that grows whenever the configuration in force may have become another one, or is committed.
     pub(super) fn changes(&self) -> u64 {
         self.changes
     }
@@ -185,10 +212,22 @@ impl Membership {
         self.changes += 1;
     }
 
+    /// The commit index goes from `before` to `commit`: what is replaced for certain is in force for nobody any more.
+    pub(super) fn committed(&mut self, before: LogIndex, commit: LogIndex) {
+        let becomes = |(since, _): &&(LogIndex, Configuration)| *since > before && *since <= commit;
+        self.changes += u64::from(self.history.iter().rev().find(becomes).is_some());
+    }
+
+    /// The configuration as of `index` and all later ones, oldest first.
+    pub(super) fn since(&self, index: LogIndex) -> impl DoubleEndedIterator<Item = &Configuration> {
+        let later = self.history.partition_point(|(since, _)| *since <= index);
+        self.history.iter().skip(later.saturating_sub(1)).map(|(_, configuration)| configuration)
+    }
+
     /// The log loses its entries from `from` on.
     pub(super) fn truncate(&mut self, from: LogIndex) {
         let before = self.history.len();
-        self.history.retain(|(since, _)| *since < from);
+        self.history.retain(|(since, _)| *since < from || planted!("cut-configuration-stays"));
         self.changes += u64::from(self.history.len() != before);
     }
 

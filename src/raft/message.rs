@@ -9,6 +9,15 @@ use crate::time::Millis;
 /// The number of a round of heartbeats; grows within a leader's term, starts at 1 in each.
 pub type Round = u64;
 
+/// Names a question of one node to its leader; never used twice on one disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct QueryId {
+    /// Which life of the asking node: [`Recovered::life`](super::Recovered::life).
+    pub life: u64,
+    /// Grows with each question of that life.
+    pub number: u64,
+}
+
 /// A message between two members.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -33,6 +42,8 @@ pub enum Message {
         term: Term,
         /// The end of the candidate's log.
         last: LogId,
+        /// The leader makes way for this campaign: nobody need be loyal to it (dissertation §4.2.3).
+        transfer: bool,
     },
     /// The answer to a [`Vote`](Self::Vote). A granted one leaves only after the vote is on disk.
     VoteReply {
@@ -88,6 +99,27 @@ pub enum Message {
         /// The answerer's wall clock: the leader keeps log time near the majority's.
         wall: Millis,
     },
+    /// The leader makes way for the receiver, which has the whole log: campaign at once (dissertation §3.10).
+    TimeoutNow {
+        /// The leader's term.
+        term: Term,
+    },
+    /// Asks the leader from which index on a state serves a linearizable read (dissertation §6.4).
+    ReadIndex {
+        /// The asker's term.
+        term: Term,
+        /// Names the question.
+        query: QueryId,
+    },
+    /// The answer to a [`ReadIndex`](Self::ReadIndex).
+    ReadIndexReply {
+        /// The leader's term.
+        term: Term,
+        /// The question.
+        query: QueryId,
+        /// What must be applied first.
+        index: LogIndex,
+    },
     /// A piece of a snapshot (§7).
     SnapshotChunk {
         /// The leader's term.
@@ -135,6 +167,9 @@ impl Message {
             | Self::AppendRejected { term, .. }
             | Self::Heartbeat { term, .. }
             | Self::HeartbeatReply { term, .. }
+            | Self::TimeoutNow { term }
+            | Self::ReadIndex { term, .. }
+            | Self::ReadIndexReply { term, .. }
             | Self::SnapshotChunk { term, .. }
             | Self::SnapshotReply { term, .. } => *term,
         }

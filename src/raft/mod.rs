@@ -40,7 +40,7 @@
 //!
 //! Nouns are data with tests of their own: `log`, `quorum`, `membership`, `progress` (a leader's view of a peer), `writes`
 //! (the stream to the disk), `stamp` (log time), `role`. Verbs are files of `impl Raft`: `election`, `replication` (the
-//! leader's half), `following` (the follower's), `commit`, `persist`, `reads`, `snapshot`. `step` alone matches role and
+//! leader's half), `following` (the follower's), `commit`, `persist`, `reads` (at a leader) and `queries` (elsewhere), `reconfigure`, `transfer`, `snapshot`. `step` alone matches role and
 //! event. The numbered traps in comments and tests are those of the design notes: places where implementations of Raft
 //! went wrong.
 //!
@@ -51,6 +51,7 @@
 //! heartbeats for all its reads.
 
 mod action;
+mod change;
 mod commit;
 mod config;
 mod election;
@@ -61,13 +62,16 @@ mod fault;
 mod fingerprint;
 mod following;
 mod invariants;
+mod lease;
 mod log;
 mod membership;
 mod message;
 mod persist;
 mod progress;
+mod queries;
 mod quorum;
 mod reads;
+mod reconfigure;
 mod replication;
 mod role;
 mod snapshot;
@@ -75,23 +79,28 @@ mod stamp;
 mod step;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod writes;
 
 pub use action::{
     Action, Actions, Discarded, HardState, Persist, PersistId, ProposalId, ReadId, Refusal, Role, RoleChange,
     SnapshotSwitch,
 };
+pub use change::{Change, ChangeRefused, MemberChange};
 pub use config::{Config, ConfigError};
 pub use entry::{
     Entries, Entry, EntryKind, LogId, LogIndex, NodeId, PACKED_HEADER, Stamp, Term, UnpackError,
 };
 pub use event::Event;
 pub use fault::Fault;
-pub use membership::{Configuration, ConfigurationError, DiskId, Member};
-pub use message::{Message, Round, SnapshotId, SnapshotMeta, SnapshotProgress};
+pub use membership::{Configuration, ConfigurationError, DiskId, MAX_ADDRESS, MAX_MEMBERS, Member};
+pub use message::{Message, QueryId, Round, SnapshotId, SnapshotMeta, SnapshotProgress};
+
+pub use transfer::{TransferFailed, TransferId};
 
 use log::Log;
 use membership::Membership;
+use queries::Queries;
 use role::{Incoming, Owed, State};
 use writes::Writes;
 
@@ -109,6 +118,9 @@ pub struct Recovered {
     pub entries: Entries,
     /// The commit index as far as the disk knows; clamped to the log.
     pub commit: LogIndex,
+    /// Which life of this disk begins: a number that is given to no other one, such as a counter of starts that is on disk
+    /// before a core is. It tells answers to an earlier life's questions apart.
+    pub life: u64,
 }
 
 impl Recovered {
@@ -121,7 +133,13 @@ impl Recovered {
             stamp: Stamp::default(),
             data: configuration.to_cbor(),
         };
-        Self { vote: HardState::default(), snapshot: None, entries: [entry].into_iter().collect(), commit: 1 }
+        Self {
+            vote: HardState::default(),
+            snapshot: None,
+            entries: [entry].into_iter().collect(),
+            commit: 1,
+            life: 1,
+        }
     }
 }
 
@@ -154,6 +172,11 @@ pub struct Raft {
     commit: LogIndex,
     applied: LogIndex,
 
+    /// Which life of its disk this is.
+    life: u64,
+    /// It was a member in this life.
+    was_member: bool,
+    queries: Queries,
     state: State,
     leader: Option<NodeId>,
     owed: Owed,
@@ -223,7 +246,7 @@ impl Raft {
     /// `recovered` is not what a core wrote.
     pub fn new(config: Config, recovered: Recovered, now: Now) -> Result<Self, ConfigError> {
         config.validate()?;
-        let Recovered { vote, snapshot, entries, commit } = recovered;
+        let Recovered { vote, snapshot, entries, commit, life } = recovered;
         let (base, stamp) =
             snapshot.as_ref().map_or((LogId::ZERO, Stamp::default()), |s| (s.id.last, s.stamp));
         let configuration = snapshot.as_ref().map(|s| s.configuration.clone()).unwrap_or_default();
@@ -245,6 +268,12 @@ impl Raft {
         if log.last().term > vote.term {
             return Err(ConfigError("the recovered log is of a later term than the recovered vote"));
         }
+        let commit = if planted!("recovery-commits-the-whole-log") { LogIndex::MAX } else { commit };
+        // A commit index on disk is a hint, and may lag the snapshot (trap 14).
+        let lowest = if planted!("recovered-commit-lags-the-snapshot") { 0 } else { base.index };
+        let commit = commit.clamp(lowest, log.last().index);
+        let was_member =
+            membership.since(0).any(|configuration| configuration.members.contains_key(&config.id));
         let mut rng = Rng::stream(config.seed, config.id.0);
         let election_after = config.election_timeout.saturating_add(rng.below(config.election_timeout));
         Ok(Self {
@@ -254,15 +283,16 @@ impl Raft {
             hard_is_new: false,
             hard_write: 0,
             writes: Writes::new(log.last().index),
-            // A commit index on disk is a hint, and may lag the snapshot (trap 14).
-            commit: if planted!("recovery-commits-the-whole-log") { LogIndex::MAX } else { commit }
-                .clamp(base.index, log.last().index),
+            commit,
             applied: base.index,
             log,
             membership,
             snapshot,
             switch: None,
             staged_bytes: 0,
+            life,
+            was_member,
+            queries: Queries::default(),
             state: State::Follower,
             leader: None,
             owed: Owed::default(),
@@ -270,7 +300,8 @@ impl Raft {
             incoming_term: 0,
             election_after,
             election_at: now.mono.saturating_add(election_after),
-            sticky_until: now.mono.saturating_add(config.election_timeout),
+            sticky_until: if planted!("restart-forgets-loyalty") { 0 } else { config.election_timeout }
+                .saturating_add(now.mono),
             announced: RoleChange { role: Role::Follower, term: vote.term, leader: None },
             armed: None,
             halted: false,
@@ -301,6 +332,8 @@ impl Raft {
             match self.dispatch(event, out) {
                 Ok(()) => {
                     self.forget_overtaken(out);
+                    self.tend_membership(out);
+                    self.settle_reads_alone(out);
                     self.announce(out);
                 }
                 Err(fault) => self.halt(fault, out),
@@ -380,7 +413,9 @@ impl Raft {
         self.write(out);
         self.pay(out);
         self.replicate(out);
+        self.hand_over(out);
         self.settle_reads(out);
+        self.settle_queries(out);
         self.apply(out);
         self.arm(out);
     }
@@ -395,6 +430,8 @@ impl Raft {
             // What it committed as leader is known to be done before it is known to lead no more.
             self.apply(out);
         }
+        // Whom reads were asked of leads no more, or leads in another term, in which it forgets what it was asked.
+        self.abort_queries(Refusal::NotLeader(now.leader), out);
         self.announced = now;
         out.push(Action::RoleChanged(now));
     }
@@ -422,7 +459,11 @@ impl Raft {
             for read in lead.reads.drain() {
                 out.push(Action::ReadAborted { read, reason: Refusal::Halted });
             }
+            if let Some(transfer) = lead.handover.take().and_then(|handover| handover.transfer) {
+                out.push(Action::TransferEnded { transfer, outcome: Err(TransferFailed::Halted) });
+            }
         }
+        self.abort_queries(Refusal::Halted, out);
         self.halted = true;
         out.push(Action::Halt(fault));
     }
@@ -432,8 +473,13 @@ impl Raft {
 fn refuse_halted(event: Event, out: &mut Actions) {
     let reason = Refusal::Halted;
     match event {
-        Event::Propose { proposal, .. } => out.push(Action::ProposalRefused { proposal, reason }),
+        Event::Propose { proposal, .. } | Event::Reconfigure { proposal, .. } => {
+            out.push(Action::ProposalRefused { proposal, reason })
+        }
         Event::Read { read } => out.push(Action::ReadAborted { read, reason }),
+        Event::Transfer { transfer, .. } => {
+            out.push(Action::TransferEnded { transfer, outcome: Err(TransferFailed::Halted) });
+        }
         Event::Receive { .. }
         | Event::Persisted { .. }
         | Event::Snapshotted { .. }

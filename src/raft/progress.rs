@@ -148,7 +148,7 @@ impl Progress {
     /// `matched` are stale; when probing, only the answer to the last probe counts.
     pub(super) fn minds_rejection(&self, probed: LogIndex) -> bool {
         match &self.sending {
-            Sending::Replicate(_) => probed > self.matched,
+            Sending::Replicate(_) => probed > self.matched || planted!("stale-rejection-is-minded"),
             Sending::Probe { sent, .. } => sent.is_some() && probed == self.next - 1,
             Sending::Snapshot(transfer) => probed == transfer.meta.id.last.index,
         }

@@ -3,12 +3,21 @@
 use alloc::collections::VecDeque;
 
 use super::role::State;
-use super::{Action, Actions, LogIndex, NodeId, Raft, ReadId, Refusal, Round, quorum};
+use super::{Action, Actions, LogIndex, Message, NodeId, QueryId, Raft, ReadId, Refusal, Round, quorum};
+
+/// Who is to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Asker {
+    /// This node's embedder.
+    Own(ReadId),
+    /// A peer.
+    Peer(NodeId, QueryId),
+}
 
 /// One read.
 #[derive(Debug, Clone, Copy, Hash)]
 struct Pending {
-    read: ReadId,
+    asker: Asker,
     /// The commit index when it came; unknown before the first commit of the term (trap 21).
     index: Option<LogIndex>,
     /// The round that left after it came; a round that left before proves nothing for it (trap 21).
@@ -29,8 +38,8 @@ impl PendingReads {
     }
 
     /// Takes a read; `index` is the commit index, if it is known for sure.
-    pub(super) fn push(&mut self, read: ReadId, index: Option<LogIndex>) {
-        self.queue.push_back(Pending { read, index, round: None });
+    pub(super) fn push(&mut self, asker: Asker, index: Option<LogIndex>) {
+        self.queue.push_back(Pending { asker, index, round: None });
         self.without_round += 1;
     }
 
@@ -56,40 +65,66 @@ impl PendingReads {
     }
 
     /// The next read that round `confirmed` or an earlier one spoke for.
-    pub(super) fn pop_confirmed(&mut self, confirmed: Round) -> Option<(ReadId, LogIndex)> {
+    pub(super) fn pop_confirmed(&mut self, confirmed: Round) -> Option<(Asker, LogIndex)> {
         let front = self.queue.front()?;
         let index = front.index?;
         let confirmed = confirmed.saturating_add(u64::from(planted!("older-round-confirms-read")));
         if front.round? > confirmed && !planted!("read-without-a-round") {
             return None;
         }
-        let read = front.read;
+        let asker = front.asker;
         self.queue.pop_front();
-        Some((read, index))
+        Some((asker, index))
     }
 
-    /// Everything that waits, to be aborted.
+    /// These, with every node called by another name.
+    #[cfg(feature = "sim")]
+    pub(super) fn named(&self, names: &dyn Fn(NodeId) -> NodeId) -> Self {
+        let mut named = self.clone();
+        for pending in &mut named.queue {
+            if let Asker::Peer(id, _) = &mut pending.asker {
+                *id = names(*id);
+            }
+        }
+        named
+    }
+
+    /// Everything that waits, to be aborted. Peers need not be told: they see that nobody leads.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = ReadId> + '_ {
         self.without_round = 0;
-        self.queue.drain(..).map(|p| p.read)
+        self.queue.drain(..).filter_map(|pending| match pending.asker {
+            Asker::Own(read) => Some(read),
+            Asker::Peer(..) => None,
+        })
     }
 }
 
 impl Raft {
     /// A read at a leader.
-    pub(super) fn on_read(&mut self, read: ReadId, out: &mut Actions) {
-        let commit = self.commit;
+    pub(super) fn on_read(&mut self, asker: Asker, out: &mut Actions) {
+        let (commit, now) = (self.commit, self.now.mono);
         let State::Leader(lead) = &mut self.state else { return };
         if lead.reads.len() >= self.config.max_pending_reads {
-            return out.push(Action::ReadAborted { read, reason: Refusal::ReadsFull });
+            // A peer asks again.
+            if let Asker::Own(read) = asker {
+                out.push(Action::ReadAborted { read, reason: Refusal::ReadsFull });
+            }
+            return;
         }
-        let index = (commit >= lead.first || planted!("read-before-the-no-op")).then_some(commit);
-        lead.reads.push(read, index);
+        let known = commit >= lead.first || planted!("read-before-the-no-op");
+        if known && lead.lease.holds(now) {
+            return self.answer_read(asker, commit, out);
+        }
+        lead.reads.push(asker, known.then_some(commit));
     }
 
-    /// A read at anybody else: the embedder sends it to the leader.
-    pub(super) fn refuse_read(&self, read: ReadId, out: &mut Actions) {
-        out.push(Action::ReadAborted { read, reason: Refusal::NotLeader(self.leader) });
+    fn answer_read(&self, asker: Asker, index: LogIndex, out: &mut Actions) {
+        match asker {
+            Asker::Own(read) => out.push(Action::ReadReady { read, index }),
+            Asker::Peer(to, query) => {
+                self.send(to, Message::ReadIndexReply { term: self.hard.term, query, index }, out);
+            }
+        }
     }
 
     /// A peer has answered `round`.
@@ -100,6 +135,15 @@ impl Raft {
             if round <= lead.round {
                 peer.round = peer.round.max(round);
             }
+        }
+    }
+
+    /// Where the leader is a majority by itself nobody has to confirm anything. After each event, so that a change of the
+    /// membership later in the batch makes no difference.
+    pub(super) fn settle_reads_alone(&mut self, out: &mut Actions) {
+        let latest = self.membership.latest();
+        if latest.voters.as_slice() == [self.config.id] && !latest.is_joint() {
+            self.settle_reads(out);
         }
     }
 
@@ -116,15 +160,20 @@ impl Raft {
     pub(super) fn answer_reads(&mut self, out: &mut Actions) {
         let me = self.config.id;
         let State::Leader(lead) = &mut self.state else { return };
-        if lead.reads.len() == 0 {
+        if lead.reads.len() == 0 && self.config.lease.is_none() {
             return;
         }
         let (own, peers) = (lead.round, &lead.peers);
         let confirmed = quorum::agreed(self.membership.latest(), |id| {
             if id == me { own } else { peers.get(&id).map_or(0, |p| p.round) }
         });
-        while let Some((read, index)) = lead.reads.pop_confirmed(confirmed) {
-            out.push(Action::ReadReady { read, index });
+        if let Some(length) = self.config.lease {
+            lead.lease.confirm(confirmed, length);
+        }
+        while let State::Leader(lead) = &mut self.state
+            && let Some((asker, index)) = lead.reads.pop_confirmed(confirmed)
+        {
+            self.answer_read(asker, index, out);
         }
     }
 }
@@ -136,21 +185,21 @@ mod tests {
     #[test]
     fn trap_21_a_round_speaks_only_for_reads_that_came_before_it() {
         let mut reads = PendingReads::default();
-        reads.push(1, Some(5));
+        reads.push(Asker::Own(1), Some(5));
         reads.depart(1);
-        reads.push(2, Some(6));
-        assert_eq!(reads.pop_confirmed(1), Some((1, 5)));
+        reads.push(Asker::Own(2), Some(6));
+        assert_eq!(reads.pop_confirmed(1), Some((Asker::Own(1), 5)));
         assert_eq!(reads.pop_confirmed(1), None);
         assert!(reads.wants_round());
         reads.depart(2);
         assert_eq!(reads.pop_confirmed(1), None);
-        assert_eq!(reads.pop_confirmed(2), Some((2, 6)));
+        assert_eq!(reads.pop_confirmed(2), Some((Asker::Own(2), 6)));
     }
 
     #[test]
     fn trap_21_a_read_before_the_first_commit_gets_neither_round_nor_answer() {
         let mut reads = PendingReads::default();
-        reads.push(1, None);
+        reads.push(Asker::Own(1), None);
         assert!(!reads.wants_round());
         reads.depart(1);
         assert_eq!(reads.pop_confirmed(9), None);
@@ -158,16 +207,16 @@ mod tests {
         assert!(reads.wants_round());
         reads.depart(2);
         assert_eq!(reads.pop_confirmed(1), None);
-        assert_eq!(reads.pop_confirmed(2), Some((1, 7)));
+        assert_eq!(reads.pop_confirmed(2), Some((Asker::Own(1), 7)));
         assert_eq!(reads.len(), 0);
     }
 
     #[test]
     fn none_is_forgotten() {
         let mut reads = PendingReads::default();
-        reads.push(1, Some(1));
+        reads.push(Asker::Own(1), Some(1));
         reads.depart(1);
-        reads.push(2, Some(1));
+        reads.push(Asker::Own(2), Some(1));
         assert!(reads.drain().eq([1, 2]));
         assert!(!reads.wants_round());
     }

@@ -14,6 +14,10 @@ impl Raft {
     /// A proposal at a leader: appended or refused, in this step.
     pub(super) fn on_propose(&mut self, proposal: ProposalId, data: bytes::Bytes, out: &mut Actions) {
         let State::Leader(lead) = &self.state else { return };
+        if let Some(handover) = &lead.handover {
+            let reason = Refusal::Transferring(handover.to);
+            return out.push(Action::ProposalRefused { proposal, reason });
+        }
         let bytes = super::PACKED_HEADER.saturating_add(data.len());
         let full = lead.uncommitted.saturating_add(bytes) > self.config.max_uncommitted_bytes;
         // A majority may commit without this node's disk: what waits for it is bounded here, as at a follower.
@@ -58,12 +62,17 @@ impl Raft {
             if id == me { Micros::MAX } else { lead.peers.get(&id).map_or(0, |p| p.contact) }
         });
         // Before any heartbeat leaves: one that still gets through must not keep others from electing (trap 7).
-        if self.config.check_quorum && heard.saturating_add(self.config.election_timeout) <= now {
+        if self.config.check_quorum
+            && heard.saturating_add(self.config.election_timeout) <= now
+            && !planted!("cut-off-leader-stays")
+        {
             return self.become_follower(self.hard.term, None, out);
         }
         lead.beat_at = now.saturating_add(self.config.heartbeat_interval);
-        self.retry_snapshots(out);
-        self.send_round(out);
+        if self.tend_handover(out) {
+            self.retry_snapshots(out);
+            self.send_round(out);
+        }
     }
 
     /// Sends a round of heartbeats, which speaks for every read that has come so far.
@@ -71,6 +80,9 @@ impl Raft {
         let State::Leader(lead) = &mut self.state else { return };
         lead.round += 1;
         lead.reads.depart(lead.round);
+        if self.config.lease.is_some() {
+            lead.lease.depart(lead.round, self.now.mono);
+        }
         for (&to, peer) in &mut lead.peers {
             // Only what the peer certainly has (trap 10).
             let matched = if planted!("heartbeat-commits-too-far") { self.commit } else { peer.matched };

@@ -3,10 +3,12 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 
+use super::lease::Lease;
 use super::progress::Progress;
 use super::quorum::{self, Verdict};
 use super::reads::PendingReads;
 use super::stamp::{self, Clock, Report};
+use super::transfer::Handover;
 use super::{Configuration, LogIndex, NodeId, PersistId, Role, Round, SnapshotId, SnapshotMeta, Stamp};
 use crate::time::{Micros, Millis, Now};
 
@@ -35,6 +37,8 @@ impl State {
 pub(super) struct Votes {
     pub(super) given: BTreeMap<NodeId, bool>,
     pub(super) clocks: BTreeMap<NodeId, Report>,
+    /// The leader makes way for this campaign.
+    pub(super) by_transfer: bool,
 }
 
 impl Votes {
@@ -55,7 +59,7 @@ impl Votes {
 /// What a leader keeps.
 #[derive(Debug, Clone)]
 pub(super) struct Leading {
-    /// Every other member.
+    /// Every other member, and whoever is one until its removal is committed.
     pub(super) peers: BTreeMap<NodeId, Progress>,
     /// The last round of heartbeats that left.
     pub(super) round: Round,
@@ -71,6 +75,12 @@ pub(super) struct Leading {
     pub(super) reads: PendingReads,
     /// The index of this term's first entry: nothing is known to be committed before it is (§8).
     pub(super) first: LogIndex,
+    /// The index of the last configuration of which it was seen that it is committed.
+    pub(super) settled: Option<LogIndex>,
+    /// On its way to another leader.
+    pub(super) handover: Option<Handover>,
+    /// Until when reads need no round.
+    pub(super) lease: Lease,
 }
 
 impl Leading {

@@ -62,6 +62,10 @@ impl Raft {
             gone = self.log.reset(last, meta.stamp);
             self.membership.reset(last.index, meta.configuration.clone());
         }
+        if !keeps_suffix {
+            // A snapshot without this node says nothing of its removal.
+            self.was_member = meta.configuration.members.contains_key(&self.config.id);
+        }
         self.snapshot = Some(meta.clone());
         self.switch = Some(SnapshotSwitch { snapshot: meta, keeps_suffix });
         if gone.0.len() > DROPPED_AT_ONCE {
@@ -154,9 +158,9 @@ impl Raft {
         if !self.hear_leader(from, out) {
             return;
         }
-        // We were never part of what it holds: installed, it would leave this node without a place in the cluster.
-        if !meta.configuration.members.contains_key(&self.config.id)
-            || meta.configuration.validate().is_err()
+        // It may be from before this node was added, and need not name it: the entry that does follows. Until then this node
+        // campaigns for nothing.
+        if meta.configuration.validate().is_err()
             || meta.id.last.term > self.hard.term
             || meta.id.last.index > LogIndex::MAX / 2
         {

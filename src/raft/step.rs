@@ -1,6 +1,7 @@
 //! The one place where role meets event: exhaustive, and it only dispatches. No arm takes what is not named: a new role or
 //! event does not compile before its place here is decided (`_` stands for the role where every role does the same).
 
+use super::reads::Asker;
 use super::role::State;
 use super::{Actions, Event, Fault, LogId, Message, NodeId, Raft, SnapshotProgress, Term};
 
@@ -23,8 +24,22 @@ impl Raft {
                 self.refuse_proposal(proposal, out);
             }
 
-            (Leader(_), Event::Read { read }) => self.on_read(read, out),
-            (Follower | PreCandidate(_) | Candidate(_), Event::Read { read }) => self.refuse_read(read, out),
+            (Leader(_), Event::Reconfigure { proposal, change }) => {
+                self.on_reconfigure(proposal, &change, out)
+            }
+            (Follower | PreCandidate(_) | Candidate(_), Event::Reconfigure { proposal, .. }) => {
+                self.refuse_proposal(proposal, out);
+            }
+
+            (Leader(_), Event::Transfer { transfer, to }) => self.on_transfer(transfer, to, out),
+            (Follower | PreCandidate(_) | Candidate(_), Event::Transfer { transfer, .. }) => {
+                self.refuse_transfer(transfer, out);
+            }
+
+            (Leader(_), Event::Read { read }) => self.on_read(Asker::Own(read), out),
+            (Follower | PreCandidate(_) | Candidate(_), Event::Read { read }) => {
+                self.on_read_elsewhere(read, out);
+            }
 
             (Leader(_), Event::Unreachable { peer }) => self.on_unreachable(peer),
             (Follower | PreCandidate(_) | Candidate(_), Event::Unreachable { .. }) => {}
@@ -66,7 +81,7 @@ impl Raft {
             }
             message if term > self.hard.term => {
                 // Who hears a leader lets nobody disturb it, also not its term (dissertation §4.2.3).
-                if matches!(message, Message::Vote { .. }) && self.is_sticky() {
+                if matches!(message, Message::Vote { transfer: false, .. }) && self.is_sticky() {
                     return Ok(());
                 }
                 self.become_follower(term, None, out);
@@ -81,7 +96,7 @@ impl Raft {
         match message {
             Message::PreVote { .. } | Message::PreVoteReply { granted: true, .. } => {}
             Message::PreVoteReply { granted: false, .. } => self.on_pre_vote_reply(from, false),
-            Message::Vote { last, .. } => self.on_vote(from, last, out),
+            Message::Vote { last, transfer, .. } => self.on_vote(from, last, transfer, out),
             Message::VoteReply { granted, wall, .. } => self.on_vote_reply(from, granted, wall, out),
             Message::Append { previous, entries, commit, .. } => {
                 return self.on_append(from, previous, &entries, commit, out);
@@ -90,6 +105,9 @@ impl Raft {
             Message::AppendRejected { probed, hint, .. } => self.on_append_rejected(from, probed, hint),
             Message::Heartbeat { round, commit, .. } => return self.on_heartbeat(from, round, commit, out),
             Message::HeartbeatReply { round, wall, .. } => self.on_heartbeat_reply(from, round, wall, out),
+            Message::TimeoutNow { .. } => self.on_timeout_now(from, out),
+            Message::ReadIndex { query, .. } => self.on_read(Asker::Peer(from, query), out),
+            Message::ReadIndexReply { query, index, .. } => self.on_read_index_reply(query, index, out),
             Message::SnapshotChunk { snapshot, offset, data, .. } => {
                 self.on_snapshot_chunk(from, snapshot, offset, data, out);
             }
@@ -127,6 +145,9 @@ impl Raft {
             | Message::AppendAccepted { .. }
             | Message::AppendRejected { .. }
             | Message::HeartbeatReply { .. }
+            | Message::TimeoutNow { .. }
+            | Message::ReadIndex { .. }
+            | Message::ReadIndexReply { .. }
             | Message::SnapshotReply { .. } => return,
         };
         self.send(from, reply, out);

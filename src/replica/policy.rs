@@ -87,6 +87,7 @@ impl SnapshotPolicy {
     fn needed(&self) -> Option<u64> {
         let share = u128::from(self.last_len) * u128::from(self.growth_percent) / 100;
         let share = u64::try_from(share).unwrap_or(u64::MAX);
+        let share = if planted!("snapshots-ignore-their-size") { 0 } else { share };
         self.log_bytes.map(|bytes| bytes.max(share).max(1))
     }
 }
@@ -175,5 +176,13 @@ mod tests {
         assert!(!policy.is_due(), "the older one's length must not count");
         policy.applied(1);
         assert!(policy.is_due(), "the older one's completion must not take off what came after the switch");
+    }
+
+    #[cfg(feature = "planted-bugs")]
+    #[test]
+    fn trap_24_is_felt_without_its_guard() {
+        let test: fn() = trap_24_the_log_must_grow_by_a_share_of_the_last_snapshot;
+        let dull = crate::sim::planted::not_felt_by("snapshots-ignore-their-size", &[("trap 24", test)]);
+        assert!(dull.is_empty());
     }
 }

@@ -237,6 +237,8 @@ impl<S: StateMachine> Replica<S> {
                     self.replies.ended(tag, Outcome::Refused(self.refused(reason)));
                 }
             }
+            // Nothing asks for a transfer yet.
+            raft::Action::TransferEnded { .. } => {}
             raft::Action::SendSnapshotChunk { to, term, snapshot, offset, len } => {
                 out.push(Action::SendSnapshotChunk { to, term, snapshot, offset, len });
             }
@@ -361,8 +363,8 @@ impl<S: StateMachine> Replica<S> {
         match reason {
             // Who leads and yet refuses is no one to be sent to.
             Refusal::NotLeader(Some(leader)) if leader != self.config.raft.id => Refused::NotLeader(leader),
-            Refusal::NotLeader(_) => Refused::NoLeader,
-            Refusal::UncommittedFull | Refusal::ReadsFull => Refused::Busy,
+            Refusal::NotLeader(_) | Refusal::Transferring(_) => Refused::NoLeader,
+            Refusal::UncommittedFull | Refusal::ReadsFull | Refusal::Change(_) => Refused::Busy,
             Refusal::TooLarge => Refused::TooLarge,
             Refusal::Halted => Refused::Stopping,
         }

@@ -28,7 +28,13 @@ pub(super) fn run_of(term: Term, indexes: core::ops::RangeInclusive<u64>, len: u
 }
 
 fn founding() -> Recovered {
-    Recovered { vote: HardState::default(), snapshot: None, entries: run_of(0, 1..=1, 30), commit: 1 }
+    Recovered {
+        vote: HardState::default(),
+        snapshot: None,
+        entries: run_of(0, 1..=1, 30),
+        commit: 1,
+        life: 1,
+    }
 }
 
 pub(super) fn pack(entries: &Entries) -> Bytes {

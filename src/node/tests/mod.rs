@@ -41,7 +41,7 @@ fn a_cluster_forms_in_every_order_of_starting_and_only_with_everyone() {
 
 /// Two of three disks are a majority, but the third has not named itself in writing: it could still forget.
 #[test]
-fn trap_25_nobody_campaigns_before_every_founder_is_formed() {
+pub(super) fn trap_25_nobody_campaigns_before_every_founder_is_formed() {
     let mut world = World::new(3);
     (1..=3).for_each(|id| world.start(id));
     world.run_until(10_000_000, |world| world.machines[&3].phase() == Some(Phase::Forming));
@@ -355,7 +355,11 @@ fn nothing_is_heard_before_the_handshake() {
     let term = world.node(leader).term;
     let stranger = world.connect(leader);
     world.run_for(1_000);
-    let vote = crate::raft::Message::Vote { term: term + 9, last: crate::raft::LogId::new(term + 9, 1000) };
+    let vote = crate::raft::Message::Vote {
+        term: term + 9,
+        last: crate::raft::LogId::new(term + 9, 1000),
+        transfer: false,
+    };
     world.inject(leader, stranger, &PeerMessage::Raft(vote));
     world.run_for(10_000);
     assert_eq!(world.node(leader).status().counters.malformed_frames, 1);

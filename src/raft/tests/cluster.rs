@@ -19,6 +19,7 @@ pub(super) struct Disk {
     pub(super) snapshot: Option<SnapshotMeta>,
     pub(super) entries: Vec<Entry>,
     pub(super) commit: LogIndex,
+    life: u64,
 }
 
 impl Disk {
@@ -28,11 +29,14 @@ impl Disk {
             snapshot: recovered.snapshot.clone(),
             entries: recovered.entries.to_vec(),
             commit: recovered.commit,
+            life: 0,
         }
     }
 
-    pub(super) fn recover(&self) -> Recovered {
+    pub(super) fn recover(&mut self) -> Recovered {
+        self.life += 1;
         Recovered {
+            life: self.life,
             vote: self.vote,
             snapshot: self.snapshot.clone(),
             entries: self.entries.iter().cloned().collect(),
@@ -96,6 +100,7 @@ struct Shadow {
     raft: Raft,
     writes: BTreeMap<PersistId, PersistId>,
     rounds: BTreeMap<(Term, Round), Round>,
+    queries: BTreeMap<u64, u64>,
 }
 
 /// A message on its way.
@@ -117,6 +122,8 @@ pub(super) struct Cluster {
     pub(super) shadows: bool,
     pub(super) next_proposal: ProposalId,
     next_read: ReadId,
+    next_transfer: TransferId,
+    transfers: BTreeSet<TransferId>,
     /// What is committed, as somebody applied it first, and the state after it.
     pub(super) history: Vec<(Entry, u64)>,
     leaders: BTreeMap<Term, NodeId>,
@@ -137,9 +144,11 @@ fn mix(state: u64, entry: &Entry) -> u64 {
     entry.data.iter().fold(hash, |h, &b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
+pub(super) fn member(id: u64) -> Member_ {
+    Member_ { disk: DiskId(id.into()), peer_address: "".into(), client_address: "".into() }
+}
+
 pub(super) fn configuration(voters: &[u64], learners: &[u64]) -> Configuration {
-    let member =
-        |id: u64| Member_ { disk: DiskId(id.into()), peer_address: "".into(), client_address: "".into() };
     let ids = || voters.iter().chain(learners).copied();
     let mut configuration = Configuration::of_voters(ids().map(|id| (NodeId(id), member(id))).collect());
     configuration.voters = voters.iter().map(|&id| NodeId(id)).collect();
@@ -159,6 +168,8 @@ impl Cluster {
             shadows: false,
             next_proposal: 1,
             next_read: 1,
+            next_transfer: 1,
+            transfers: BTreeSet::new(),
             history: Vec::new(),
             leaders: BTreeMap::new(),
             counts: BTreeMap::new(),
@@ -166,24 +177,49 @@ impl Cluster {
             tracing: false,
         };
         for &id in configuration.members.keys() {
-            let member = Member {
-                config: configure(id),
-                raft: None,
-                disk: Disk::of(&Recovered::formed(configuration)),
-                writes: VecDeque::new(),
-                jobs: VecDeque::new(),
-                files: BTreeMap::new(),
-                temporary: BTreeMap::new(),
-                state: (0, 0),
-                wake: None,
-                shadow: None,
-                reads: BTreeMap::new(),
-                ends: BTreeSet::new(),
-                halted: None,
-            };
-            cluster.members.insert(id, member);
+            cluster.put(configure(id), &Recovered::formed(configuration));
         }
         cluster
+    }
+
+    /// A node that nobody has told anything: its log is empty.
+    pub(super) fn join(&mut self, config: Config) {
+        let (vote, entries) = (HardState::default(), Entries::empty());
+        self.put(config, &Recovered { vote, snapshot: None, entries, commit: 0, life: 0 });
+    }
+
+    fn put(&mut self, config: Config, recovered: &Recovered) {
+        let member = Member {
+            config,
+            raft: None,
+            disk: Disk::of(recovered),
+            writes: VecDeque::new(),
+            jobs: VecDeque::new(),
+            files: BTreeMap::new(),
+            temporary: BTreeMap::new(),
+            state: (0, 0),
+            wake: None,
+            shadow: None,
+            reads: BTreeMap::new(),
+            ends: BTreeSet::new(),
+            halted: None,
+        };
+        self.members.insert(member.config.id, member);
+    }
+
+    /// A change of the membership is asked for.
+    pub(super) fn reconfigure(&mut self, change: Change) -> Event {
+        let proposal = self.next_proposal;
+        self.next_proposal += 1;
+        Event::Reconfigure { proposal, change }
+    }
+
+    /// A transfer of leadership is asked for.
+    pub(super) fn transfer(&mut self, to: Option<NodeId>) -> Event {
+        let transfer = self.next_transfer;
+        self.next_transfer += 1;
+        self.transfers.insert(transfer);
+        Event::Transfer { transfer, to }
     }
 
     pub(super) fn start(&mut self, id: NodeId) {
@@ -197,8 +233,12 @@ impl Cluster {
         };
         let core = || Raft::new(member.config.clone(), recovered.clone(), now).unwrap();
         member.raft = Some(core());
-        member.shadow =
-            shadows.then(|| Shadow { raft: core(), writes: [(0, 0)].into(), rounds: BTreeMap::new() });
+        member.shadow = shadows.then(|| Shadow {
+            raft: core(),
+            writes: [(0, 0)].into(),
+            rounds: BTreeMap::new(),
+            queries: BTreeMap::new(),
+        });
         self.step(id, Vec::new());
     }
 
@@ -207,6 +247,11 @@ impl Cluster {
         let member = self.members.get_mut(&id).unwrap();
         for persist in member.writes.drain(..).take(surviving) {
             member.disk.write(&persist);
+        }
+        if let Some(State::Leader(lead)) = member.raft.as_ref().map(|raft| &raft.state)
+            && let Some(transfer) = lead.handover.as_ref().and_then(|handover| handover.transfer)
+        {
+            self.transfers.remove(&transfer);
         }
         (member.raft, member.shadow, member.wake) = (None, None, None);
         member.jobs.clear();
@@ -382,6 +427,9 @@ impl Cluster {
             }
             Action::WakeAt(at) => member.wake = Some(at),
             Action::Halt(fault) => member.halted = Some(fault),
+            Action::TransferEnded { transfer, .. } => {
+                assert!(self.transfers.remove(&transfer), "a transfer ends once");
+            }
             Action::Proposed { .. }
             | Action::ProposalRefused { .. }
             | Action::RoleChanged(_)
@@ -402,11 +450,14 @@ impl Cluster {
         }
         assert_eq!(self.history.len() as LogIndex + 1, index);
         self.history.push((entry.clone(), state));
-        let configuration = self.raft(id).membership.at(index).unwrap().clone();
-        let on_disk = quorum::agreed(&configuration, |id| {
-            self.members.get(&id).map_or(0, |m| u64::from(m.disk.holds(entry.id)))
-        });
-        assert_eq!(on_disk, 1, "{entry:?} is committed, but not on a majority of disks");
+        // A later configuration is in force as well: it may have decided.
+        let decides = |configuration: &Configuration| {
+            quorum::agreed(configuration, |id| {
+                self.members.get(&id).map_or(0, |m| u64::from(m.disk.holds(entry.id)))
+            }) == 1
+        };
+        let on_disk = self.raft(id).membership.since(index).any(decides);
+        assert!(on_disk, "{entry:?} is committed, but not on a majority of disks");
     }
 
     /// Leader completeness: whoever leads the latest term has all that is committed.
@@ -500,7 +551,7 @@ fn contents(snapshot: &SnapshotMeta) -> Vec<u8> {
 }
 
 /// The kinds of action that a random run is meant to reach.
-pub(super) const KINDS: [&str; 14] = [
+pub(super) const KINDS: [&str; 24] = [
     "leader",
     "rejection",
     "chunk",
@@ -515,6 +566,16 @@ pub(super) const KINDS: [&str; 14] = [
     "uncommitted full",
     "refused",
     "truncation",
+    "joint",
+    "simple change",
+    "not caught up",
+    "could not commit",
+    "change under way",
+    "handed over",
+    "not handed over",
+    "refused by transfer",
+    "vote by transfer",
+    "asked the leader",
 ];
 
 fn kind(action: &Action) -> Option<&'static str> {
@@ -531,7 +592,27 @@ fn kind(action: &Action) -> Option<&'static str> {
         Action::ReadAborted { reason: Refusal::ReadsFull, .. } => "reads full",
         Action::ReadAborted { .. } => "read aborted",
         Action::ProposalRefused { reason: Refusal::UncommittedFull, .. } => "uncommitted full",
+        Action::ProposalRefused { reason: Refusal::Transferring(_), .. } => "refused by transfer",
+        Action::ProposalRefused { reason: Refusal::Change(reason), .. } => match reason {
+            ChangeRefused::NotCaughtUp { .. } => "not caught up",
+            ChangeRefused::CouldNotCommit { .. } => "could not commit",
+            ChangeRefused::UnderWay { .. } => "change under way",
+            _ => return None,
+        },
         Action::ProposalRefused { .. } => "refused",
+        Action::TransferEnded { outcome: Ok(()), .. } => "handed over",
+        Action::TransferEnded { outcome: Err(TransferFailed::NotLeader(_)), .. } => return None,
+        Action::TransferEnded { .. } => "not handed over",
+        Action::Send { message: Message::Vote { transfer: true, .. }, .. } => "vote by transfer",
+        Action::Send { message: Message::ReadIndex { .. }, .. } => "asked the leader",
+        Action::Apply(entries) => {
+            let last = entries.iter().rev().find(|entry| entry.kind == EntryKind::Configuration)?;
+            match Configuration::from_cbor(&last.data) {
+                Ok(configuration) if configuration.is_joint() => "joint",
+                Ok(_) => "simple change",
+                Err(_) => return None,
+            }
+        }
         Action::Persist(Persist { snapshot: Some(switch), .. }) if !switch.keeps_suffix => {
             "switch, log replaced"
         }
@@ -554,8 +635,17 @@ impl Shadow {
             let event = match event.clone() {
                 Event::Persisted { id } => Event::Persisted { id: self.writes[&id] },
                 Event::Receive { from, message: Message::HeartbeatReply { term, round, wall } } => {
-                    let round = self.rounds.get(&(term, round)).copied().unwrap_or(round);
+                    // Of rounds that leave within a batch the last is known; before it the two count alike.
+                    let known =
+                        self.rounds.range(..=(term, round)).next_back().filter(|(key, _)| key.0 == term);
+                    let round = known.map_or(round, |(&(_, main), &shadow)| shadow + (round - main));
                     Event::Receive { from, message: Message::HeartbeatReply { term, round, wall } }
+                }
+                Event::Receive { from, message: Message::ReadIndexReply { term, mut query, index } } => {
+                    if query.life == self.raft.life {
+                        query.number = self.queries.get(&query.number).copied().unwrap_or(query.number);
+                    }
+                    Event::Receive { from, message: Message::ReadIndexReply { term, query, index } }
                 }
                 event => event,
             };
@@ -565,6 +655,7 @@ impl Shadow {
         if let (State::Leader(main_lead), State::Leader(lead)) = (&main.state, &self.raft.state) {
             self.rounds.insert((main.hard.term, main_lead.round), lead.round);
         }
+        self.queries.insert(main.queries.last, self.raft.queries.last);
         let mut batch: Vec<String> = out.iter().filter_map(answer).collect();
         batch.sort();
         answers.sort();
@@ -584,6 +675,7 @@ fn answer(action: &Action) -> Option<String> {
         | Action::ProposalRefused { .. }
         | Action::ReadReady { .. }
         | Action::ReadAborted { .. }
+        | Action::TransferEnded { .. }
         | Action::Halt(_)
         | Action::WriteSnapshotChunk { .. }
         | Action::InstallSnapshot { .. }

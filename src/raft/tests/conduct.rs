@@ -15,7 +15,7 @@ fn a_vote_is_given_only_to_a_log_that_is_not_behind() {
     for (last, expected) in [(at(1, 9), None), (at(2, 2), None), (at(2, 3), Some(N2)), (at(3, 1), Some(N2))] {
         let mut one = One::of(&[1, 2, 3], &[], 3, &[1, 2]);
         one.now = ET;
-        one.hear(N2, Message::Vote { term: 4, last });
+        one.hear(N2, Message::Vote { term: 4, last, transfer: false });
         assert_eq!(one.raft.hard, HardState { term: 4, vote: expected }, "{last:?}");
     }
 }
@@ -257,9 +257,9 @@ fn who_knows_the_terms_leader_votes_for_nobody_in_it_and_who_votes_waits() {
     let mut one = One::of(&[1, 2, 3], &[], 1, &[]);
     one.hear(N2, Message::Heartbeat { term: 1, round: 1, commit: 0 });
     one.now = ET;
-    let out = sent(&one.hear(N3, Message::Vote { term: 1, last: at(9, 9) }));
+    let out = sent(&one.hear(N3, Message::Vote { term: 1, last: at(9, 9), transfer: false }));
     assert!(matches!(out[..], [(N3, Message::VoteReply { granted: false, .. })]));
-    one.hear(N3, Message::Vote { term: 2, last: at(9, 9) });
+    one.hear(N3, Message::Vote { term: 2, last: at(9, 9), transfer: false });
     assert_eq!(one.raft.election_at, ET + one.raft.election_after);
 }
 

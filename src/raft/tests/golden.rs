@@ -11,6 +11,10 @@
 //! wake n1           go on to n1's next deadline and wake it
 //! propose n1 a b    propose, in one batch
 //! read n1 [COUNT]   ask to read, in one batch
+//! join n4           start a node that nobody has told anything
+//! change n1 +4 ^4 v3 -2 [explicit] [force]    add a learner, promote, demote, remove, in one change
+//! leave n1          leave a joint configuration that was entered explicitly
+//! transfer n1 [n2]  hand leadership over
 //! deliver [n1 n2]   deliver what is on its way now (from n1 to n2)
 //! drop [n1 n2]      lose what is on its way now (from n1 to n2)
 //! double            what is on its way now comes twice
@@ -32,7 +36,8 @@ use std::string::{String, ToString};
 use std::vec::Vec;
 
 use super::super::*;
-use super::cluster::{Cluster, Flight, configuration};
+use super::cluster::{Cluster, Flight, configuration, member};
+use super::text;
 
 struct Script {
     cluster: Cluster,
@@ -69,6 +74,24 @@ fn check(name: &str) {
 
 fn config(id: NodeId) -> Config {
     Config { trailing_bytes: 0, snapshot_chunk_bytes: 16, ..Config::new(id, 1) }
+}
+
+fn change(words: &[&str]) -> Change {
+    let step = |word: &&str| {
+        let id = |digits: &str| NodeId(number(digits));
+        Some(match word.split_at(1) {
+            ("+", digits) => MemberChange::AddLearner { id: id(digits), member: member(number(digits)) },
+            ("^", digits) => MemberChange::Promote(id(digits)),
+            ("v", digits) => MemberChange::Demote(id(digits)),
+            ("-", digits) => MemberChange::Remove(id(digits)),
+            _ => return None,
+        })
+    };
+    Change {
+        steps: words.iter().filter_map(step).collect(),
+        auto_leave: !words.contains(&"explicit"),
+        force: words.contains(&"force"),
+    }
 }
 
 fn node(name: &str) -> NodeId {
@@ -109,6 +132,23 @@ impl Script {
                 let id = node(words[1]);
                 let events = (0..count(2, 1)).map(|_| cluster.read(id)).collect();
                 cluster.step(id, events);
+            }
+            "join" => {
+                let id = node(words[1]);
+                cluster.join(config(id));
+                cluster.start(id);
+            }
+            "change" => {
+                let event = cluster.reconfigure(change(&words[2..]));
+                cluster.step(node(words[1]), [event].into());
+            }
+            "leave" => {
+                let event = cluster.reconfigure(Change::leave());
+                cluster.step(node(words[1]), [event].into());
+            }
+            "transfer" => {
+                let event = cluster.transfer(arg(2).map(node));
+                cluster.step(node(words[1]), [event].into());
             }
             "deliver" => {
                 for flight in self.take(&words[1..]) {
@@ -197,6 +237,7 @@ impl Script {
             for &(key, value) in &settings {
                 match key {
                     "pre_vote" => config.pre_vote = value == 1,
+                    "lease" => config.lease = Some(value),
                     "check_quorum" => config.check_quorum = value == 1,
                     "max_inflight_appends" => config.max_inflight_appends = value as usize,
                     "max_append_bytes" => config.max_append_bytes = value as usize,
@@ -231,8 +272,12 @@ impl Script {
             let Some(raft) = &member.raft else { return format!("{:?} is down", member.config.id) };
             let s = raft.status();
             let matched: String = raft.matched().map(|(id, m)| format!(" {id:?}={m}")).collect();
+            let changed = match raft.membership.latest_index() {
+                ..=1 => String::new(),
+                index => format!(" {index}:{}", text::configuration(&raft.configuration().to_cbor())),
+            };
             format!(
-                "{:?} {:?}@{} log={}..{:?} commit={} persisted={}{matched}",
+                "{:?} {:?}@{} log={}..{:?} commit={} persisted={}{matched}{changed}",
                 s.id, s.role, s.term, s.first_index, s.last, s.commit, s.persisted
             )
         };
@@ -278,5 +323,15 @@ scenarios! {
     snapshot_fast_forward
     snapshot_corrupt
     learner
+    learner_added
+    membership_joint
+    membership_rollback
+    membership_removed_leader
+    membership_removed_node
+    transfer
+    read_follower
+    lease
+    bridge
+    one_way
     bounds
 }

@@ -3,6 +3,9 @@
 mod cluster;
 mod conduct;
 mod golden;
+#[cfg(feature = "planted-bugs")]
+mod guards;
+mod membership;
 mod one;
 mod random;
 mod text;

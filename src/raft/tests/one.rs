@@ -76,6 +76,9 @@ impl One {
         }
         self.sync();
         self.hear(N2, Message::VoteReply { term, granted: true, wall: WALL });
+        if self.raft.status().role == Role::Candidate {
+            self.hear(N3, Message::VoteReply { term, granted: true, wall: WALL });
+        }
         assert_eq!(self.raft.status().role, Role::Leader);
         self.sync();
     }

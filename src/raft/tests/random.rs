@@ -3,15 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::format;
+use std::string::String;
 use std::vec::Vec;
 
 use super::super::*;
-use super::cluster::{Cluster, KINDS, configuration};
+use super::cluster::{Cluster, KINDS, configuration, member};
+use super::text;
 use crate::rng::Rng;
 
 struct Run {
     rng: Rng,
     cluster: Cluster,
+    /// Members from the start, and others that may become members.
     ids: Vec<NodeId>,
 }
 
@@ -33,8 +36,11 @@ impl Run {
             // As if a change was under way since the formation: both halves decide.
             configuration.outgoing = configuration.members.keys().copied().filter(|id| id.0 != 2).collect();
         }
-        let mut cluster = Cluster::new(&configuration, |id| Config {
+        let lease = (check_quorum && rng.chance(1, 3)).then_some(250_000);
+        let configure = |id| Config {
             pre_vote,
+            lease,
+            max_promotion_lag_bytes: 300,
             check_quorum,
             trailing_bytes,
             max_append_bytes: 150,
@@ -44,9 +50,16 @@ impl Run {
             max_pending_reads: 5,
             snapshot_chunk_bytes: 16,
             ..Config::new(id, seed)
-        });
+        };
+        let mut cluster = Cluster::new(&configuration, configure);
         cluster.shadows = true;
-        let ids: Vec<NodeId> = configuration.members.keys().copied().collect();
+        let mut ids: Vec<NodeId> = configuration.members.keys().copied().collect();
+        if rng.chance(1, 2) {
+            for id in [NodeId(6), NodeId(7)] {
+                cluster.join(configure(id));
+                ids.push(id);
+            }
+        }
         ids.iter().for_each(|&id| cluster.start(id));
         Self { rng, cluster, ids }
     }
@@ -82,6 +95,14 @@ impl Run {
         if self.rng.chance(1, 10) {
             batch.push(self.cluster.read(id));
         }
+        if self.rng.chance(1, 12) && self.ids.len() > 1 {
+            let change = self.change();
+            batch.push(self.cluster.reconfigure(change));
+        }
+        if self.rng.chance(1, 60) {
+            let to = if self.rng.chance(1, 2) { Some(self.any()) } else { None };
+            batch.push(self.cluster.transfer(to));
+        }
         if self.rng.chance(1, 30) {
             let applied = self.cluster.raft(id).status().applied;
             let back = self.rng.below(3);
@@ -103,6 +124,26 @@ impl Run {
             batch.push(Event::Wake);
         }
         self.cluster.step(id, batch);
+    }
+
+    /// Some change of the membership, whether it makes sense or not.
+    fn change(&mut self) -> Change {
+        let mut steps = Vec::new();
+        for _ in 0..=self.rng.below(3) {
+            let id = self.any();
+            let kinds = [
+                MemberChange::AddLearner { id, member: member(id.0) },
+                MemberChange::Promote(id),
+                MemberChange::Promote(id),
+                MemberChange::Demote(id),
+                MemberChange::Remove(id),
+            ];
+            steps.push(kinds[self.rng.below(5) as usize].clone());
+        }
+        if self.rng.chance(1, 10) {
+            return Change::leave();
+        }
+        Change { steps, auto_leave: self.rng.chance(3, 4), force: self.rng.chance(1, 3) }
     }
 
     fn take_messages(&mut self, id: NodeId, batch: &mut Vec<Event>) {
@@ -148,6 +189,32 @@ impl Run {
         }
     }
 
+    /// Where everybody is.
+    fn show(&self) -> String {
+        let mut text = String::new();
+        for raft in self.cluster.members.values().filter_map(|member| member.raft.as_ref()) {
+            let status = raft.status();
+            text += &format!(
+                "{:?} {:?}@{} of {:?} log={:?} commit={} persisted={}",
+                status.id,
+                status.role,
+                status.term,
+                status.leader,
+                status.last,
+                status.commit,
+                status.persisted
+            );
+            for (since, configuration) in &raft.membership.history {
+                text += &format!(" {since}:{}", text::configuration(&configuration.to_cbor()));
+            }
+            if let State::Leader(lead) = &raft.state {
+                text += &format!(" {:?} {:?}", lead.handover, lead.peers);
+            }
+            text += "\n";
+        }
+        text
+    }
+
     /// No more faults: everybody is up, everything arrives.
     fn recover(&mut self, context: &str) {
         self.cluster.cut.clear();
@@ -157,13 +224,25 @@ impl Run {
             }
         }
         self.cluster.run_for(10_000_000, &[]);
-        let leader = self.cluster.leader().unwrap_or_else(|| panic!("{context}: no leader"));
+        if !self.cluster.members.values().all(|member| member.config.check_quorum) {
+            // Nobody is loyal to a leader: then who was removed and does not know it may disturb the rest for ever.
+            let committed =
+                self.cluster.history.iter().rev().find(|(entry, _)| entry.kind == EntryKind::Configuration);
+            let members = Configuration::from_cbor(&committed.unwrap().0.data).unwrap().members;
+            let strangers: Vec<NodeId> =
+                self.ids.iter().copied().filter(|id| !members.contains_key(id)).collect();
+            strangers.into_iter().for_each(|id| self.cluster.crash(id, 0));
+            self.cluster.run_for(2_000_000, &[]);
+        }
+        let leader = self.cluster.leader().unwrap_or_else(|| panic!("{context}: no leader\n{}", self.show()));
         let proposal = self.cluster.propose(leader, "last".into());
         self.cluster.step(leader, [proposal].into());
         self.cluster.run_for(2_000_000, &[]);
         let last = self.cluster.history.last().unwrap().0.clone();
-        assert_eq!(last.data, "last", "{context}: the cluster does not go on");
-        for &id in &self.ids {
+        assert_eq!(last.data, "last", "{context}: the cluster does not go on\n{}", self.show());
+        let members: Vec<NodeId> =
+            self.cluster.raft(leader).configuration().members.keys().copied().collect();
+        for id in members {
             let status = self.cluster.raft(id).status();
             assert_eq!(status.applied, last.id.index, "{context}: {id:?} stays behind");
             assert_eq!(status.persisted, last.id.index, "{context}: {id:?} has it not on disk");

@@ -10,9 +10,28 @@ fn entries(run: &Entries) -> String {
     let entry = |e: &Entry| match e.kind {
         EntryKind::NoOp => format!("{:?}", e.id),
         EntryKind::Command => format!("{:?}:{}", e.id, String::from_utf8_lossy(&e.data)),
-        EntryKind::Configuration => format!("{:?}:configuration", e.id),
+        EntryKind::Configuration => format!("{:?}:{}", e.id, configuration(&e.data)),
     };
     format!("[{}]", run.iter().map(entry).collect::<Vec<_>>().join(" "))
+}
+
+/// `{1,2,3}`, `{1,2+3}` with a learner, `{2,3|1,2}` when joint, `*` for an outgoing voter that stays as a learner.
+pub(super) fn configuration(data: &[u8]) -> String {
+    let Ok(configuration) = Configuration::from_cbor(data) else { return "nonsense".to_string() };
+    let list = |ids: &[NodeId]| ids.iter().map(|id| id.0.to_string()).collect::<Vec<_>>().join(",");
+    let learners: Vec<NodeId> =
+        configuration.members.keys().copied().filter(|&id| !configuration.is_voter(id)).collect();
+    let mut text = list(&configuration.voters);
+    if configuration.is_joint() {
+        text += &format!("|{}", list(&configuration.outgoing));
+    }
+    if !learners.is_empty() {
+        text += &format!("+{}", list(&learners));
+    }
+    if !configuration.learners_next.is_empty() {
+        text += &format!("*{}", list(&configuration.learners_next));
+    }
+    format!("{{{text}}}")
 }
 
 fn progress(progress: SnapshotProgress) -> String {
@@ -32,7 +51,9 @@ pub(super) fn message(message: &Message) -> String {
     match message {
         Message::PreVote { last, .. } => format!("PreVote@{term} last={last:?}"),
         Message::PreVoteReply { granted, .. } => format!("PreVoteReply@{term} {}", yes(*granted)),
-        Message::Vote { last, .. } => format!("Vote@{term} last={last:?}"),
+        Message::Vote { last, transfer, .. } => {
+            format!("Vote@{term} last={last:?}{}", if *transfer { " by transfer" } else { "" })
+        }
         Message::VoteReply { granted, .. } => format!("VoteReply@{term} {}", yes(*granted)),
         Message::Append { previous, entries: run, commit, .. } => {
             format!("Append@{term} after={previous:?} {} commit={commit}", entries(run))
@@ -41,6 +62,11 @@ pub(super) fn message(message: &Message) -> String {
         Message::AppendRejected { probed, hint, .. } => format!("Rejected@{term} {probed} hint={hint:?}"),
         Message::Heartbeat { round, commit, .. } => format!("Heartbeat@{term} #{round} commit={commit}"),
         Message::HeartbeatReply { round, .. } => format!("HeartbeatReply@{term} #{round}"),
+        Message::TimeoutNow { .. } => format!("TimeoutNow@{term}"),
+        Message::ReadIndex { query, .. } => format!("ReadIndex@{term} {}.{}", query.life, query.number),
+        Message::ReadIndexReply { query, index, .. } => {
+            format!("ReadIndexReply@{term} {}.{} at {index}", query.life, query.number)
+        }
         Message::SnapshotChunk { snapshot, offset, data, .. } => {
             format!("Chunk@{term} of {:?} {offset}+{}", snapshot.id.last, data.len())
         }
@@ -71,6 +97,10 @@ pub(super) fn action(action: &Action) -> Option<String> {
         Action::Apply(run) => format!("applies {}", entries(run)),
         Action::Proposed { proposal, index, term } => format!("proposed p{proposal} as {index}@{term}"),
         Action::ProposalRefused { proposal, reason } => format!("refuses p{proposal}: {reason:?}"),
+        Action::TransferEnded { transfer, outcome: Ok(()) } => format!("has handed over t{transfer}"),
+        Action::TransferEnded { transfer, outcome: Err(reason) } => {
+            format!("does not hand over t{transfer}: {reason:?}")
+        }
         Action::ReadReady { read, index } => format!("ready r{read} at {index}"),
         Action::ReadAborted { read, reason } => format!("aborts r{read}: {reason:?}"),
         Action::SendSnapshotChunk { to, snapshot, offset, len, .. } => {

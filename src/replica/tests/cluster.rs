@@ -53,6 +53,7 @@ impl Disk {
             restorer.finish().expect("own snapshot")
         });
         let recovered = Recovered {
+            life: 1,
             vote: self.vote,
             snapshot: self.snapshot.clone(),
             entries: Entries::from(self.entries.clone()),

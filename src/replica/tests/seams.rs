@@ -21,8 +21,13 @@ use crate::time::Now;
 const NOW: Now = Now::new(1_000, 1);
 
 fn replica(config: Config) -> Replica<Tape> {
-    let recovered =
-        Recovered { vote: raft::HardState::default(), snapshot: None, entries: Entries::empty(), commit: 0 };
+    let recovered = Recovered {
+        vote: raft::HardState::default(),
+        snapshot: None,
+        entries: Entries::empty(),
+        commit: 0,
+        life: 1,
+    };
     Replica::new(config, recovered, None, NOW).expect("good settings")
 }
 
@@ -236,6 +241,7 @@ fn the_earlier_of_the_core_s_and_the_requests_wake_up_times_is_asked_for_when_it
 fn a_restored_state_must_be_that_of_the_recovered_snapshot() {
     let (meta, restored) = snapshot();
     let recovered = |snapshot| Recovered {
+        life: 1,
         vote: raft::HardState { term: 3, vote: None },
         snapshot,
         entries: Entries::empty(),

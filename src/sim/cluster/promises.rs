@@ -204,7 +204,7 @@ mod tests {
         let messages = [
             (Message::PreVote { term, last }, false),
             (Message::PreVoteReply { term, granted: true }, false),
-            (Message::Vote { term, last }, true),
+            (Message::Vote { term, last, transfer: false }, true),
             (Message::VoteReply { term, granted: true, wall: 0 }, true),
             (Message::Append { term, previous: last, entries, commit: 0 }, false),
             (Message::AppendAccepted { term, matched: 0 }, true),

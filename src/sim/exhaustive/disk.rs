@@ -18,6 +18,8 @@ pub(super) struct Disk {
     /// The log after the snapshot, without a gap.
     pub(super) entries: Vec<Entry>,
     commit: LogIndex,
+    /// How often a core was started from it.
+    life: u64,
     pending: VecDeque<Piece>,
 }
 
@@ -35,13 +37,15 @@ enum Piece {
 impl Disk {
     /// The disk of a member that has just been founded.
     pub(super) fn founded(recovered: Recovered) -> Self {
-        let Recovered { vote, snapshot, entries, commit } = recovered;
-        Self { vote, snapshot, entries: entries.to_vec(), commit, pending: VecDeque::new() }
+        let Recovered { vote, snapshot, entries, commit, life } = recovered;
+        Self { vote, snapshot, entries: entries.to_vec(), commit, life, pending: VecDeque::new() }
     }
 
     /// What a core starts from.
-    pub(super) fn recover(&self) -> Recovered {
+    pub(super) fn recover(&mut self) -> Recovered {
+        self.life += 1;
         Recovered {
+            life: self.life,
             vote: self.vote,
             snapshot: self.snapshot.clone(),
             entries: self.entries.iter().cloned().collect(),
@@ -167,7 +171,8 @@ impl Disk {
     /// Feeds `hasher` what decides how this disk goes on.
     pub(super) fn fingerprint(&self, names: &dyn Fn(NodeId) -> NodeId, hasher: &mut impl Hasher) {
         let vote = |hard: &HardState| (hard.term, hard.vote.map(names));
-        let Self { vote: hard, snapshot, entries, commit, pending } = self;
+        // Which life it is decides something only for a core that asks its leader, and is in its fingerprint then.
+        let Self { vote: hard, snapshot, entries, commit, life: _, pending } = self;
         (vote(hard), snapshot.as_ref().map(|s| s.id), entries, commit, pending.len()).hash(hasher);
         for piece in pending {
             std::mem::discriminant(piece).hash(hasher);

@@ -291,6 +291,7 @@ impl Member {
             Action::DropSnapshot { .. }
             | Action::Proposed { .. }
             | Action::ProposalRefused { .. }
+            | Action::TransferEnded { .. }
             | Action::Discard(_)
             | Action::RoleChanged(_)
             | Action::WakeAt(_) => {}

@@ -69,7 +69,9 @@ fn message(message: &Message) -> String {
     match message {
         Message::PreVote { last, .. } => format!("PreVote@{term} last={last:?}"),
         Message::PreVoteReply { granted, .. } => format!("PreVoteReply@{term} {}", yes(granted)),
-        Message::Vote { last, .. } => format!("Vote@{term} last={last:?}"),
+        Message::Vote { last, transfer, .. } => {
+            format!("Vote@{term} last={last:?}{}", if *transfer { " by transfer" } else { "" })
+        }
         Message::VoteReply { granted, .. } => format!("VoteReply@{term} {}", yes(granted)),
         Message::Append { previous, entries, commit, .. } => {
             format!("Append@{term} after={previous:?} [{}] commit={commit}", run(entries))
@@ -78,6 +80,11 @@ fn message(message: &Message) -> String {
         Message::AppendRejected { probed, hint, .. } => format!("Rejected@{term} {probed} hint={hint:?}"),
         Message::Heartbeat { round, commit, .. } => format!("Heartbeat@{term} #{round} commit={commit}"),
         Message::HeartbeatReply { round, .. } => format!("HeartbeatReply@{term} #{round}"),
+        Message::TimeoutNow { .. } => format!("TimeoutNow@{term}"),
+        Message::ReadIndex { query, .. } => format!("ReadIndex@{term} {}.{}", query.life, query.number),
+        Message::ReadIndexReply { query, index, .. } => {
+            format!("ReadIndexReply@{term} {}.{} at {index}", query.life, query.number)
+        }
         Message::SnapshotChunk { snapshot, offset, .. } => {
             format!("Chunk@{term} of {:?} at {offset}", snapshot.id.last)
         }

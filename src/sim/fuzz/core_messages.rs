@@ -8,9 +8,9 @@ use bytes::Bytes;
 
 use super::Source;
 use crate::raft::{
-    Action, Actions, Config, Configuration, DiskId, Entries, Entry, EntryKind, Event, Fault, LogId, LogIndex,
-    Member, Message, NodeId, PersistId, ProposalId, Raft, ReadId, Recovered, SnapshotId, SnapshotMeta,
-    SnapshotProgress, Stamp, Status,
+    Action, Actions, Change, Config, Configuration, DiskId, Entries, Entry, EntryKind, Event, Fault, LogId,
+    LogIndex, Member, MemberChange, Message, NodeId, PersistId, ProposalId, QueryId, Raft, ReadId, Recovered,
+    SnapshotId, SnapshotMeta, SnapshotProgress, Stamp, Status, TransferId,
 };
 use crate::time::Now;
 
@@ -44,6 +44,7 @@ struct Bench {
     applied: LogIndex,
     last_request: u64,
     reads: BTreeSet<ReadId>,
+    transfers: BTreeSet<TransferId>,
     halted: bool,
 }
 
@@ -84,13 +85,14 @@ impl Bench {
             applied: 0,
             last_request: 0,
             reads: BTreeSet::new(),
+            transfers: BTreeSet::new(),
             halted: false,
         }
     }
 
     fn event(&mut self, source: &mut Source<'_>) -> Option<Event> {
         let status = self.raft.status();
-        Some(match source.byte()? % 16 {
+        Some(match source.byte()? % 18 {
             0..7 => {
                 let from = NodeId(u64::from(source.byte()? % 5));
                 Event::Receive { from, message: self.message(source, &status)? }
@@ -119,6 +121,16 @@ impl Bench {
                 (Some(snapshot), _) => Event::SnapshotInstalled { snapshot: snapshot.id },
                 (None, peer) => Event::Unreachable { peer: NodeId(peer.into()) },
             },
+            16 => {
+                self.last_request += 1;
+                Event::Reconfigure { proposal: self.last_request, change: self.change(source)? }
+            }
+            17 => {
+                self.last_request += 1;
+                self.transfers.insert(self.last_request);
+                let to = Some(NodeId(u64::from(source.byte()? % 6))).filter(|id| id.0 < 5);
+                Event::Transfer { transfer: self.last_request, to }
+            }
             _ => {
                 self.now.mono += u64::from(source.byte()?) * 5_000;
                 self.now.wall += u64::from(source.byte()?);
@@ -128,12 +140,15 @@ impl Bench {
     }
 
     fn message(&self, source: &mut Source<'_>, status: &Status) -> Option<Message> {
-        let kind = source.byte()? % 11;
+        let kind = source.byte()? % 14;
         let term = source.near(status.term)?;
         Some(match kind {
             0 => Message::PreVote { term, last: source.position(status.last.term, status.last.index)? },
             1 => Message::PreVoteReply { term, granted: source.byte()? % 2 == 0 },
-            2 => Message::Vote { term, last: source.position(status.last.term, status.last.index)? },
+            2 => {
+                let last = source.position(status.last.term, status.last.index)?;
+                Message::Vote { term, last, transfer: source.byte()? % 4 == 0 }
+            }
             3 => Message::VoteReply {
                 term,
                 granted: source.byte()? % 2 == 0,
@@ -157,6 +172,12 @@ impl Bench {
                 let data = Bytes::copy_from_slice(source.bytes(16)?);
                 Message::SnapshotChunk { term, snapshot, offset, data }
             }
+            10 => Message::TimeoutNow { term },
+            11 => Message::ReadIndex { term, query: self.query(source)? },
+            12 => {
+                let query = self.query(source)?;
+                Message::ReadIndexReply { term, query, index: source.near(status.last.index)? }
+            }
             _ => {
                 let snapshot = self.snapshot(source, status)?.id;
                 let progress = match source.byte()? % 3 {
@@ -167,6 +188,32 @@ impl Bench {
                 Message::SnapshotReply { term, snapshot, progress }
             }
         })
+    }
+
+    fn query(&self, source: &mut Source<'_>) -> Option<QueryId> {
+        Some(QueryId { life: u64::from(source.byte()? % 2), number: source.near(1)? })
+    }
+
+    fn change(&self, source: &mut Source<'_>) -> Option<Change> {
+        let choice = source.byte()?;
+        let mut steps = Vec::new();
+        for _ in 0..choice % 4 {
+            let kind = source.byte()?;
+            let id = NodeId(u64::from(kind / 5 % 6));
+            let address = || std::format!("h:{kind}");
+            let disk = DiskId(u128::from(kind / 30));
+            steps.push(match kind % 5 {
+                0 => {
+                    let member = Member { disk, peer_address: address(), client_address: address() };
+                    MemberChange::AddLearner { id, member }
+                }
+                1 => MemberChange::Promote(id),
+                2 => MemberChange::Demote(id),
+                3 => MemberChange::Remove(id),
+                _ => MemberChange::Readdress { id, peer_address: address(), client_address: address() },
+            });
+        }
+        Some(Change { steps, auto_leave: choice & 4 == 0, force: choice & 8 == 0 })
     }
 
     fn entries(&self, source: &mut Source<'_>, previous: LogId) -> Option<Entries> {
@@ -214,7 +261,7 @@ impl Bench {
 
     fn step(&mut self, event: Event) {
         let proposal = match &event {
-            Event::Propose { proposal, .. } => Some(*proposal),
+            Event::Propose { proposal, .. } | Event::Reconfigure { proposal, .. } => Some(*proposal),
             _ => None,
         };
         let actions = self.raft.step(self.now, event);
@@ -263,6 +310,9 @@ impl Bench {
                 Action::Halt(fault) => {
                     assert!(!matches!(fault, Fault::Contract(_) | Fault::Invariant(_)), "{fault}");
                     self.halted = true;
+                }
+                Action::TransferEnded { transfer, .. } => {
+                    assert!(self.transfers.remove(&transfer), "a transfer ends once");
                 }
                 Action::Proposed { .. }
                 | Action::ProposalRefused { .. }

@@ -43,13 +43,19 @@ pub enum Kind {
     SnapshotChunk,
     /// How far a snapshot has come.
     SnapshotReply,
+    /// A leader's word to its successor.
+    TimeoutNow,
+    /// A follower's question from where it may read.
+    ReadIndex,
+    /// The answer to it.
+    ReadIndexReply,
     /// None of these: of another version, or damaged.
     Unknown,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::Hello,
         Self::Welcome,
         Self::Refuse,
@@ -68,6 +74,9 @@ impl Kind {
         Self::HeartbeatReply,
         Self::SnapshotChunk,
         Self::SnapshotReply,
+        Self::TimeoutNow,
+        Self::ReadIndex,
+        Self::ReadIndexReply,
         Self::Unknown,
     ];
 
@@ -81,7 +90,7 @@ impl Kind {
         };
         match kind {
             1..=7 => Self::ALL[usize::from(kind) - 1],
-            16..=26 => Self::ALL[usize::from(kind) - 16 + 7],
+            16..=29 => Self::ALL[usize::from(kind) - 16 + 7],
             _ => Self::Unknown,
         }
     }
@@ -101,8 +110,15 @@ impl Kinds {
     /// Every kind.
     pub const ALL: Self = Self::of(&Kind::ALL);
     /// What one core says to another and expects an answer to.
-    pub const CORE_REQUESTS: Self =
-        Self::of(&[Kind::PreVote, Kind::Vote, Kind::Append, Kind::Heartbeat, Kind::SnapshotChunk]);
+    pub const CORE_REQUESTS: Self = Self::of(&[
+        Kind::PreVote,
+        Kind::Vote,
+        Kind::Append,
+        Kind::Heartbeat,
+        Kind::SnapshotChunk,
+        Kind::TimeoutNow,
+        Kind::ReadIndex,
+    ]);
     /// The answers to it.
     pub const CORE_REPLIES: Self = Self::of(&[
         Kind::PreVoteReply,
@@ -111,6 +127,7 @@ impl Kinds {
         Kind::AppendRejected,
         Kind::HeartbeatReply,
         Kind::SnapshotReply,
+        Kind::ReadIndexReply,
     ]);
     /// What cores say to each other.
     pub const CORE: Self = Self(Self::CORE_REQUESTS.0 | Self::CORE_REPLIES.0);
@@ -142,8 +159,8 @@ mod tests {
     use crate::codec::frame::FRAME_HEADER;
     use crate::codec::peer::{Facts, PeerMessage, Severity};
     use crate::raft::{
-        Configuration, DiskId, Entries, LogId, Message, NodeId, SnapshotId, SnapshotMeta, SnapshotProgress,
-        Stamp,
+        Configuration, DiskId, Entries, LogId, Message, NodeId, QueryId, SnapshotId, SnapshotMeta,
+        SnapshotProgress, Stamp,
     };
     use bytes::Bytes;
     use std::vec::Vec;
@@ -156,7 +173,7 @@ mod tests {
         std::vec![
             Message::PreVote { term, last },
             Message::PreVoteReply { term, granted: true },
-            Message::Vote { term, last },
+            Message::Vote { term, last, transfer: false },
             Message::VoteReply { term, granted: true, wall: 1 },
             Message::Append { term, previous: last, entries: Entries::empty(), commit: 1 },
             Message::AppendAccepted { term, matched: 1 },
@@ -165,6 +182,9 @@ mod tests {
             Message::HeartbeatReply { term, round: 1, wall: 1 },
             Message::SnapshotChunk { term, snapshot: meta, offset: 0, data: Bytes::from_static(b"abc") },
             Message::SnapshotReply { term, snapshot: id, progress: SnapshotProgress::Corrupt },
+            Message::TimeoutNow { term },
+            Message::ReadIndex { term, query: QueryId { life: 1, number: 1 } },
+            Message::ReadIndexReply { term, query: QueryId { life: 1, number: 1 }, index: 1 },
         ]
     }
 
@@ -196,13 +216,13 @@ mod tests {
             let care = if matches!(message, PeerMessage::Raft(_)) { Care::Loose } else { Care::Ordered };
             assert_eq!(kind.care(), care, "{kind:?}");
         }
-        assert_eq!(kinds.count(), 18);
+        assert_eq!(kinds.count(), 21);
     }
 
     #[test]
     fn what_is_no_frame_of_this_version_is_unknown_and_ordered() {
         for payload in
-            [&b""[..], b"\x83", b"\x83\x02\x10", b"\x83\x01\x08", b"\x83\x01\x18\x1b", b"\x82\x01\x10"]
+            [&b""[..], b"\x83", b"\x83\x02\x10", b"\x83\x01\x08", b"\x83\x01\x18\x1e", b"\x82\x01\x10"]
         {
             assert_eq!(Kind::of(payload), Kind::Unknown, "{payload:?}");
         }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::codec::peer::{Facts, PeerMessage};
-use crate::raft::{Entry, EntryKind, LogId, Message, NodeId, SnapshotProgress, Term};
+use crate::raft::{Entry, EntryKind, LogId, Message, NodeId, QueryId, SnapshotProgress, Term};
 use crate::sim::network::Kind;
 
 /// One entry of a log, told apart from others by its bytes.
@@ -67,7 +67,7 @@ macro_rules! names {
 names! {
     Hello Welcome Refuse Formed Forward ForwardReply Digest
     PreVote PreVoteReply Vote VoteReply Append AppendAccepted AppendRejected Heartbeat HeartbeatReply
-    SnapshotChunk SnapshotReply Unknown
+    SnapshotChunk SnapshotReply TimeoutNow ReadIndex ReadIndexReply Unknown
 }
 
 impl Said {
@@ -123,7 +123,9 @@ fn of_core(message: &Message) -> (Kind, Fields) {
     let (kind, more) = match message {
         Message::PreVote { last, .. } => (Kind::PreVote, std::vec![position("last", *last)]),
         Message::PreVoteReply { granted, .. } => (Kind::PreVoteReply, std::vec![flag("granted", *granted)]),
-        Message::Vote { last, .. } => (Kind::Vote, std::vec![position("last", *last)]),
+        Message::Vote { last, transfer, .. } => {
+            (Kind::Vote, std::vec![position("last", *last), flag("transfer", *transfer)])
+        }
         Message::VoteReply { granted, .. } => (Kind::VoteReply, std::vec![flag("granted", *granted)]),
         Message::Append { previous, entries, commit, .. } => {
             let entries = entries.iter().map(EntryMark::of).collect();
@@ -140,6 +142,13 @@ fn of_core(message: &Message) -> (Kind, Fields) {
             (Kind::Heartbeat, std::vec![number("round", *round), number("commit", *commit)])
         }
         Message::HeartbeatReply { round, .. } => (Kind::HeartbeatReply, std::vec![number("round", *round)]),
+        Message::TimeoutNow { .. } => (Kind::TimeoutNow, std::vec![]),
+        Message::ReadIndex { query, .. } => (Kind::ReadIndex, query_fields(*query)),
+        Message::ReadIndexReply { query, index, .. } => {
+            let mut fields = query_fields(*query);
+            fields.push(number("index", *index));
+            (Kind::ReadIndexReply, fields)
+        }
         Message::SnapshotChunk { snapshot, offset, data, .. } => (
             Kind::SnapshotChunk,
             std::vec![
@@ -161,6 +170,10 @@ fn of_core(message: &Message) -> (Kind, Fields) {
     let mut fields = std::vec![number("term", message.term())];
     fields.extend(more);
     (kind, fields)
+}
+
+fn query_fields(query: QueryId) -> Fields {
+    std::vec![number("life", query.life), number("query", query.number)]
 }
 
 fn number(name: &'static str, value: u64) -> (&'static str, Value) {

@@ -124,9 +124,9 @@ impl Language {
 /// What a frame between nodes is, by its first bytes: an array of three, the version and the kind.
 fn class_of(payload: &[u8]) -> Class {
     match payload {
-        // Pre-vote, vote, append, heartbeat, a piece of a snapshot.
-        [0x83, 0x01, 16 | 18 | 20 | 23, ..] | [0x83, 0x01, 0x18, 25, ..] => Class::Request,
-        [0x83, 0x01, 17 | 19 | 21 | 22, ..] | [0x83, 0x01, 0x18, 24 | 26, ..] => Class::Reply,
+        // Pre-vote, vote, append, heartbeat, a piece of a snapshot, a word to a successor, a follower's read.
+        [0x83, 0x01, 16 | 18 | 20 | 23, ..] | [0x83, 0x01, 0x18, 25 | 27 | 28, ..] => Class::Request,
+        [0x83, 0x01, 17 | 19 | 21 | 22, ..] | [0x83, 0x01, 0x18, 24 | 26 | 29, ..] => Class::Reply,
         // Hello and forwarded requests are answered; everything else is not, or is an answer.
         [0x83, 0x01, 1 | 5, ..] => Class::Ordered(true),
         _ => Class::Ordered(false),
@@ -149,7 +149,9 @@ mod tests {
     use super::*;
     use quorate::codec::peer::{Facts, Severity};
     use quorate::codec::resp::write;
-    use quorate::raft::{DiskId, Entries, LogId, Message as Core, NodeId, SnapshotId, SnapshotProgress};
+    use quorate::raft::{
+        DiskId, Entries, LogId, Message as Core, NodeId, QueryId, SnapshotId, SnapshotProgress,
+    };
 
     fn wire(message: &PeerMessage) -> Vec<u8> {
         message.seal(|_: &Entries| Bytes::new()).0.concat()
@@ -179,12 +181,15 @@ mod tests {
         let snapshot = SnapshotId { last, checksum: 0 };
         let core = |message| PeerMessage::Raft(message);
         let refusal = PeerMessage::Refuse { text: "no".into(), severity: Severity::Retry };
-        let empty = Entries::empty();
+        let (empty, query) = (Entries::empty(), QueryId { life: 1, number: 1 });
         for (message, class) in [
             (core(Core::PreVote { term, last }), Class::Request),
-            (core(Core::Vote { term, last }), Class::Request),
+            (core(Core::Vote { term, last, transfer: false }), Class::Request),
             (core(Core::Append { term, previous: last, entries: empty, commit: 0 }), Class::Request),
             (core(Core::Heartbeat { term, round: 1, commit: 0 }), Class::Request),
+            (core(Core::TimeoutNow { term }), Class::Request),
+            (core(Core::ReadIndex { term, query }), Class::Request),
+            (core(Core::ReadIndexReply { term, query, index: 1 }), Class::Reply),
             (core(Core::PreVoteReply { term, granted: true }), Class::Reply),
             (core(Core::VoteReply { term, granted: true, wall: 0 }), Class::Reply),
             (core(Core::AppendAccepted { term, matched: 1 }), Class::Reply),

@@ -10,12 +10,12 @@ const WEIGHTS = {
 };
 
 const KINDS = [
-  ["vote", "votes", ["PreVote", "PreVoteReply", "Vote", "VoteReply"]],
+  ["vote", "votes", ["PreVote", "PreVoteReply", "Vote", "VoteReply", "TimeoutNow"]],
   ["snapshot", "snapshots", ["SnapshotChunk", "SnapshotReply"]],
   ["reject", "refused appends", ["AppendRejected"]],
   ["append", "appends", ["Append"]],
   ["answer", "acknowledgements", ["AppendAccepted"]],
-  ["forward", "clients' requests", ["Forward", "ForwardReply"]],
+  ["forward", "clients' requests", ["Forward", "ForwardReply", "ReadIndex", "ReadIndexReply"]],
   ["other", "handshakes and digests", ["Hello", "Welcome", "Refuse", "Formed", "Digest", "Unknown"]],
   ["beat", "heartbeats", ["Heartbeat", "HeartbeatReply"]],
 ];
