@@ -11,7 +11,7 @@ mod planted;
 
 pub mod client;
 pub mod codec;
-#[cfg(doc)]
+#[cfg(any(doc, test))]
 pub mod docs;
 pub mod gateway;
 pub mod kv;

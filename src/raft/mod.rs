@@ -21,7 +21,7 @@
 //! ```
 //!
 //! A member without a vote (a learner) stays a follower, but votes when it is asked: the candidate may know a newer
-//! configuration.
+//! configuration. Whom a leader makes way for ([`Event::Transfer`]) is a candidate at once.
 //!
 //! # What an embedder does
 //!
@@ -38,11 +38,11 @@
 //!
 //! # What is where
 //!
-//! Nouns are data with tests of their own: `log`, `quorum`, `membership`, `progress` (a leader's view of a peer), `writes`
-//! (the stream to the disk), `stamp` (log time), `role`. Verbs are files of `impl Raft`: `election`, `replication` (the
-//! leader's half), `following` (the follower's), `commit`, `persist`, `reads` (at a leader) and `queries` (elsewhere), `reconfigure`, `transfer`, `snapshot`. `step` alone matches role and
-//! event. The numbered traps in comments and tests are those of the design notes: places where implementations of Raft
-//! went wrong.
+//! Nouns are data with tests of their own: `log`, `quorum`, `membership`, `change` (what is asked of it), `progress` (a
+//! leader's view of a peer), `writes` (the stream to the disk), `stamp` (log time), `lease`, `role`. Verbs are files of `impl
+//! Raft`: `election`, `replication` (the leader's half), `following` (the follower's), `commit`, `persist`, `reads` (at a
+//! leader) and `queries` (elsewhere), `reconfigure`, `transfer`, `snapshot`. `step` alone matches role and event. The numbered
+//! traps in comments and tests are those of [the page on Raft](crate::docs::raft), which names a test for each.
 //!
 //! # What a batch is worth
 //!
