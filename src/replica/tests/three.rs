@@ -41,17 +41,20 @@ fn a_write_is_applied_by_all_and_answered_by_the_leader() {
 }
 
 #[test]
-fn followers_say_who_leads_and_a_node_that_knows_none_says_so() {
+fn followers_say_who_leads_and_read_all_the_same_and_a_node_that_knows_none_says_so() {
     let mut cluster = Cluster::new(3, config);
     assert_eq!(cluster.ask(1, write("a")), Outcome::Refused(Refused::NoLeader));
+    assert_eq!(cluster.ask(1, read()), Outcome::Refused(Refused::NoLeader));
     let leader = cluster.elect();
     let follower = leader % 3 + 1;
     let refused = Outcome::Refused(Refused::NotLeader(NodeId(leader)));
     assert_eq!(cluster.ask(follower, write("a")), refused);
     assert_eq!(cluster.ask(follower, open("n")), refused);
-    assert_eq!(cluster.ask(follower, read()), refused);
+    // From where on its own state serves, it asks the leader.
+    assert_eq!(cluster.ask(leader, write("a")), reply("1"));
+    assert_eq!(cluster.ask(follower, read()), reply("a,"));
     let local = Request::ReadLocal(Bytes::from_static(b"all"));
-    assert_eq!(cluster.ask(follower, local), reply(""));
+    assert_eq!(cluster.ask(follower, local), reply("a,"));
 }
 
 #[test]
