@@ -107,12 +107,8 @@ impl<S: StateMachine> Node<S> {
         }
         let Some(cluster) = self.founding.cluster_of(peer) else { return };
         let (vote, entries) = (HardState::default(), Vec::new().into());
-        self.form(
-            identity,
-            cluster,
-            Recovered { vote, snapshot: None, entries, commit: 0, life: identity.boots },
-            out,
-        );
+        let empty = Recovered { vote, snapshot: None, entries, commit: 0, life: identity.boots };
+        self.form(identity, cluster, empty, out);
     }
 
     fn is_founder(&self) -> bool {

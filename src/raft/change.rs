@@ -13,7 +13,6 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::membership::MAX_MEMBERS;
 use super::{Configuration, ConfigurationError, LogIndex, Member, NodeId};
 
 /// A change of the membership: arbitrary steps that take effect together.
@@ -60,7 +59,7 @@ pub enum MemberChange {
 impl Change {
     /// One step. Every single step is a change of at most one voter, and needs no joint configuration.
     pub fn one(step: MemberChange) -> Self {
-        Self { steps: [step].into(), auto_leave: true, force: false }
+        Self::all([step].into())
     }
 
     /// Steps that take effect together; a joint configuration is left without further ado.
@@ -70,7 +69,7 @@ impl Change {
 
     /// Leaves a joint configuration that was entered with [`auto_leave`](Self::auto_leave) off.
     pub fn leave() -> Self {
-        Self { steps: Vec::new(), auto_leave: true, force: false }
+        Self::all(Vec::new())
     }
 
     /// The configuration that `current` becomes when this is appended.
@@ -90,29 +89,19 @@ impl Change {
         if next == *current {
             return Err(ChangeRefused::NoChange);
         }
-        let went = || current.voters.iter().filter(|id| !next.voters.contains(id));
         let came = next.voters.iter().filter(|id| !current.voters.contains(id)).count();
-        if came + went().count() > 1 {
+        let mut went = current.voters.clone();
+        went.retain(|id| !next.voters.contains(id));
+        if came + went.len() > 1 {
+            next.learners_next = went.iter().filter(|id| next.members.contains_key(id)).copied().collect();
             // Who goes counts in the old half until the joint configuration is left, and so needs the log until then.
-            let learners_next = went().filter(|id| next.members.contains_key(id)).copied().collect();
-            let leaving: Vec<NodeId> = went().filter(|id| !next.members.contains_key(id)).copied().collect();
-            for id in leaving {
-                if let Some(member) = current.members.get(&id) {
-                    next.members.insert(id, member.clone());
-                }
+            for (&id, member) in current.members.iter().filter(|(id, _)| went.contains(id)) {
+                next.members.entry(id).or_insert_with(|| member.clone());
             }
-            next.outgoing = current.voters.clone();
-            next.learners_next = learners_next;
+            next.outgoing.clone_from(&current.voters);
             next.auto_leave = self.auto_leave;
         }
-        next.validate().map_err(|error| match error {
-            ConfigurationError::NoVoters => ChangeRefused::NoVoters,
-            ConfigurationError::TooManyMembers => ChangeRefused::TooManyMembers,
-            ConfigurationError::LongAddress(id) => ChangeRefused::LongAddress(id),
-            ConfigurationError::Stranger(id) => ChangeRefused::NotMember(id),
-            ConfigurationError::SameDisk(id) => ChangeRefused::SameDisk(id),
-            ConfigurationError::Malformed | ConfigurationError::Unordered => ChangeRefused::NoChange,
-        })?;
+        next.validate().map_err(ChangeRefused::Invalid)?;
         Ok(next)
     }
 
@@ -207,14 +196,8 @@ pub enum ChangeRefused {
     AlreadyVoter(NodeId),
     /// This node has no vote.
     NotVoter(NodeId),
-    /// Nobody would vote.
-    NoVoters,
-    /// More than [`MAX_MEMBERS`] nodes.
-    TooManyMembers,
-    /// An address of this node is longer than [`MAX_ADDRESS`](super::MAX_ADDRESS) bytes.
-    LongAddress(NodeId),
-    /// This node's disk is another member's already.
-    SameDisk(NodeId),
+    /// What would come of it is no configuration.
+    Invalid(ConfigurationError),
     /// A learner that is to get a vote lacks more than [`Config::max_promotion_lag_bytes`](super::Config::max_promotion_lag_bytes)
     /// of the log (dissertation §4.2.1): with its vote in force nothing would commit until it has caught up.
     NotCaughtUp {
@@ -251,10 +234,7 @@ impl fmt::Display for ChangeRefused {
             }
             Self::AlreadyVoter(id) => write!(f, "node {id} has a vote already"),
             Self::NotVoter(id) => write!(f, "node {id} has no vote"),
-            Self::NoVoters => f.write_str("nobody would have a vote"),
-            Self::TooManyMembers => write!(f, "a cluster has at most {MAX_MEMBERS} members"),
-            Self::LongAddress(id) => write!(f, "an address of node {id} is too long"),
-            Self::SameDisk(id) => write!(f, "the disk of node {id} is another member's"),
+            Self::Invalid(error) => write!(f, "no configuration would come of it: {error}"),
             Self::NotCaughtUp { node, matched, last, bytes } => write!(
                 f,
                 "node {node} has the log up to index {matched} of {last}, {bytes} bytes behind; \
@@ -275,7 +255,7 @@ impl core::error::Error for ChangeRefused {}
 mod tests {
     use std::vec;
 
-    use super::super::DiskId;
+    use super::super::{DiskId, MAX_ADDRESS, MAX_MEMBERS};
     use super::MemberChange::{AddLearner, Demote, Promote, Readdress, Remove};
     use super::*;
 
@@ -353,24 +333,25 @@ mod tests {
     #[test]
     fn nonsense_is_refused_and_says_what() {
         use ChangeRefused::*;
+        use ConfigurationError::*;
         let start = of(&[1, 2, 3], &[4]);
-        let long = Member { peer_address: "x".repeat(super::super::MAX_ADDRESS + 1), ..member(9) };
+        let long = Member { peer_address: "x".repeat(MAX_ADDRESS + 1), ..member(9) };
         let twin = Member { disk: DiskId(2), ..member(9) };
         let cases = [
             (vec![add(3)], AlreadyMember(NodeId(3))),
-            (vec![add(0)], NotMember(NodeId(0))),
+            (vec![add(0)], Invalid(Stranger(NodeId(0)))),
             (vec![Remove(NodeId(3)), add(3)], AlreadyMember(NodeId(3))),
             (vec![Promote(NodeId(9))], NotMember(NodeId(9))),
             (vec![Promote(NodeId(1))], AlreadyVoter(NodeId(1))),
             (vec![Demote(NodeId(4))], NotVoter(NodeId(4))),
             (vec![Demote(NodeId(9))], NotMember(NodeId(9))),
             (vec![Remove(NodeId(9))], NotMember(NodeId(9))),
-            (vec![Remove(NodeId(1)), Demote(NodeId(2)), Demote(NodeId(3))], NoVoters),
+            (vec![Remove(NodeId(1)), Demote(NodeId(2)), Demote(NodeId(3))], Invalid(NoVoters)),
             (vec![Demote(NodeId(1)), Promote(NodeId(1))], NoChange),
             (vec![], NoChange),
-            (vec![AddLearner { id: NodeId(9), member: long }], LongAddress(NodeId(9))),
-            (vec![AddLearner { id: NodeId(9), member: twin }], SameDisk(NodeId(9))),
-            ((5..=MAX_MEMBERS as u64 + 1).map(add).collect(), TooManyMembers),
+            (vec![AddLearner { id: NodeId(9), member: long }], Invalid(LongAddress(NodeId(9)))),
+            (vec![AddLearner { id: NodeId(9), member: twin }], Invalid(SameDisk(NodeId(9)))),
+            ((5..=MAX_MEMBERS as u64 + 1).map(add).collect(), Invalid(TooManyMembers)),
         ];
         for (steps, refused) in cases {
             assert_eq!(after(&start, steps.clone()), Err(refused), "{steps:?}");

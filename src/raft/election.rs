@@ -18,10 +18,7 @@ impl Raft {
         // A timeout of its own for each campaign: two nodes that collided once must not collide for ever (trap 8).
         self.draw_election_timeout();
         self.leader = None;
-        let installing =
-            self.incoming.as_ref().is_some_and(|i| i.installing) && !planted!("installing-node-campaigns");
-        // A node that is installing a snapshot would lead, or lose, with a log that is about to be replaced (trap 5).
-        if installing || !self.may_campaign() {
+        if !self.may_campaign() {
             self.state = State::Follower;
         } else if self.config.pre_vote {
             self.pre_campaign(out);

@@ -95,7 +95,6 @@ pub use event::Event;
 pub use fault::Fault;
 pub use membership::{Configuration, ConfigurationError, DiskId, MAX_ADDRESS, MAX_MEMBERS, Member};
 pub use message::{Message, QueryId, Round, SnapshotId, SnapshotMeta, SnapshotProgress};
-
 pub use transfer::{TransferFailed, TransferId};
 
 use log::Log;

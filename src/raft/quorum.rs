@@ -1,6 +1,6 @@
 //! What a majority says, in one configuration or in both halves of a joint one (§5.2, §5.3, §6; dissertation §4.3).
 //!
-//! Every quorum of the core goes through these two functions: elections, commitment, read rounds, contact and clocks.
+//! Every quorum of the core is counted here: elections, commitment, read rounds, contact, clocks, and whether a change could commit.
 
 use smallvec::SmallVec;
 
@@ -42,6 +42,11 @@ pub(super) fn verdict(
     }
 }
 
+/// How many of these voters are a majority.
+pub(super) fn majority(voters: &[NodeId]) -> usize {
+    voters.len() / 2 + 1
+}
+
 fn agreed_half(voters: &[NodeId], value: &mut impl FnMut(NodeId) -> u64) -> u64 {
     let mut values: SmallVec<[u64; 8]> = voters.iter().map(|&id| value(id)).collect();
     values.sort_unstable();
@@ -51,7 +56,7 @@ fn agreed_half(voters: &[NodeId], value: &mut impl FnMut(NodeId) -> u64) -> u64 
 }
 
 fn verdict_half(voters: &[NodeId], vote: &mut impl FnMut(NodeId) -> Option<bool>) -> Verdict {
-    let majority = voters.len() / 2 + 1;
+    let majority = majority(voters);
     let (mut granted, mut refused) = (0, 0);
     for &id in voters {
         match vote(id) {

@@ -9,6 +9,7 @@ use alloc::collections::BTreeMap;
 
 use super::change::left;
 use super::progress::{Progress, Sending};
+use super::quorum::majority;
 use super::role::State;
 use super::{
     Action, Actions, Change, ChangeRefused, Configuration, EntryKind, LogId, LogIndex, Member, Message,
@@ -69,7 +70,7 @@ impl Raft {
     /// Whether a majority of these voters is there (trap 20).
     fn check_reachable(&self, voters: &[NodeId]) -> Result<(), ChangeRefused> {
         let reachable = voters.iter().filter(|&&id| id == self.config.id || self.is_in_contact(id)).count();
-        let needed = voters.len() / 2 + 1;
+        let needed = majority(voters);
         if reachable < needed && !voters.is_empty() && !planted!("hopeless-change-is-made") {
             return Err(ChangeRefused::CouldNotCommit { reachable, needed });
         }
@@ -155,9 +156,14 @@ impl Raft {
 
     /// Whether this node may campaign: it has a vote, or it had one in a configuration that is not replaced for certain.
     /// Such a one may have the only log that can commit the change that removes it; it does not count itself
-    /// (dissertation §4.2.2, trap 19).
+    /// (dissertation §4.2.2, trap 19). One that is installing a snapshot would lead, or lose, with a log that is about to be
+    /// replaced (trap 5).
     pub(super) fn may_campaign(&self) -> bool {
         let me = self.config.id;
+        let installing = self.incoming.as_ref().is_some_and(|incoming| incoming.installing);
+        if installing && !planted!("installing-node-campaigns") {
+            return false;
+        }
         let latest = if planted!("removed-node-never-campaigns") { LogIndex::MAX } else { self.commit };
         self.membership.since(latest).any(|configuration| configuration.is_voter(me))
     }

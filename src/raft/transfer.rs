@@ -170,8 +170,7 @@ impl Raft {
 
     /// The leader makes way for this node: campaign at once, and without asking before.
     pub(super) fn on_timeout_now(&mut self, from: NodeId, out: &mut Actions) {
-        let installing = self.incoming.as_ref().is_some_and(|incoming| incoming.installing);
-        if self.hear_leader(from, out) && self.may_campaign() && !installing {
+        if self.hear_leader(from, out) && self.may_campaign() {
             self.campaign(true);
         }
     }

@@ -133,6 +133,8 @@ pub(super) fn trap_05_no_campaign_while_a_snapshot_is_being_installed() {
     let mut one = One::of(&[1, 2, 3], &[], 1, &[]);
     let snapshot = meta(at(1, 9), &[1, 2, 3]);
     installing(&mut one, 1, &snapshot);
+    one.hear(N2, Message::TimeoutNow { term: 1 });
+    assert_eq!(one.raft.status().role, Role::Follower, "not even when it is made way for");
     assert_eq!(sent(&one.pass(2 * ET)), []);
     assert_eq!(one.raft.status().role, Role::Follower);
     one.step(Event::SnapshotFailed { snapshot: snapshot.id });

@@ -117,21 +117,24 @@ impl Drop for Active {
 
 /// The place of a bug in the catalogue, for `planted!`: a name that is not in it does not compile.
 pub(crate) const fn place(name: &str) -> usize {
+    if let Some(place) = position(catalogue::ALL, name) {
+        return place;
+    }
+    match position(catalogue::GUARDS, name) {
+        Some(place) => catalogue::ALL.len() + place,
+        None => panic!("the catalogue of planted bugs does not have this name"),
+    }
+}
+
+const fn position(bugs: &[Bug], name: &str) -> Option<usize> {
     let mut place = 0;
-    while place < catalogue::ALL.len() {
-        if is_same(catalogue::ALL[place].name.as_bytes(), name.as_bytes()) {
-            return place;
+    while place < bugs.len() {
+        if is_same(bugs[place].name.as_bytes(), name.as_bytes()) {
+            return Some(place);
         }
         place += 1;
     }
-    let mut guard = 0;
-    while guard < catalogue::GUARDS.len() {
-        if is_same(catalogue::GUARDS[guard].name.as_bytes(), name.as_bytes()) {
-            return place + guard;
-        }
-        guard += 1;
-    }
-    panic!("the catalogue of planted bugs does not have this name")
+    None
 }
 
 const fn is_same(a: &[u8], b: &[u8]) -> bool {
