@@ -272,7 +272,7 @@ impl Raft {
         let lowest = if planted!("recovered-commit-lags-the-snapshot") { 0 } else { base.index };
         let commit = commit.clamp(lowest, log.last().index);
         let was_member =
-            membership.since(0).any(|configuration| configuration.members.contains_key(&config.id));
+            membership.since(commit).any(|configuration| configuration.members.contains_key(&config.id));
         let mut rng = Rng::stream(config.seed, config.id.0);
         let election_after = config.election_timeout.saturating_add(rng.below(config.election_timeout));
         Ok(Self {

@@ -168,12 +168,12 @@ impl Raft {
         self.membership.since(latest).any(|configuration| configuration.is_voter(me))
     }
 
-    /// Whether this node was a member in this life, is none any more for certain, and has no office left: nobody sends it
-    /// anything.
+    /// Whether this node was a member in this life, is none any more for certain, and no leader speaks to it for an election
+    /// timeout. One that does may be about to tell that this node was added again.
     pub fn is_removed(&self) -> bool {
         let me = self.config.id;
         self.was_member
-            && !matches!(self.state, State::Leader(_))
+            && self.leader.is_none()
             && self
                 .membership
                 .since(self.commit)

@@ -211,9 +211,38 @@ pub(super) fn trap_19_a_node_whose_removal_is_committed_campaigns_for_nothing() 
     let mut one = with_uncommitted(&[1, 2, 3], &configuration(&[2, 3], &[]));
     assert!(!one.raft.is_removed());
     one.hear(N2, Message::Append { term: 1, previous: at(1, 2), entries: Entries::empty(), commit: 2 });
-    assert!(one.raft.is_removed());
     one.sync();
+    assert!(!one.raft.is_removed(), "whoever still speaks to it may have added it again");
     assert_eq!(sent(&one.pass(9 * ET)), []);
+    assert!(one.raft.is_removed());
+}
+
+/// Found by the simulator: a node that was removed while it was away, and added again with the disk that it had, learnt of its
+/// removal first, and stopped for good.
+#[test]
+fn a_node_that_is_added_again_with_its_old_disk_is_not_removed_by_what_was_before() {
+    let mut one = with_uncommitted(&[1, 2, 3], &configuration(&[2, 3], &[]));
+    one.hear(N2, Message::Append { term: 1, previous: at(1, 2), entries: run(3, &[1]), commit: 3 });
+    assert!(!one.raft.is_removed(), "the entry that adds it again is on its way");
+    let again =
+        Entry { kind: EntryKind::Configuration, data: configuration(&[2, 3], &[1]).to_cbor(), ..entry(4, 1) };
+    let entries = [again].into_iter().collect();
+    one.hear(N2, Message::Append { term: 1, previous: at(1, 3), entries, commit: 4 });
+    one.pass(9 * ET);
+    assert!(!one.raft.is_removed());
+}
+
+#[test]
+fn a_node_that_starts_with_its_removal_committed_waits_to_be_added_again() {
+    let mut recovered = Recovered::formed(&configuration(&[1, 2, 3], &[]));
+    let removal =
+        Entry { kind: EntryKind::Configuration, data: configuration(&[2, 3], &[]).to_cbor(), ..entry(2, 1) };
+    recovered.entries = recovered.entries.iter().cloned().chain([removal]).collect();
+    recovered.vote.term = 1;
+    recovered.commit = 2;
+    let mut raft = Raft::new(Config::new(ME, 1), recovered, Now::new(0, WALL)).unwrap();
+    raft.step(Now::new(9 * ET, WALL), Event::Wake);
+    assert!(!raft.is_removed(), "it was no member in this life");
 }
 
 #[test]
