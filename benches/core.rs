@@ -41,7 +41,8 @@ impl Trio {
         let now = Now::new(0, 1_700_000_000_000);
         let core = |id| {
             let config = Config { trailing_bytes: 0, ..Config::new(NodeId(id), 1) };
-            let raft = Raft::new(config, Recovered::formed(&configuration), now).expect("valid settings");
+            let raft = Raft::new(config, Recovered::formed(DiskId(id.into()), &configuration), now)
+                .expect("valid settings");
             Core { id: NodeId(id), raft, inbox: Vec::new(), applied: 0, compacted: 0 }
         };
         let mut trio = Self { cores: (1..=3).map(core).collect(), now };

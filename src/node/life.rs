@@ -94,7 +94,7 @@ impl<S: StateMachine> Node<S> {
             return;
         }
         if let Some((cluster, configuration)) = self.founding.charter() {
-            self.form(identity, cluster, Recovered::formed(&configuration), out);
+            self.form(identity, cluster, Recovered::formed(identity.disk, &configuration), out);
         }
     }
 
@@ -106,8 +106,9 @@ impl<S: StateMachine> Node<S> {
             return;
         }
         let Some(cluster) = self.founding.cluster_of(peer) else { return };
-        let (vote, entries) = (HardState::default(), Vec::new().into());
-        let empty = Recovered { vote, snapshot: None, entries, commit: 0, life: identity.boots };
+        let (disk, vote) = (identity.disk, HardState::default());
+        let entries = Vec::new().into();
+        let empty = Recovered { disk, vote, snapshot: None, entries, commit: 0, life: identity.boots };
         self.form(identity, cluster, empty, out);
     }
 

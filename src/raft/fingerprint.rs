@@ -31,6 +31,7 @@ impl Raft {
     pub fn fingerprint<H: Hasher + Clone>(&self, names: &dyn Fn(NodeId) -> NodeId, hasher: &mut H) {
         let Self {
             config,
+            disk: _,
             rng: _,
             now,
             hard: HardState { term, vote },

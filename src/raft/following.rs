@@ -40,7 +40,7 @@ impl Raft {
             entries.iter().filter(|e| e.id.index >= next).map(|e| e.packed_len()).sum::<usize>();
         self.log.extend(entries);
         for (index, configuration) in configurations.into_iter().filter(|c| c.0 >= next) {
-            self.was_member |= configuration.members.contains_key(&self.config.id);
+            self.was_member |= configuration.names(self.config.id, self.disk);
             self.membership.push(index, configuration);
         }
         let reach = previous.index + entries.len() as u64;

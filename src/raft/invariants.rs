@@ -32,6 +32,11 @@ impl Raft {
             .map(|(_, what)| what)
             .or_else(|| self.log.defect())
             .or_else(|| match &self.state {
+                State::PreCandidate(_) | State::Candidate(_) | State::Leader(_)
+                    if self.membership.latest().names_twin(self.config.id, self.disk) =>
+                {
+                    Some("this node counts itself for another disk under its id")
+                }
                 State::Leader(_) => self.broken_as_leader(last.index),
                 State::Candidate(_) if self.hard.vote != Some(self.config.id) => {
                     Some("a candidate voted for another")

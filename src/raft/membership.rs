@@ -69,6 +69,16 @@ impl Configuration {
         Self { members, voters, ..Self::default() }
     }
 
+    /// Whether this node is a member, with this disk.
+    pub fn names(&self, id: NodeId, disk: DiskId) -> bool {
+        self.members.get(&id).is_some_and(|member| member.disk == disk)
+    }
+
+    /// Whether it names this id with another disk: that is another voter.
+    pub(super) fn names_twin(&self, id: NodeId, disk: DiskId) -> bool {
+        self.members.get(&id).is_some_and(|member| member.disk != disk)
+    }
+
     /// Whether `id` has a vote, in either half.
     pub fn is_voter(&self, id: NodeId) -> bool {
         self.voters.binary_search(&id).is_ok() || self.outgoing.binary_search(&id).is_ok()

@@ -109,6 +109,8 @@ use crate::time::{Micros, Now};
 /// What a core starts from: all that its disk holds, or [`Recovered::formed`] on a first start.
 #[derive(Debug, Clone)]
 pub struct Recovered {
+    /// The name of this disk. A configuration that names this node with another disk names somebody else.
+    pub disk: DiskId,
     /// Term and vote.
     pub vote: HardState,
     /// The snapshot before the log, if there is one. Its state is already loaded by the embedder.
@@ -123,9 +125,9 @@ pub struct Recovered {
 }
 
 impl Recovered {
-    /// The start of a newly formed cluster: one committed entry at index 1, term 0, that holds `configuration`. Every
+    /// The start of a newly formed cluster on this disk: one committed entry at index 1, term 0, that holds `configuration`. Every
     /// member has it on disk before any of them votes.
-    pub fn formed(configuration: &Configuration) -> Self {
+    pub fn formed(disk: DiskId, configuration: &Configuration) -> Self {
         let entry = Entry {
             id: LogId::new(0, 1),
             kind: EntryKind::Configuration,
@@ -133,6 +135,7 @@ impl Recovered {
             data: configuration.to_cbor(),
         };
         Self {
+            disk,
             vote: HardState::default(),
             snapshot: None,
             entries: [entry].into_iter().collect(),
@@ -171,7 +174,9 @@ pub struct Raft {
     commit: LogIndex,
     applied: LogIndex,
 
-    /// Which life of its disk this is.
+    /// The name of its disk.
+    disk: DiskId,
+    /// Which life of that disk this is.
     life: u64,
     /// It was a member in this life.
     was_member: bool,
@@ -245,7 +250,7 @@ impl Raft {
     /// `recovered` is not what a core wrote.
     pub fn new(config: Config, recovered: Recovered, now: Now) -> Result<Self, ConfigError> {
         config.validate()?;
-        let Recovered { vote, snapshot, entries, commit, life } = recovered;
+        let Recovered { disk, vote, snapshot, entries, commit, life } = recovered;
         let (base, stamp) =
             snapshot.as_ref().map_or((LogId::ZERO, Stamp::default()), |s| (s.id.last, s.stamp));
         let configuration = snapshot.as_ref().map(|s| s.configuration.clone()).unwrap_or_default();
@@ -271,8 +276,7 @@ impl Raft {
         // A commit index on disk is a hint, and may lag the snapshot (trap 14).
         let lowest = if planted!("recovered-commit-lags-the-snapshot") { 0 } else { base.index };
         let commit = commit.clamp(lowest, log.last().index);
-        let was_member =
-            membership.since(commit).any(|configuration| configuration.members.contains_key(&config.id));
+        let was_member = membership.since(commit).any(|configuration| configuration.names(config.id, disk));
         let mut rng = Rng::stream(config.seed, config.id.0);
         let election_after = config.election_timeout.saturating_add(rng.below(config.election_timeout));
         Ok(Self {
@@ -289,6 +293,7 @@ impl Raft {
             snapshot,
             switch: None,
             staged_bytes: 0,
+            disk,
             life,
             was_member,
             queries: Queries::default(),

@@ -157,27 +157,29 @@ impl Raft {
     /// Whether this node may campaign: it has a vote, or it had one in a configuration that is not replaced for certain.
     /// Such a one may have the only log that can commit the change that removes it; it does not count itself
     /// (dissertation §4.2.2, trap 19). One that is installing a snapshot would lead, or lose, with a log that is about to be
-    /// replaced (trap 5).
+    /// replaced (trap 5). One with another disk than a configuration names has no vote there (trap 25): it may be the first
+    /// to read, on its way to its own addition, how its predecessor was a voter.
     pub(super) fn may_campaign(&self) -> bool {
-        let me = self.config.id;
+        let (me, disk) = (self.config.id, self.disk);
         let installing = self.incoming.as_ref().is_some_and(|incoming| incoming.installing);
         if installing && !planted!("installing-node-campaigns") {
             return false;
         }
         let latest = if planted!("removed-node-never-campaigns") { LogIndex::MAX } else { self.commit };
-        self.membership.since(latest).any(|configuration| configuration.is_voter(me))
+        // Who has taken this node's place was added after the removal of this disk was committed.
+        let is_replaced = self.membership.latest().names_twin(me, disk);
+        let has_vote = |c: &Configuration| {
+            c.is_voter(me) && (c.names(me, disk) || planted!("fresh-disk-inherits-a-vote"))
+        };
+        !is_replaced && self.membership.since(latest).any(has_vote)
     }
 
     /// Whether this node was a member in this life, is none any more for certain, and no leader speaks to it for an election
     /// timeout. One that does may be about to tell that this node was added again.
     pub fn is_removed(&self) -> bool {
-        let me = self.config.id;
-        self.was_member
-            && self.leader.is_none()
-            && self
-                .membership
-                .since(self.commit)
-                .all(|configuration| !configuration.members.contains_key(&me))
+        let (me, disk) = (self.config.id, self.disk);
+        let mut configurations = self.membership.since(self.commit);
+        self.was_member && self.leader.is_none() && configurations.all(|c| !c.names(me, disk))
     }
 
     /// Everyone whom this node may have to talk to, with the newest addresses: the members of the committed configuration

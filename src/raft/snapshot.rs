@@ -64,7 +64,7 @@ impl Raft {
         }
         if !keeps_suffix {
             // A snapshot without this node says nothing of its removal.
-            self.was_member = meta.configuration.members.contains_key(&self.config.id);
+            self.was_member = meta.configuration.names(self.config.id, self.disk);
         }
         self.snapshot = Some(meta.clone());
         self.switch = Some(SnapshotSwitch { snapshot: meta, keeps_suffix });

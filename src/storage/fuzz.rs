@@ -25,7 +25,8 @@ fn directory() -> Option<TestDisk> {
     let mut disk = TestDisk::default();
     let Ok(Opened::Unformed(identity)) = disk.finish(Recovery::new(SETTINGS)).take() else { return None };
     let entries: Entries = [Entry { id: LogId::new(0, 1), ..entry(1) }].into_iter().collect();
-    let founding = Recovered { vote: HardState::default(), snapshot: None, entries, commit: 1, life: 1 };
+    let (disk_id, vote) = (identity.disk, HardState::default());
+    let founding = Recovered { disk: disk_id, vote, snapshot: None, entries, commit: 1, life: 1 };
     let (_, mut log) = disk.finish(Formation::new(SETTINGS, identity, 3, &founding)).take().ok()?;
     for index in 2..30 {
         let entries: Entries = [entry(index)].into_iter().collect();

@@ -232,8 +232,8 @@ impl Recovery {
         };
         let log = LogWriter::new(&self.settings, owner, stored.identity.boots, end);
         let mend = Mend { repair, log: Box::new(log), outcome: None };
-        let life = stored.identity.boots;
-        let recovered = Recovered { vote: vote.state, snapshot, entries, commit, life };
+        let (disk, life) = (stored.identity.disk, stored.identity.boots);
+        let recovered = Recovered { disk, vote: vote.state, snapshot, entries, commit, life };
         let notes = mem::take(&mut self.notes);
         Ok(done(Opened::Formed { identity: stored.identity, recovered, mend, notes }))
     }

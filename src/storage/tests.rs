@@ -29,6 +29,7 @@ pub(super) fn run_of(term: Term, indexes: core::ops::RangeInclusive<u64>, len: u
 
 fn founding() -> Recovered {
     Recovered {
+        disk: settings().fresh_disk,
         vote: HardState::default(),
         snapshot: None,
         entries: run_of(0, 1..=1, 30),

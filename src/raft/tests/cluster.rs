@@ -15,6 +15,7 @@ use crate::time::{Micros, Now};
 /// What a write to the log stream leaves behind.
 #[derive(Debug, Clone)]
 pub(super) struct Disk {
+    name: DiskId,
     pub(super) vote: HardState,
     pub(super) snapshot: Option<SnapshotMeta>,
     pub(super) entries: Vec<Entry>,
@@ -25,6 +26,7 @@ pub(super) struct Disk {
 impl Disk {
     fn of(recovered: &Recovered) -> Self {
         Self {
+            name: recovered.disk,
             vote: recovered.vote,
             snapshot: recovered.snapshot.clone(),
             entries: recovered.entries.to_vec(),
@@ -36,6 +38,7 @@ impl Disk {
     pub(super) fn recover(&mut self) -> Recovered {
         self.life += 1;
         Recovered {
+            disk: self.name,
             life: self.life,
             vote: self.vote,
             snapshot: self.snapshot.clone(),
@@ -177,7 +180,7 @@ impl Cluster {
             tracing: false,
         };
         for &id in configuration.members.keys() {
-            cluster.put(configure(id), &Recovered::formed(configuration));
+            cluster.put(configure(id), &Recovered::formed(DiskId(id.0.into()), configuration));
         }
         cluster
     }
@@ -185,7 +188,8 @@ impl Cluster {
     /// A node that nobody has told anything: its log is empty.
     pub(super) fn join(&mut self, config: Config) {
         let (vote, entries) = (HardState::default(), Entries::empty());
-        self.put(config, &Recovered { vote, snapshot: None, entries, commit: 0, life: 0 });
+        let disk = DiskId(config.id.0.into());
+        self.put(config, &Recovered { disk, vote, snapshot: None, entries, commit: 0, life: 0 });
     }
 
     fn put(&mut self, config: Config, recovered: &Recovered) {

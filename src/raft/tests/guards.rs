@@ -48,6 +48,7 @@ fn every_trap_is_felt_without_its_guard() {
         "snapshot-sets-state-back": t::trap_22_a_log_that_caught_up_meanwhile_keeps_its_suffix;
         "install-drops-the-suffix": t::trap_22_a_log_that_caught_up_meanwhile_keeps_its_suffix;
         "snapshot-acked-before-sync": t::trap_22_a_snapshot_replaces_a_log_that_lacks_it;
+        "fresh-disk-inherits-a-vote": m::trap_25_a_fresh_disk_has_no_vote_of_its_predecessors;
         "lease-outlives-a-transfer": m::a_lease_is_lost_when_a_transfer_begins_and_does_not_come_back;
         "successor-lacks-entries": m::leadership_is_handed_over_when_the_successor_has_the_whole_log;
     };

@@ -126,7 +126,7 @@ pub(super) fn trap_17_a_new_leader_leaves_the_joint_configuration_that_it_finds(
     joint.outgoing = [1, 2, 3].map(NodeId).into();
     joint.learners_next = [N3].into();
     joint.auto_leave = true;
-    let mut recovered = Recovered::formed(&configuration(&[1, 2, 3], &[4]));
+    let mut recovered = Recovered::formed(DiskId(1), &configuration(&[1, 2, 3], &[4]));
     recovered.vote.term = 1;
     let entry = Entry { kind: EntryKind::Configuration, data: joint.to_cbor(), ..entry(2, 1) };
     recovered.entries = recovered.entries.iter().cloned().chain([entry]).collect();
@@ -234,7 +234,7 @@ fn a_node_that_is_added_again_with_its_old_disk_is_not_removed_by_what_was_befor
 
 #[test]
 fn a_node_that_starts_with_its_removal_committed_waits_to_be_added_again() {
-    let mut recovered = Recovered::formed(&configuration(&[1, 2, 3], &[]));
+    let mut recovered = Recovered::formed(DiskId(1), &configuration(&[1, 2, 3], &[]));
     let removal =
         Entry { kind: EntryKind::Configuration, data: configuration(&[2, 3], &[]).to_cbor(), ..entry(2, 1) };
     recovered.entries = recovered.entries.iter().cloned().chain([removal]).collect();
@@ -243,6 +243,41 @@ fn a_node_that_starts_with_its_removal_committed_waits_to_be_added_again() {
     let mut raft = Raft::new(Config::new(ME, 1), recovered, Now::new(0, WALL)).unwrap();
     raft.step(Now::new(9 * ET, WALL), Event::Wake);
     assert!(!raft.is_removed(), "it was no member in this life");
+}
+
+/// Found by the simulator: on its way to the entry that adds it, a node with a new disk read how its old disk had been the only
+/// voter, lost its leader there, and elected itself.
+#[test]
+pub(super) fn trap_25_a_fresh_disk_has_no_vote_of_its_predecessors() {
+    let history = |disk, length| {
+        let alone = configuration(&[1], &[]);
+        let mut again = configuration(&[1, 2], &[]);
+        again.members.insert(ME, Member { disk: DiskId(77), ..member(1) });
+        let changed = |index, configuration: &Configuration| Entry {
+            kind: EntryKind::Configuration,
+            data: configuration.to_cbor(),
+            ..entry(index, 1)
+        };
+        let entries = [changed(2, &configuration(&[2], &[])), changed(3, &again)];
+        let mut recovered = Recovered::formed(disk, &alone);
+        recovered.entries = recovered.entries.iter().cloned().chain(entries).take(length).collect();
+        recovered.vote.term = 1;
+        let raft = Raft::new(Config::new(ME, 1), recovered, Now::new(0, WALL)).unwrap();
+        One { raft, now: 0, out: vec![] }
+    };
+    // The new disk, whose log has come to where the old one was the only voter, or was removed by an entry that is not
+    // known to be committed; and the old one, which has seen all.
+    for (disk, length) in [(DiskId(77), 1), (DiskId(77), 2), (DiskId(1), 3)] {
+        let mut one = history(disk, length);
+        one.pass(9 * ET);
+        assert_eq!(one.raft.status().role, Role::Follower, "{disk}");
+        assert!(!one.raft.is_removed() || disk == DiskId(1));
+    }
+    for (disk, length) in [(DiskId(1), 1), (DiskId(1), 2), (DiskId(77), 3)] {
+        let mut one = history(disk, length);
+        one.pass(9 * ET);
+        assert_ne!(one.raft.status().role, Role::Follower, "{disk} has a vote");
+    }
 }
 
 #[test]

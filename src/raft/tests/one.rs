@@ -28,7 +28,7 @@ impl One {
     }
 
     pub(super) fn with(config: Config, voters: &[u64], learners: &[u64], term: Term, terms: &[Term]) -> Self {
-        let mut recovered = Recovered::formed(&configuration(voters, learners));
+        let mut recovered = Recovered::formed(DiskId(1), &configuration(voters, learners));
         recovered.vote.term = term;
         recovered.entries = recovered.entries.iter().cloned().chain(run(2, terms).iter().cloned()).collect();
         let raft = Raft::new(config, recovered, Now::new(0, WALL)).unwrap();

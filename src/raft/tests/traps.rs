@@ -300,6 +300,7 @@ pub(super) fn trap_13_a_write_that_a_truncation_overtook_acknowledges_nothing_pa
 #[test]
 pub(super) fn trap_14_a_lagging_commit_index_is_tolerated() {
     let recovered = |commit| Recovered {
+        disk: DiskId(1),
         life: 1,
         vote: HardState { term: 2, vote: None },
         snapshot: Some(meta(at(1, 9), &[1, 2, 3])),

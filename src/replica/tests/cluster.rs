@@ -24,6 +24,7 @@ pub(super) const TIMEOUT: Micros = 5_000_000;
 /// What is durable on one node.
 #[derive(Debug)]
 struct Disk {
+    name: DiskId,
     vote: HardState,
     snapshot: Option<SnapshotMeta>,
     entries: Vec<Entry>,
@@ -53,6 +54,7 @@ impl Disk {
             restorer.finish().expect("own snapshot")
         });
         let recovered = Recovered {
+            disk: self.name,
             life: 1,
             vote: self.vote,
             snapshot: self.snapshot.clone(),
@@ -106,7 +108,7 @@ impl Cluster {
             client_address: format!("client-{id}"),
         };
         let founders = (1..=size).map(|id| (NodeId(id), member(id))).collect();
-        let formed = Recovered::formed(&Configuration::of_voters(founders));
+        let founding = Configuration::of_voters(founders);
         let mut cluster = Self {
             config,
             nodes: BTreeMap::new(),
@@ -119,7 +121,9 @@ impl Cluster {
             last_tag: 0,
         };
         for id in 1..=size {
+            let formed = Recovered::formed(member(id).disk, &founding);
             let disk = Disk {
+                name: formed.disk,
                 vote: formed.vote,
                 snapshot: None,
                 entries: formed.entries.to_vec(),

@@ -22,6 +22,7 @@ const NOW: Now = Now::new(1_000, 1);
 
 fn replica(config: Config) -> Replica<Tape> {
     let recovered = Recovered {
+        disk: raft::DiskId(1),
         vote: raft::HardState::default(),
         snapshot: None,
         entries: Entries::empty(),
@@ -241,6 +242,7 @@ fn the_earlier_of_the_core_s_and_the_requests_wake_up_times_is_asked_for_when_it
 fn a_restored_state_must_be_that_of_the_recovered_snapshot() {
     let (meta, restored) = snapshot();
     let recovered = |snapshot| Recovered {
+        disk: raft::DiskId(1),
         life: 1,
         vote: raft::HardState { term: 3, vote: None },
         snapshot,

@@ -249,7 +249,10 @@ mod tests {
                 Member { disk: DiskId(id.into()), peer_address: "p".into(), client_address: "c".into() };
             (NodeId(id), member)
         };
-        let mut recovered = Recovered::formed(&Configuration::of_voters((1..=3).map(member).collect()));
+        let mut recovered = Recovered::formed(
+            DiskId(u128::from(id)),
+            &Configuration::of_voters((1..=3).map(member).collect()),
+        );
         let more = entries.iter().zip(2..).map(|(&(term, data), index)| Entry {
             id: LogId::new(term, index),
             kind: EntryKind::Command,

@@ -132,11 +132,11 @@ impl Cast {
         };
         let ids = 1..=bounds.nodes as u64;
         let configuration = Configuration::of_voters(ids.map(|id| (NodeId(id), address(id))).collect());
-        let recovered = Recovered::formed(&configuration);
-        let founding = recovered.entries[0].clone();
-        let start =
-            |&id: &NodeId| Member::founded(id, recovered.clone(), bounds.pre_vote, bounds.check_quorum);
-        (configuration.members.keys().map(start).collect(), self.entry_id(&founding))
+        let recovered = |member: &raft::Member| Recovered::formed(member.disk, &configuration);
+        let founding =
+            |(&id, member)| Member::founded(id, recovered(member), bounds.pre_vote, bounds.check_quorum);
+        let entry = self.entry_id(&Recovered::formed(DiskId(1), &configuration).entries[0]);
+        (configuration.members.iter().map(founding).collect(), entry)
     }
 
     /// How `member` answers `stimulus`.

@@ -6,13 +6,14 @@ use std::hash::{Hash, Hasher};
 use std::vec::Vec;
 
 use crate::raft::{
-    Entries, Entry, HardState, LogId, LogIndex, NodeId, Persist, PersistId, Recovered, SnapshotMeta,
+    DiskId, Entries, Entry, HardState, LogId, LogIndex, NodeId, Persist, PersistId, Recovered, SnapshotMeta,
     SnapshotSwitch,
 };
 
 /// What is durable, and what is not yet.
 #[derive(Debug, Clone)]
 pub(super) struct Disk {
+    name: DiskId,
     pub(super) vote: HardState,
     pub(super) snapshot: Option<SnapshotMeta>,
     /// The log after the snapshot, without a gap.
@@ -37,14 +38,15 @@ enum Piece {
 impl Disk {
     /// The disk of a member that has just been founded.
     pub(super) fn founded(recovered: Recovered) -> Self {
-        let Recovered { vote, snapshot, entries, commit, life } = recovered;
-        Self { vote, snapshot, entries: entries.to_vec(), commit, life, pending: VecDeque::new() }
+        let Recovered { disk, vote, snapshot, entries, commit, life } = recovered;
+        Self { name: disk, vote, snapshot, entries: entries.to_vec(), commit, life, pending: VecDeque::new() }
     }
 
     /// What a core starts from.
     pub(super) fn recover(&mut self) -> Recovered {
         self.life += 1;
         Recovered {
+            disk: self.name,
             life: self.life,
             vote: self.vote,
             snapshot: self.snapshot.clone(),
@@ -172,7 +174,7 @@ impl Disk {
     pub(super) fn fingerprint(&self, names: &dyn Fn(NodeId) -> NodeId, hasher: &mut impl Hasher) {
         let vote = |hard: &HardState| (hard.term, hard.vote.map(names));
         // Which life it is decides something only for a core that asks its leader, and is in its fingerprint then.
-        let Self { vote: hard, snapshot, entries, commit, life: _, pending } = self;
+        let Self { vote: hard, snapshot, entries, commit, life: _, pending, name: _ } = self;
         (vote(hard), snapshot.as_ref().map(|s| s.id), entries, commit, pending.len()).hash(hasher);
         for piece in pending {
             std::mem::discriminant(piece).hash(hasher);

@@ -57,7 +57,7 @@ impl Bench {
         };
         let members: BTreeMap<_, _> = (1..=3).map(|id| (NodeId(id), member(id))).collect();
         let members = Configuration::of_voters(members);
-        let recovered = Recovered::formed(&members);
+        let recovered = Recovered::formed(DiskId(1), &members);
         // Limits that a few events reach.
         let config = Config {
             max_entry_bytes: 64,

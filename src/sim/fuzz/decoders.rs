@@ -162,7 +162,8 @@ fn commands(mut source: Source<'_>) {
 fn log_entries(mut source: Source<'_>) {
     let id = NodeId(1);
     let member = raft::Member { disk: raft::DiskId(1), peer_address: "p".into(), client_address: "c".into() };
-    let mut recovered = Recovered::formed(&Configuration::of_voters([(id, member)].into()));
+    let mut recovered =
+        Recovered::formed(member.disk, &Configuration::of_voters([(id, member.clone())].into()));
     let mut entries = recovered.entries.to_vec();
     while let Some(data) = source.bytes(255) {
         let index = entries.len() as u64 + 1;

@@ -129,6 +129,7 @@ pub(super) const GUARDS: &[Bug] = &[
     bug("lease-outlives-a-transfer", Raft, "a lease holds while another node is told to take over", "leases"),
     bug("successor-lacks-entries", Raft, "a successor is told to campaign before it has the whole log", "transfer"),
     bug("snapshots-ignore-their-size", Replica, "a large state is saved again after every few entries", "trap 24"),
+    bug("fresh-disk-inherits-a-vote", Raft, "a node with a new disk has the vote that its old disk had", "trap 25"),
     bug("founding-ignores-another-cluster", Node, "a founder that belongs to a cluster already does not stop a second founding", "trap 25"),
     bug("unformed-founder-counts-as-formed", Node, "a founder campaigns before all of them are known to have the founding in writing", "trap 25"),
 ];

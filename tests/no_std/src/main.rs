@@ -82,7 +82,7 @@ fn run() -> Option<()> {
     let id = NodeId(1);
     let member = Member { disk: DiskId(1), peer_address: String::new(), client_address: String::new() };
     let configuration = Configuration::of_voters(BTreeMap::from([(id, member)]));
-    let mut raft = Raft::new(Config::new(id, 7), Recovered::formed(&configuration), Now::new(0, 0)).ok()?;
+    let mut raft = Raft::new(Config::new(id, 7), Recovered::formed(DiskId(1), &configuration), Now::new(0, 0)).ok()?;
     let mut now = Now::new(0, 0);
     while raft.status().role != Role::Leader {
         now.mono += 100_000;
