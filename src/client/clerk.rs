@@ -234,8 +234,15 @@ impl Clerk {
     }
 
     fn on_call_reply(&mut self, now: Micros, id: CallId, reply: Value, out: &mut Vec<Action>) {
-        // A call that was given up at its deadline may still get its reply.
-        let Some(call) = self.calls.get(id) else { return };
+        let Some(call) = self.calls.get(id) else {
+            // It was given up at its deadline. What the reply says of the server counts all the same: a member that is cut
+            // off may take longer to say so than calls wait.
+            return match judge(&reply) {
+                Verdict::Moved(endpoint) => self.leave(now, Some(&endpoint)),
+                Verdict::Elsewhere => self.leave(now, None),
+                _ => {}
+            };
+        };
         let is_write = call.kind == CallKind::Write;
         call.is_sent = false;
         let verdict = judge(&reply);

@@ -465,6 +465,29 @@ fn a_silent_server_is_left() {
     assert_eq!(s.ended(), [(call, Ok(Value::Integer(1)))]);
 }
 
+/// Found by the simulator: calls with less patience than a member that was cut off asked it for ever.
+#[test]
+fn a_member_that_refuses_later_than_calls_wait_is_left_for_another() {
+    let endpoints = vec!["a:1".to_string(), "b:2".to_string()];
+    for (reply, next) in [("-CLUSTERDOWN no leader", "close"), ("-MOVED 0 b:2", "close; connect b")] {
+        let mut s = Script::with(Config { call_timeout: 1_000, ..Config::new(endpoints.clone(), 1) });
+        let call = s.read("GET k");
+        s.connect();
+        assert_eq!(s.asked(), "GET k");
+        s.sleep();
+        assert_eq!(s.ended(), [(call, Err(ClerkError::TimedOut))]);
+        let call = s.read("GET k");
+        assert_eq!(s.asked(), "GET k");
+        s.sleep();
+        assert_eq!(s.ended(), [(call, Err(ClerkError::TimedOut))]);
+        s.reply(reply);
+        assert_eq!(s.asked(), "", "what was sent is still to be answered");
+        s.reply(reply);
+        s.read("GET k");
+        assert_eq!(s.asked(), next);
+    }
+}
+
 #[test]
 fn bytes_that_are_no_reply_end_the_connection() {
     for (bytes, is_asked) in
