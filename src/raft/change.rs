@@ -210,6 +210,8 @@ pub enum ChangeRefused {
         /// What it lacks, in packed bytes, as far as the log still has it.
         bytes: usize,
     },
+    /// A learner that is to get a vote was not heard of within an election timeout.
+    Unreachable(NodeId),
     /// Of the voters that would decide, too few were heard of within an election timeout: the change, and everything after
     /// it, could never commit.
     CouldNotCommit {
@@ -240,6 +242,7 @@ impl fmt::Display for ChangeRefused {
                 "node {node} has the log up to index {matched} of {last}, {bytes} bytes behind; \
                  try again when it has caught up"
             ),
+            Self::Unreachable(id) => write!(f, "node {id} cannot be reached; start it first, or force it"),
             Self::CouldNotCommit { reachable, needed } => write!(
                 f,
                 "it could not commit: of the voters that decide {reachable} can be reached and {needed} are needed; \

@@ -56,8 +56,11 @@ impl Raft {
         Ok(next)
     }
 
-    /// Whether a learner has so much of the log that its vote stops nothing (dissertation §4.2.1).
+    /// Whether a learner is there and has so much of the log that its vote stops nothing (dissertation §4.2.1).
     fn check_caught_up(&self, node: NodeId) -> Result<(), ChangeRefused> {
+        if !self.is_in_contact(node) {
+            return Err(ChangeRefused::Unreachable(node));
+        }
         let matched = self.progress_of(node).map_or(0, |peer| peer.matched);
         let last = self.log.last().index;
         let bytes = self.log.bytes_between(matched + 1, last);
@@ -84,10 +87,12 @@ impl Raft {
         }
     }
 
-    /// Whether this leader has heard of a peer within an election timeout.
+    /// Whether this leader has heard of a peer within an election timeout, and in its term: that a leader gives everybody
+    /// time when it begins means nothing here.
     pub(super) fn is_in_contact(&self, id: NodeId) -> bool {
-        let silence = self.progress_of(id).map(|peer| self.now.mono.saturating_sub(peer.contact));
-        silence.is_some_and(|silence| silence < self.config.election_timeout)
+        let is_heard = |peer: &&Progress| peer.matched > 0 || peer.round > 0;
+        let Some(peer) = self.progress_of(id).filter(is_heard) else { return false };
+        self.now.mono.saturating_sub(peer.contact) < self.config.election_timeout
     }
 
     /// A leader's next configuration, in force from here on.

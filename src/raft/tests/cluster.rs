@@ -555,7 +555,7 @@ fn contents(snapshot: &SnapshotMeta) -> Vec<u8> {
 }
 
 /// The kinds of action that a random run is meant to reach.
-pub(super) const KINDS: [&str; 24] = [
+pub(super) const KINDS: [&str; 25] = [
     "leader",
     "rejection",
     "chunk",
@@ -574,6 +574,7 @@ pub(super) const KINDS: [&str; 24] = [
     "simple change",
     "not caught up",
     "could not commit",
+    "unreachable",
     "change under way",
     "handed over",
     "not handed over",
@@ -599,6 +600,7 @@ fn kind(action: &Action) -> Option<&'static str> {
         Action::ProposalRefused { reason: Refusal::Transferring(_), .. } => "refused by transfer",
         Action::ProposalRefused { reason: Refusal::Change(reason), .. } => match reason {
             ChangeRefused::NotCaughtUp { .. } => "not caught up",
+            ChangeRefused::Unreachable(_) => "unreachable",
             ChangeRefused::CouldNotCommit { .. } => "could not commit",
             ChangeRefused::UnderWay { .. } => "change under way",
             _ => return None,

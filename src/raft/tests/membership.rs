@@ -324,32 +324,44 @@ pub(super) fn who_is_removed_hears_that_it_is_committed() {
 
 #[test]
 pub(super) fn trap_20_a_change_that_could_never_commit_is_refused_unless_forced() {
-    let mut one = One::of(&[1], &[2], 0, &[]);
-    one.pass(2 * ET);
-    one.sync();
-    one.sync();
-    // Nothing was heard of node 2 for long: with its vote, nothing would commit.
-    one.now += 2 * ET;
+    let mut one = leader(&[1, 2, 3], &[]);
+    one.now += ET;
+    one.hear(N2, Message::AppendAccepted { term: 1, matched: 2 });
+    // Nothing was heard of node 3 for long: without node 2, nothing would commit.
     let refused = Err(Refusal::Change(ChangeRefused::CouldNotCommit { reachable: 1, needed: 2 }));
-    assert_eq!(answer(&one.step(change(vec![MemberChange::Promote(N2)]))), refused);
-    assert_eq!(voters(&one), [1]);
-    assert_eq!(answer(&one.step(forced(vec![MemberChange::Promote(N2)]))), Ok(3));
-    assert_eq!(voters(&one), [1, 2]);
+    assert_eq!(answer(&one.step(change(vec![MemberChange::Remove(N2)]))), refused);
+    assert_eq!(voters(&one), [1, 2, 3]);
+    assert_eq!(answer(&one.step(forced(vec![MemberChange::Remove(N2)]))), Ok(3));
+    assert_eq!(voters(&one), [1, 3]);
 }
 
 #[test]
-fn a_new_member_counts_as_reachable_when_it_has_answered() {
+fn a_new_member_gets_a_vote_when_it_has_answered() {
     let mut one = leader(&[1, 2, 3], &[]);
-    one.step(change(vec![add(N4), MemberChange::Remove(N3)]));
-    one.sync();
-    one.hear(N2, Message::AppendAccepted { term: 1, matched: 3 });
-    // The other two voters suffice with it, but not without one of them.
+    one.step(change(vec![add(N4)]));
+    acknowledge(&mut one);
     one.now += ET;
+    one.hear(N2, Message::AppendAccepted { term: 1, matched: 3 });
     let promote = || change(vec![MemberChange::Promote(N4)]);
-    let refused = Err(Refusal::Change(ChangeRefused::CouldNotCommit { reachable: 1, needed: 2 }));
+    let refused = Err(Refusal::Change(ChangeRefused::Unreachable(N4)));
     assert_eq!(answer(&one.step(promote())), refused);
     one.hear(N4, Message::AppendAccepted { term: 1, matched: 3 });
     assert_eq!(answer(&one.step(promote())), Ok(4));
+}
+
+/// Found by the simulator: a leader that was alone had just been elected, and gave a vote to a learner that had never been
+/// there: nothing was ever committed again.
+#[test]
+fn who_was_not_heard_since_the_election_is_not_there() {
+    let mut one = One::of(&[1], &[2, 3], 0, &[]);
+    one.pass(2 * ET);
+    one.sync();
+    one.sync();
+    assert_eq!(one.raft.status().commit, 2);
+    let refused = Err(Refusal::Change(ChangeRefused::Unreachable(N2)));
+    assert_eq!(answer(&one.step(change(vec![MemberChange::Promote(N2)]))), refused);
+    one.hear(N2, Message::AppendAccepted { term: 1, matched: 1 });
+    assert_eq!(answer(&one.step(change(vec![MemberChange::Promote(N2)]))), Ok(3));
 }
 
 #[test]
