@@ -59,7 +59,8 @@ impl Forwarded {
             Request::OpenSession { .. } => (2, 0, 0, 0),
             Request::CloseSession { session } => (3, *session, 0, 0),
             Request::Read(_) => (4, 0, 0, 0),
-            Request::ReadLocal(_) => (5, 0, 0, 0),
+            // These are not sent on; a reader refuses them.
+            Request::ReadLocal(_) | Request::Reconfigure(_) | Request::Transfer(_) => (5, 0, 0, 0),
         };
         let data = payload(&self.request);
         out.reserve(FORWARDED_HEADER + data.len());
@@ -113,7 +114,7 @@ pub fn payload(request: &Request) -> &[u8] {
         Request::Write(data) | Request::Read(data) | Request::ReadLocal(data) => data,
         Request::Once { command, .. } => command,
         Request::OpenSession { nonce } => nonce,
-        Request::CloseSession { .. } => &[],
+        Request::CloseSession { .. } | Request::Reconfigure(_) | Request::Transfer(_) => &[],
     }
 }
 
@@ -131,6 +132,10 @@ impl Answered {
             Outcome::SessionClosed => (2, 0),
             Outcome::Session(error) => (3, session_code(*error)),
             Outcome::Refused(Refused::NotLeader(leader)) => (5, leader.0),
+            // What is not sent on is not answered from elsewhere; a reader refuses it.
+            Outcome::Reconfigured(_)
+            | Outcome::Transferred
+            | Outcome::Refused(Refused::Change(_) | Refused::Transfer(_)) => (7, 0),
             Outcome::Refused(refused) => (4, refused_code(*refused)),
             Outcome::Undetermined => (6, 0),
         };
@@ -212,6 +217,9 @@ const fn refused_code(refused: Refused) -> u64 {
         Refused::AfterRefusal => 4,
         Refused::Stopping => 5,
         Refused::TimedOut => 6,
+        Refused::Transferring => 7,
+        // Kind 7 stands for them.
+        Refused::Change(_) | Refused::Transfer(_) => u64::MAX,
     }
 }
 
@@ -224,6 +232,7 @@ const fn refused(code: u64) -> Option<Refused> {
         4 => Refused::AfterRefusal,
         5 => Refused::Stopping,
         6 => Refused::TimedOut,
+        7 => Refused::Transferring,
         _ => return None,
     })
 }
@@ -265,6 +274,7 @@ mod tests {
             Outcome::Refused(Refused::AfterRefusal),
             Outcome::Refused(Refused::Stopping),
             Outcome::Refused(Refused::TimedOut),
+            Outcome::Refused(Refused::Transferring),
             Outcome::Undetermined,
         ];
         (1..).zip(all).map(|(id, outcome)| Answered { id, outcome }).collect()

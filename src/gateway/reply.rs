@@ -78,7 +78,10 @@ pub(super) fn of_outcome(outcome: Outcome, slot: u16, redirect: bool, node: &Sta
         Outcome::SessionOpened(session) => {
             Reply::of(|out| write::integer(out, i64::try_from(session).unwrap_or(i64::MAX)))
         }
-        Outcome::SessionClosed => Reply::ok(),
+        Outcome::SessionClosed | Outcome::Transferred => Reply::ok(),
+        Outcome::Reconfigured(index) => {
+            Reply::of(|out| write::integer(out, i64::try_from(index).unwrap_or(i64::MAX)))
+        }
         Outcome::Session(error) => Reply::error(session_error(error)),
         Outcome::Refused(Refused::NotLeader(leader)) => match node.members.get(&leader) {
             Some(member) if redirect => {
@@ -90,6 +93,8 @@ pub(super) fn of_outcome(outcome: Outcome, slot: u16, redirect: bool, node: &Sta
                 write::error(out, &text);
             }),
         },
+        Outcome::Refused(Refused::Change(reason)) => refused_because(&reason),
+        Outcome::Refused(Refused::Transfer(reason)) => refused_because(&reason),
         Outcome::Refused(refused) => Reply::error(refusal(refused)),
         Outcome::Undetermined if planted!("undetermined-is-try-again") => {
             Reply::error(refusal(Refused::Busy))
@@ -98,6 +103,10 @@ pub(super) fn of_outcome(outcome: Outcome, slot: u16, redirect: bool, node: &Sta
             "UNDETERMINED the command may have been done or not: the leader or the time was lost while it was under way",
         ),
     }
+}
+
+fn refused_because(reason: &impl core::fmt::Display) -> Reply {
+    Reply::of(|out| write::error(out, &alloc::format!("ERR {reason}; nothing was done")))
 }
 
 /// Refuses what came behind a refused write in the same pipeline.
@@ -119,6 +128,9 @@ fn refusal(refused: Refused) -> &'static str {
         }
         Refused::Stopping => "CLUSTERDOWN this node is stopping; nothing was done",
         Refused::TimedOut => "TRYAGAIN the read did not get its answer in time",
+        Refused::Transferring => "TRYAGAIN the leader is handing over; nothing was done",
+        Refused::Change(_) => "ERR the membership cannot be changed like this; nothing was done",
+        Refused::Transfer(_) => "ERR leadership cannot be handed over; nothing was done",
     }
 }
 

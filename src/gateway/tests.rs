@@ -129,6 +129,8 @@ impl Harness {
             }
             Request::OpenSession { .. } => return Outcome::SessionOpened(100),
             Request::CloseSession { .. } => return Outcome::SessionClosed,
+            Request::Reconfigure(_) => return Outcome::Reconfigured(self.applied),
+            Request::Transfer(_) => return Outcome::Transferred,
         }
         Outcome::Reply(out.into())
     }
@@ -171,7 +173,7 @@ impl Harness {
         String::from_utf8_lossy(&self.output()).into_owned()
     }
 
-    /// The names of the requests that wait: W, R, L (local read), O (once), S (session).
+    /// The names of the requests that wait: W, R, L (local read), O (once), S (session), A (administration).
     pub(super) fn waiting(&self) -> String {
         let letter = |(_, _, request): &(u64, u32, Request)| match request {
             Request::Write(_) => 'W',
@@ -179,6 +181,7 @@ impl Harness {
             Request::ReadLocal(_) => 'L',
             Request::Once { .. } => 'O',
             Request::OpenSession { .. } | Request::CloseSession { .. } => 'S',
+            Request::Reconfigure(_) | Request::Transfer(_) => 'A',
         };
         self.requests.iter().map(letter).collect()
     }

@@ -167,7 +167,7 @@ impl<S: StateMachine> Node<S> {
         self.member = Some(Member { replica, log });
         self.timers.replica_begun = true;
         self.enter(Phase::Forming);
-        if self.phase == Phase::Stopping {
+        if self.stopping.is_some() {
             self.inbox.push(crate::replica::Event::Stop);
         }
         self.meet(out);

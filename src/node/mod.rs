@@ -51,6 +51,7 @@ mod peers;
 mod refusals;
 mod requests;
 mod step;
+mod stop;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -217,6 +218,7 @@ pub struct Node<S: StateMachine> {
     applied_at_start: u64,
     timers: timers::Timers,
     fault: Option<Fault>,
+    stopping: Option<stop::Stopping>,
     stopped: bool,
     // Empty between steps; kept for its space.
     inbox: Vec<replica::Event<S>>,
@@ -275,6 +277,7 @@ impl<S: StateMachine> Node<S> {
             applied_at_start: 0,
             timers: timers::Timers::default(),
             fault: None,
+            stopping: None,
             stopped: false,
             inbox: Vec::new(),
             outbox: None,

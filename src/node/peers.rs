@@ -107,8 +107,7 @@ impl<S: StateMachine> Node<S> {
         let cluster = self.identity.and_then(|identity| identity.cluster);
         let member = match &self.member {
             Some(member) if !member.replica.raft().configuration().members.is_empty() => {
-                let members = &member.replica.raft().configuration().members;
-                members.get(&peer).map(|member| Some(member.disk))
+                member.replica.raft().acquaintances().get(&peer).map(|member| Some(member.disk))
             }
             // The first configuration names the disks; before it there are only ids.
             _ => self.config.founders.contains_key(&peer).then_some(None),
@@ -252,9 +251,9 @@ impl<S: StateMachine> Node<S> {
         }
     }
 
-    /// The table of peers follows the configuration in force, or the founders before there is one.
+    /// The table of peers follows the configurations that count, or the founders before there is one.
     pub(super) fn meet(&mut self, out: &mut Actions<S>) {
-        let members = self.member.as_ref().map(|member| &member.replica.raft().configuration().members);
+        let members = self.member.as_ref().map(|member| member.replica.raft().acquaintances());
         let now = self.now.mono;
         let gone = match members.filter(|members| !members.is_empty()) {
             Some(members) => {
@@ -281,6 +280,7 @@ impl<S: StateMachine> Node<S> {
             self.pin(peer, None);
         }
         self.refused_by.retain(|peer| peers.contains(peer));
+        self.check_removed();
     }
 
     /// Dials whoever is due.

@@ -99,7 +99,18 @@ pub(super) enum Destination {
 }
 
 pub(super) fn is_write(request: &Request) -> bool {
-    !matches!(request, Request::Read(_) | Request::ReadLocal(_))
+    match request {
+        Request::Write(_)
+        | Request::Once { .. }
+        | Request::OpenSession { .. }
+        | Request::CloseSession { .. } => true,
+        Request::Read(_) | Request::ReadLocal(_) | Request::Reconfigure(_) | Request::Transfer(_) => false,
+    }
+}
+
+/// What is for the leader's own clients to ask: it is not sent on.
+fn is_administration(request: &Request) -> bool {
+    matches!(request, Request::Reconfigure(_) | Request::Transfer(_))
 }
 
 fn write_len(request: &Request) -> usize {
@@ -265,7 +276,9 @@ impl<S: StateMachine> Node<S> {
     fn destination(&self) -> Option<Destination> {
         self.member.as_ref()?;
         if self.role == Role::Leader {
-            return Some(Destination::Here);
+            // While leadership is on its way to another node, requests wait for what comes of it.
+            let hands_over = self.member.as_ref().is_some_and(|m| m.replica.raft().transferring().is_some());
+            return (!hands_over).then_some(Destination::Here);
         }
         let leader = self.leader.filter(|leader| *leader != self.config.raft.id)?;
         if !self.config.forward {
@@ -296,6 +309,10 @@ impl<S: StateMachine> Node<S> {
                 continue;
             }
             match destination {
+                Destination::Link { .. } if is_administration(&request) => {
+                    let leader = self.leader.map_or(Refused::NoLeader, Refused::NotLeader);
+                    self.answer(id, epoch, write, Outcome::Refused(leader), out);
+                }
                 Destination::Here => {
                     let origin = Origin { from: From::Client(id), epoch, write: write_len(&request) };
                     self.step_request(origin, deadline, request);
@@ -375,6 +392,9 @@ impl<S: StateMachine> Node<S> {
 
     /// The replica has ended a request.
     pub(super) fn finish(&mut self, tag: Tag, outcome: Outcome, out: &mut Actions<S>) {
+        if self.is_handed_over(tag) {
+            return;
+        }
         let Some(origin) = self.requests.local.remove(&tag) else { return };
         let Origin { from, epoch, write } = origin;
         if write > 0 {
@@ -446,13 +466,18 @@ impl<S: StateMachine> Node<S> {
         self.expire_forwards(out);
     }
 
-    /// Ends what is held or sent, and, when the replica cannot any more, what is in it.
-    pub(super) fn end_requests(&mut self, replica_too: bool, out: &mut Actions<S>) {
+    /// Ends what is held: this node stops.
+    pub(super) fn refuse_held(&mut self, out: &mut Actions<S>) {
         self.requests.held_bytes = 0;
         for held in core::mem::take(&mut self.requests.held) {
             let write = is_write(&held.request);
             self.answer(held.id, held.epoch, write, Outcome::Refused(Refused::Stopping), out);
         }
+    }
+
+    /// Ends what is held or sent, and, when the replica cannot any more, what is in it.
+    pub(super) fn end_requests(&mut self, replica_too: bool, out: &mut Actions<S>) {
+        self.refuse_held(out);
         self.end_forwards(out);
         while let Some((tag, origin)) = self.requests.local.first_key_value().filter(|_| replica_too) {
             let read = origin.write == 0;

@@ -47,6 +47,7 @@ impl<S: StateMachine> Node<S> {
     pub(super) fn settle(&mut self, out: &mut Actions<S>) {
         loop {
             self.release(out);
+            self.go_on_stopping(out);
             if self.fault.is_some() || !self.step_replica(out) {
                 break;
             }
@@ -165,6 +166,20 @@ impl<S: StateMachine> Node<S> {
         if let Some(leader) = leader {
             self.leader_changed(leader, term, out);
         }
+        self.check_removed();
+    }
+
+    /// Who was removed for certain stops: nobody sends it anything, and nobody listens to it.
+    pub(super) fn check_removed(&mut self) {
+        let Some(raft) = self.member.as_ref().map(|member| member.replica.raft()) else { return };
+        if raft.is_removed() {
+            let id = self.config.raft.id;
+            let text = format!(
+                "node {id} was removed from the cluster; to bring it back, start it with an empty directory and --join, \
+                 then add it again"
+            );
+            self.fault = Some(Fault::Fenced(text));
+        }
     }
 
     /// Answers what waits, and does nothing any more.
@@ -174,25 +189,5 @@ impl<S: StateMachine> Node<S> {
         self.end_requests(true, out);
         self.flush_answers(out);
         out.push(Action::Halt(fault));
-    }
-
-    fn stop(&mut self, out: &mut Actions<S>) {
-        if self.phase == Phase::Stopping {
-            return;
-        }
-        self.phase = Phase::Stopping;
-        self.end_requests(false, out);
-        if self.member.is_some() {
-            self.inbox.push(replica::Event::Stop);
-        }
-    }
-
-    /// Nothing that matters is under way any more: requests are answered, the log lane is quiet. A job may be cut at any
-    /// operation, so that none needs to be waited for.
-    fn finish_stop(&mut self, out: &mut Actions<S>) {
-        if self.phase == Phase::Stopping && !self.stopped && self.lane.is_quiet() && self.requests.is_idle() {
-            self.stopped = true;
-            out.push(Action::Stopped);
-        }
     }
 }

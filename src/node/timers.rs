@@ -117,7 +117,13 @@ impl<S: StateMachine> Node<S> {
             return;
         }
         let replica = self.timers.replica_at.filter(|_| self.complete);
-        let times = [self.links.wake_at(), replica, self.timers.housekeeping_at, self.requests.expires_at()];
+        let times = [
+            self.links.wake_at(),
+            replica,
+            self.timers.housekeeping_at,
+            self.requests.expires_at(),
+            self.stops_at(),
+        ];
         let at = times.into_iter().flatten().min();
         if let Some(at) = at.filter(|_| at != self.timers.asked) {
             self.timers.asked = Some(at);

@@ -64,6 +64,14 @@ pub(super) struct Handover {
 }
 
 impl Raft {
+    /// Whom this leader is handing over to. Until that has succeeded or failed it takes no proposals.
+    pub fn transferring(&self) -> Option<NodeId> {
+        match &self.state {
+            State::Leader(lead) => lead.handover.as_ref().map(|handover| handover.to),
+            State::Follower | State::PreCandidate(_) | State::Candidate(_) => None,
+        }
+    }
+
     /// A leader is asked to hand over to `to`, or to whom it thinks best.
     pub(super) fn on_transfer(&mut self, transfer: TransferId, to: Option<NodeId>, out: &mut Actions) {
         match self.successor(to) {

@@ -78,7 +78,7 @@ pub enum Action<S: StateMachine> {
     },
     /// Role, term or known leader changed.
     RoleChanged(RoleChange),
-    /// The configuration in force changed.
+    /// Another configuration is in force, or one is committed: others may be members, or be to be talked to.
     ConfigurationChanged,
     /// Drop this where it delays nothing.
     Discard(Garbage<S>),

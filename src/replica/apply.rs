@@ -68,7 +68,7 @@ impl<S: StateMachine> Machine<S> {
                 if entry.id.index == FOUNDING_INDEX {
                     self.state = S::empty(seed(&entry.data)?);
                 }
-                Ok(Effect::Nothing)
+                Ok(Effect::Outcome(Outcome::Reconfigured(entry.id.index)))
             }
             EntryKind::Command => Ok(match Envelope::decode(&entry.data) {
                 Some(envelope) => self.run(envelope, out),

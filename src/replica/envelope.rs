@@ -55,7 +55,7 @@ impl<'a> Envelope<'a> {
             }
             Request::OpenSession { nonce } => Some(Self::OpenSession { max_sessions, limits, nonce }),
             Request::CloseSession { session } => Some(Self::CloseSession { session: *session }),
-            Request::Read(_) | Request::ReadLocal(_) => None,
+            Request::Read(_) | Request::ReadLocal(_) | Request::Reconfigure(_) | Request::Transfer(_) => None,
         }
     }
 

@@ -45,7 +45,7 @@ use alloc::vec::Vec;
 
 use bytes::BytesMut;
 
-use crate::raft::{self, ConfigError, Configuration, NodeId, Raft, ReadId, Recovered, SnapshotId};
+use crate::raft::{self, ConfigError, NodeId, Raft, ReadId, Recovered, SnapshotId};
 use crate::time::{Micros, Now};
 use apply::Machine;
 use pending::Pending;
@@ -73,9 +73,7 @@ pub struct Replica<S: StateMachine> {
     aside: BTreeMap<SnapshotId, Restored<S>>,
     /// The leader of the current term, if known.
     leader: Option<NodeId>,
-    /// The configuration that was last reported.
-    configuration: Configuration,
-    /// The core's count of changes then.
+    /// The core's count of changes of the configuration when they were last reported.
     configuration_changes: u64,
     life: Life,
     disk_room: bool,
@@ -137,7 +135,6 @@ impl<S: StateMachine> Replica<S> {
                 config.snapshot_growth_percent,
                 snapshot_len,
             ),
-            configuration: raft.configuration().clone(),
             configuration_changes: raft.configuration_changes(),
             config,
             raft,

@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::{Outcome, Refused, Tag};
-use crate::raft::{LogIndex, ProposalId, ReadId, Term};
+use crate::raft::{LogIndex, ProposalId, ReadId, Term, TransferId};
 use crate::time::Micros;
 
 /// Deadlines are looked at no more often than this, so that many different ones cost no more than equal ones.
@@ -68,6 +68,8 @@ pub(super) struct Pending {
     reads: VecDeque<Read>,
     /// Waiting for an index to be applied, in its order.
     ready: VecDeque<Read>,
+    /// Transfers of leadership under way: few, each ended by the core within an election timeout or so.
+    transfers: VecDeque<(TransferId, Waiter)>,
     /// No deadline is earlier than this. It is exact after a sweep, and only ever too early.
     soonest: Option<Micros>,
     swept: Micros,
@@ -77,7 +79,7 @@ pub(super) struct Pending {
 impl Pending {
     /// How many wait.
     pub(super) fn len(&self) -> usize {
-        self.proposed.len() + self.writes.len() + self.reads.len() + self.ready.len()
+        self.proposed.len() + self.writes.len() + self.reads.len() + self.ready.len() + self.transfers.len()
     }
 
     /// When [`expire`](Self::expire) should be called.
@@ -139,6 +141,20 @@ impl Pending {
             return None;
         }
         self.writes.pop_front().map(|write| write.waiter.tag)
+    }
+
+    /// A transfer of leadership that is about to be asked for under the returned id.
+    pub(super) fn transfer(&mut self, waiter: Waiter) -> TransferId {
+        let id = self.fresh_id();
+        self.note(waiter.deadline);
+        self.transfers.push_back((id, waiter));
+        id
+    }
+
+    /// A transfer has ended: who waited for it.
+    pub(super) fn transfer_ended(&mut self, id: TransferId) -> Option<Tag> {
+        let at = self.transfers.iter().position(|&(other, _)| other == id)?;
+        self.transfers.remove(at).map(|(_, waiter)| waiter.tag)
     }
 
     /// A new round for reads: its id, for the core.
@@ -207,6 +223,7 @@ impl Pending {
         self.reads.retain(|read| stays(&read.waiter, Outcome::Refused(Refused::TimedOut)));
         self.ready.retain(|read| stays(&read.waiter, Outcome::Refused(Refused::TimedOut)));
         self.proposed.retain(|(_, waiter)| stays(waiter, Outcome::Undetermined));
+        self.transfers.retain(|(_, waiter)| stays(waiter, Outcome::Undetermined));
         self.soonest = soonest;
         self.swept = now;
     }
@@ -215,6 +232,7 @@ impl Pending {
     pub(super) fn stop(&mut self, ended: &mut Vec<(Tag, Outcome)>) {
         let unknown = self.proposed.drain(..).map(|(_, waiter)| waiter);
         let unknown = unknown.chain(self.writes.drain(..).map(|write| write.waiter));
+        let unknown = unknown.chain(self.transfers.drain(..).map(|(_, waiter)| waiter));
         ended.extend(unknown.map(|waiter| (waiter.tag, Outcome::Undetermined)));
         let reads = self.reads.drain(..).chain(self.ready.drain(..));
         ended.extend(reads.map(|read| (read.waiter.tag, Outcome::Refused(Refused::Stopping))));

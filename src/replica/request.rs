@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::raft::NodeId;
+use crate::raft::{Change, ChangeRefused, LogIndex, NodeId, TransferFailed};
 
 /// Names a session: the log index of the entry that opened it.
 pub type SessionId = u64;
@@ -38,6 +38,10 @@ pub enum Request {
     Read(Bytes),
     /// A query of this node's own applied state, however old.
     ReadLocal(Bytes),
+    /// A change of the membership. Only at the leader.
+    Reconfigure(Change),
+    /// A transfer of leadership, to this node or to the fittest. Only at the leader.
+    Transfer(Option<NodeId>),
 }
 
 /// How a request ended. Exactly one of them is reported for each request, before its deadline or soon after it.
@@ -50,6 +54,10 @@ pub enum Outcome {
     SessionOpened(SessionId),
     /// Done: the session is closed (or was not there).
     SessionClosed,
+    /// Done: the change is committed at this index. A joint configuration that comes of it is left behind that by itself.
+    Reconfigured(LogIndex),
+    /// Done: this node leads no more.
+    Transferred,
     /// Applied, and refused by the session's rules: the command did not run this time.
     Session(SessionError),
     /// Certainly not done.
@@ -94,4 +102,10 @@ pub enum Refused {
     Stopping,
     /// A read that did not get its answer before its deadline.
     TimedOut,
+    /// This leader is handing over.
+    Transferring,
+    /// The membership cannot be changed like this, or not now.
+    Change(ChangeRefused),
+    /// Leadership could not be handed over; this node leads on.
+    Transfer(TransferFailed),
 }

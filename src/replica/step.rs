@@ -10,7 +10,7 @@ use super::{
     Action, Actions, Event, Garbage, Life, Outcome, Refused, Replica, ReplicaRestorer, Request, Restored,
     StateMachine, Tag,
 };
-use crate::raft::{self, Entries, Fault, LogId, Refusal, SnapshotId, SnapshotMeta};
+use crate::raft::{self, Entries, Fault, LogId, Refusal, SnapshotId, SnapshotMeta, TransferFailed};
 use crate::replica::apply::{Effect, Machine};
 use crate::time::{Micros, Now};
 
@@ -63,11 +63,7 @@ impl<S: StateMachine> Replica<S> {
 
     fn report_configuration(&mut self, out: &mut Actions<S>) {
         let changes = self.raft.configuration_changes();
-        if mem::replace(&mut self.configuration_changes, changes) == changes {
-            return;
-        }
-        if self.raft.configuration() != &self.configuration {
-            self.configuration = self.raft.configuration().clone();
+        if mem::replace(&mut self.configuration_changes, changes) != changes {
             out.push(Action::ConfigurationChanged);
         }
     }
@@ -141,6 +137,19 @@ impl<S: StateMachine> Replica<S> {
                 self.pending.read(round, waiter, query);
                 Ok(())
             }
+            Request::Reconfigure(change) => {
+                self.check_admission(deadline)?;
+                self.check_room()?;
+                let proposal = self.pending.propose(waiter);
+                self.inbox.push(raft::Event::Reconfigure { proposal, change });
+                Ok(())
+            }
+            Request::Transfer(to) => {
+                self.check_admission(deadline)?;
+                let transfer = self.pending.transfer(waiter);
+                self.inbox.push(raft::Event::Transfer { transfer, to });
+                Ok(())
+            }
             request => self.propose(waiter, &request),
         }
     }
@@ -153,6 +162,14 @@ impl<S: StateMachine> Replica<S> {
             return Err(Refused::Busy);
         }
         Ok(())
+    }
+
+    fn check_room(&self) -> Result<(), Refused> {
+        if self.disk_room {
+            return Ok(());
+        }
+        let elsewhere = self.leader.filter(|&leader| leader != self.config.raft.id);
+        Err(elsewhere.map_or(Refused::DiskFull, Refused::NotLeader))
     }
 
     fn propose(&mut self, waiter: Waiter, request: &Request) -> Result<(), Refused> {
@@ -168,10 +185,7 @@ impl<S: StateMachine> Replica<S> {
         if !envelope.is_well_formed() || envelope.len() > self.config.raft.max_entry_bytes {
             return Err(Refused::TooLarge);
         }
-        if !self.disk_room {
-            let elsewhere = self.leader.filter(|&leader| leader != self.config.raft.id);
-            return Err(elsewhere.map_or(Refused::DiskFull, Refused::NotLeader));
-        }
+        self.check_room()?;
         let data = envelope.encode(&mut self.entries);
         let proposal = self.pending.propose(waiter);
         self.inbox.push(raft::Event::Propose { proposal, data });
@@ -237,8 +251,12 @@ impl<S: StateMachine> Replica<S> {
                     self.replies.ended(tag, Outcome::Refused(self.refused(reason)));
                 }
             }
-            // Nothing asks for a transfer yet.
-            raft::Action::TransferEnded { .. } => {}
+            raft::Action::TransferEnded { transfer, outcome } => {
+                if let Some(tag) = self.pending.transfer_ended(transfer) {
+                    let failed = |reason| Outcome::Refused(self.transfer_failed(reason));
+                    self.replies.ended(tag, outcome.map_or_else(failed, |()| Outcome::Transferred));
+                }
+            }
             raft::Action::SendSnapshotChunk { to, term, snapshot, offset, len } => {
                 out.push(Action::SendSnapshotChunk { to, term, snapshot, offset, len });
             }
@@ -363,10 +381,21 @@ impl<S: StateMachine> Replica<S> {
         match reason {
             // Who leads and yet refuses is no one to be sent to.
             Refusal::NotLeader(Some(leader)) if leader != self.config.raft.id => Refused::NotLeader(leader),
-            Refusal::NotLeader(_) | Refusal::Transferring(_) => Refused::NoLeader,
-            Refusal::UncommittedFull | Refusal::ReadsFull | Refusal::Change(_) => Refused::Busy,
+            Refusal::NotLeader(_) => Refused::NoLeader,
+            Refusal::UncommittedFull | Refusal::ReadsFull => Refused::Busy,
+            Refusal::Transferring(_) => Refused::Transferring,
+            Refusal::Change(reason) => Refused::Change(reason),
             Refusal::TooLarge => Refused::TooLarge,
             Refusal::Halted => Refused::Stopping,
+        }
+    }
+
+    /// Why leadership was not handed over, in a client's terms.
+    fn transfer_failed(&self, reason: TransferFailed) -> Refused {
+        match reason {
+            TransferFailed::NotLeader(leader) => self.refused(Refusal::NotLeader(leader)),
+            TransferFailed::Halted => Refused::Stopping,
+            reason => Refused::Transfer(reason),
         }
     }
 }

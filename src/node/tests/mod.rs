@@ -1,6 +1,7 @@
 //! Whole nodes in memory: formation, requests, restarts, refusals.
 
 mod chaos;
+mod membership;
 mod world;
 
 use alloc::format;
@@ -484,6 +485,8 @@ fn a_stop_answers_what_waits_and_then_says_so() {
     world.tell(leader, Event::Stop);
     let late = world.write(leader, b"b");
     world.run_for(1_000);
+    assert!(!world.machines[&leader].replies.contains_key(&name), "it may still come to a better end");
+    world.run_for(600_000);
     assert_eq!(world.machines[&leader].replies[&name], [Outcome::Undetermined]);
     assert_eq!(world.machines[&leader].replies[&late], [Outcome::Refused(Refused::Stopping)]);
     assert!(!world.machines[&leader].stopped, "the log lane is busy");

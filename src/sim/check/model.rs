@@ -127,7 +127,10 @@ impl<S: StateMachine> Model for Itself<S> {
         match op {
             Request::Write(command) | Request::Once { command, .. } => self.0.apply(at, command, &mut out),
             Request::Read(query) | Request::ReadLocal(query) => self.0.query(at, query, &mut out),
-            Request::OpenSession { .. } | Request::CloseSession { .. } => {}
+            Request::OpenSession { .. }
+            | Request::CloseSession { .. }
+            | Request::Reconfigure(_)
+            | Request::Transfer(_) => {}
         }
         out.into()
     }

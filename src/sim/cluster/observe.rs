@@ -139,6 +139,8 @@ fn request_in_words(request: &Request) -> Vec<Bytes> {
         Request::CloseSession { .. } => ("close-session", b""),
         Request::Read(query) => ("read", query),
         Request::ReadLocal(query) => ("read-local", query),
+        Request::Reconfigure(_) => ("reconfigure", b""),
+        Request::Transfer(_) => ("transfer", b""),
     };
     std::vec![Bytes::from_static(kind.as_bytes()), Bytes::copy_from_slice(bytes)]
 }
@@ -148,6 +150,8 @@ fn answer_in_words(answer: &Answer) -> (Ending, String) {
         Answer::Outcome(Outcome::Reply(reply)) => (Ending::Done, in_text(reply.trim_ascii_end())),
         Answer::Outcome(Outcome::SessionOpened(session)) => (Ending::Done, std::format!("session {session}")),
         Answer::Outcome(Outcome::SessionClosed) => (Ending::Done, "session closed".into()),
+        Answer::Outcome(Outcome::Reconfigured(index)) => (Ending::Done, std::format!("changed at {index}")),
+        Answer::Outcome(Outcome::Transferred) => (Ending::Done, "handed over".into()),
         Answer::Outcome(Outcome::Undetermined) => (Ending::Unknown, "undetermined".into()),
         Answer::Outcome(outcome) => (Ending::NotDone, std::format!("{outcome:?}")),
         Answer::ConnectionLost => (Ending::Unknown, "the connection is lost".into()),

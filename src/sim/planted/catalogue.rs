@@ -128,6 +128,7 @@ pub(super) const GUARDS: &[Bug] = &[
     bug("query-of-another-life-is-answered", Raft, "the answer to a query of an earlier life answers one of this life", "trap 21"),
     bug("lease-outlives-a-transfer", Raft, "a lease holds while another node is told to take over", "leases"),
     bug("successor-lacks-entries", Raft, "a successor is told to campaign before it has the whole log", "transfer"),
+    bug("stopping-leader-keeps-its-office", Node, "a leader that stops leaves the others to an election", "graceful stop"),
     bug("snapshots-ignore-their-size", Replica, "a large state is saved again after every few entries", "trap 24"),
     bug("fresh-disk-inherits-a-vote", Raft, "a node with a new disk has the vote that its old disk had", "trap 25"),
     bug("founding-ignores-another-cluster", Node, "a founder that belongs to a cluster already does not stop a second founding", "trap 25"),

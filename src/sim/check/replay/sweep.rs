@@ -140,7 +140,10 @@ impl<'a, M: Model> Sweep<'a, M> {
             }
             Some(Request::OpenSession { nonce }) => self.sessions.open(entry.index, nonce, now),
             Some(Request::CloseSession { session }) => self.sessions.close(*session),
-            Some(Request::Read(_) | Request::ReadLocal(_)) | None => {}
+            Some(
+                Request::Read(_) | Request::ReadLocal(_) | Request::Reconfigure(_) | Request::Transfer(_),
+            )
+            | None => {}
         }
         Ok(())
     }

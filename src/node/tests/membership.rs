@@ -1,0 +1,175 @@
+//! Members come and go, and leaders make way.
+
+use alloc::collections::BTreeMap;
+use alloc::vec;
+
+use super::world::{World, addresses, config};
+use super::*;
+use crate::raft::{Change, ChangeRefused, DiskId, Member, MemberChange, Role};
+
+fn change(world: &mut World, steps: Vec<MemberChange>) -> Outcome {
+    let leader = world.leader();
+    let name = world.ask(leader, Request::Reconfigure(Change::all(steps)));
+    world.answer(leader, name)
+}
+
+fn add(id: u64, disk: u128) -> MemberChange {
+    let crate::node::Addresses { peer, client } = addresses(id);
+    let member = Member { disk: DiskId(disk), peer_address: peer, client_address: client };
+    MemberChange::AddLearner { id: NodeId(id), member }
+}
+
+/// A machine that is to join a cluster of these, with an empty disk of this name.
+fn joiner(id: u64, disk: u128, members: &[u64]) -> crate::node::Config {
+    let founders: BTreeMap<_, _> = members.iter().map(|&id| (NodeId(id), addresses(id))).collect();
+    crate::node::Config { founders, fresh_disk: DiskId(disk), ..config(id, 3) }
+}
+
+fn voters(world: &World) -> Vec<u64> {
+    let raft = world.node(world.leader()).replica().expect("it leads").raft();
+    raft.configuration().voters.iter().map(|id| id.0).collect()
+}
+
+fn changed(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Reconfigured(_))
+}
+
+#[test]
+pub(super) fn a_leader_that_stops_hands_over_first_and_answers_what_it_took() {
+    let mut world = World::running(3);
+    let leader = world.leader();
+    world.run_for(1_000_000);
+    let names: Vec<_> = (0..3).map(|_| world.write(leader, b"a")).collect();
+    world.tell(leader, Event::Stop);
+    // No more than a few messages and syncs later another one leads: no election timeout has passed.
+    world.run_for(20_000);
+    assert!(world.machines[&leader].stopped);
+    for (name, number) in names.into_iter().zip(["1", "2", "3"]) {
+        assert_eq!(world.machines[&leader].replies[&name], [reply(number)]);
+    }
+    let others = (1..=3).filter(|id| *id != leader);
+    let next = others.clone().find(|id| world.node(*id).role == Role::Leader).expect("another one leads");
+    world.crash(leader);
+    assert_eq!(world.write_through(next, b"b"), reply("4"));
+}
+
+#[test]
+fn a_leader_that_nobody_can_succeed_stops_all_the_same() {
+    let mut world = World::running(3);
+    let leader = world.leader();
+    (1..=3).filter(|id| *id != leader).for_each(|id| world.crash(id));
+    let name = world.write(leader, b"a");
+    world.run_for(10_000);
+    world.tell(leader, Event::Stop);
+    world.run_for(2_000_000);
+    assert!(world.machines[&leader].stopped);
+    assert_eq!(world.machines[&leader].replies[&name], [Outcome::Undetermined]);
+    let mut alone = World::running(1);
+    assert_eq!(alone.write_through(1, b"a"), reply("1"));
+    alone.tell(1, Event::Stop);
+    alone.run_for(10_000);
+    assert!(alone.machines[&1].stopped);
+}
+
+#[test]
+fn a_node_is_added_catches_up_is_promoted_and_the_leader_is_removed() {
+    let mut world = World::running(3);
+    let leader = world.leader();
+    assert_eq!(world.write_through(leader, b"a"), reply("1"));
+    world.add(4, joiner(4, 1004, &[1, 2, 3]));
+    world.start(4);
+    world.run_for(3_000_000);
+    assert_eq!(world.node(4).status().cluster, None, "nobody has added it");
+    assert!(changed(&change(&mut world, vec![add(4, 1004)])));
+    world.run_until(20_000_000, |world| world.node(4).status().digest == world.node(leader).status().digest);
+    assert_eq!(voters(&world), [1, 2, 3]);
+    assert!(changed(&change(&mut world, vec![MemberChange::Promote(NodeId(4))])));
+    assert_eq!(voters(&world), [1, 2, 3, 4]);
+    // The leader goes: it hands over, and its process ends with a reason.
+    assert!(changed(&change(&mut world, vec![MemberChange::Remove(NodeId(leader))])));
+    world.run_until(20_000_000, |world| world.machines[&leader].halted.is_some());
+    let Some(Fault::Fenced(text)) = &world.machines[&leader].halted else { panic!("it is not fenced") };
+    assert!(text.starts_with(&format!("node {leader} was removed from the cluster")), "{text}");
+    world.crash(leader);
+    world.settle();
+    assert_eq!(voters(&world).len(), 3);
+    let next = world.leader();
+    assert_eq!(world.write_through(next, b"b"), reply("2"));
+    // Started again it is a stranger, and says so.
+    world.start(leader);
+    world.run_for(3_000_000);
+    let notes = world.machine(leader).notes.join("\n");
+    assert!(notes.contains("is not a member of this cluster"), "{notes}");
+    assert_eq!(world.write_through(next, b"c"), reply("3"));
+}
+
+#[test]
+fn a_wiped_node_is_removed_and_added_again_with_its_new_disk() {
+    let mut world = World::running(3);
+    let away = world.follower();
+    let leader = world.leader();
+    assert_eq!(world.write_through(leader, b"a"), reply("1"));
+    world.crash(away);
+    let others: Vec<u64> = (1..=3).filter(|id| *id != away).collect();
+    assert!(changed(&change(&mut world, vec![MemberChange::Remove(NodeId(away))])));
+    world.machines.remove(&away);
+    world.add(away, joiner(away, 2000, &others));
+    world.start(away);
+    assert!(changed(&change(&mut world, vec![add(away, 2000)])));
+    world.run_until(20_000_000, |world| {
+        world.node(away).status().digest == world.node(leader).status().digest
+    });
+    assert!(changed(&change(&mut world, vec![MemberChange::Promote(NodeId(away))])));
+    assert_eq!(voters(&world), [1, 2, 3]);
+    assert_eq!(world.write_through(away, b"b"), reply("2"));
+}
+
+#[test]
+fn a_learner_that_is_far_behind_gets_no_vote_and_the_refusal_says_how_far() {
+    let mut world = World::running(3);
+    for id in 1..=3 {
+        world.crash(id);
+        world.machine(id).config.raft.max_promotion_lag_bytes = 100;
+        world.start(id);
+    }
+    world.settle();
+    let leader = world.leader();
+    for _ in 0..20 {
+        world.write_through(leader, b"some command");
+    }
+    // It was added, and is not there.
+    assert!(changed(&change(&mut world, vec![add(4, 1004)])));
+    let refused = change(&mut world, vec![MemberChange::Promote(NodeId(4))]);
+    let Outcome::Refused(Refused::Change(ChangeRefused::NotCaughtUp { node, matched, last, .. })) = refused
+    else {
+        panic!("{refused:?}")
+    };
+    assert_eq!((node, matched), (NodeId(4), 0));
+    assert!(last > 20);
+}
+
+#[test]
+fn a_change_is_made_at_the_leader_and_a_follower_says_who_that_is() {
+    let mut world = World::running(3);
+    let (leader, follower) = (world.leader(), world.follower());
+    for request in
+        [Request::Reconfigure(Change::one(add(4, 1004))), Request::Transfer(Some(NodeId(follower)))]
+    {
+        let name = world.ask(follower, request);
+        let refused = Outcome::Refused(Refused::NotLeader(NodeId(leader)));
+        assert_eq!(world.answer(follower, name), refused);
+    }
+}
+
+#[test]
+fn leadership_is_transferred_and_writes_wait_for_it() {
+    let mut world = World::running(3);
+    let (leader, to) = (world.leader(), world.follower());
+    world.run_for(1_000_000);
+    let transfer = world.ask(leader, Request::Transfer(Some(NodeId(to))));
+    world.run_for(1);
+    let name = world.write(leader, b"a");
+    assert_eq!(world.answer(leader, transfer), Outcome::Transferred);
+    assert_eq!(world.answer(leader, name), reply("1"));
+    assert_eq!(world.leader(), to);
+}
