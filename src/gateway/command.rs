@@ -4,8 +4,9 @@ use bytes::Bytes;
 
 use super::control::Control;
 use super::reply::{Reply, of_error};
-use super::{Kind, Settings, session, slot};
+use super::{Kind, Settings, membership, session, slot};
 use crate::kv;
+use crate::node::Status;
 use crate::replica::Request;
 
 /// A request for the node.
@@ -33,15 +34,21 @@ pub(super) enum Held {
 pub(super) enum Command {
     Data(Data),
     Control(&'static Control),
-    Error(Reply),
+    /// Answered here and now: an error, or what is known without asking anybody.
+    Answer(Reply),
     /// A line of an HTTP request. A web page can make its reader's browser send one to an address that only that machine
     /// reaches, with commands in its body: nothing behind it may run (Redis does the same).
     Http,
 }
 
 /// Decides what `arguments` are. `reads_local` is set by READONLY.
-pub(super) fn classify(arguments: &[Bytes], settings: &Settings, reads_local: bool) -> Command {
-    let Some(name) = arguments.first() else { return Command::Error(of_error(&kv::CommandError::Empty)) };
+pub(super) fn classify(
+    arguments: &[Bytes],
+    settings: &Settings,
+    reads_local: bool,
+    node: &Status,
+) -> Command {
+    let Some(name) = arguments.first() else { return Command::Answer(of_error(&kv::CommandError::Empty)) };
     if name.eq_ignore_ascii_case(b"POST") || name.eq_ignore_ascii_case(b"Host:") {
         return Command::Http;
     }
@@ -49,14 +56,20 @@ pub(super) fn classify(arguments: &[Bytes], settings: &Settings, reads_local: bo
         return if control.takes(arguments.len()) {
             Command::Control(control)
         } else {
-            Command::Error(of_error(&kv::CommandError::Arity(control.name)))
+            Command::Answer(of_error(&kv::CommandError::Arity(control.name)))
         };
     }
-    let data = match session::Verb::find(name) {
-        Some(verb) => session::request(verb, arguments, settings),
-        None => plain(arguments, settings, reads_local),
+    if name.eq_ignore_ascii_case(b"member")
+        && let Some(reply) = membership::answer(arguments, node)
+    {
+        return Command::Answer(reply);
+    }
+    let data = match (session::Verb::find(name), membership::Verb::find(name)) {
+        (Some(verb), _) => session::request(verb, arguments, settings),
+        (None, Some(verb)) => membership::request(verb, arguments, node),
+        (None, None) => plain(arguments, settings, reads_local),
     };
-    data.map_or_else(Command::Error, Command::Data)
+    data.map_or_else(Command::Answer, Command::Data)
 }
 
 /// A command of the state machine, outside any session.

@@ -156,14 +156,14 @@ impl Connection {
         let mut arguments = mem::take(&mut self.arguments);
         self.has_spoken = true;
         self.about.runs(&arguments);
-        match classify(&arguments, &self.settings, self.reads_local) {
+        match classify(&arguments, &self.settings, self.reads_local, context.node) {
             Command::Data(data) => {
                 self.held = self.try_held(Held::Data(data), context, out);
             }
             Command::Control(control) => {
                 self.on_control(control, &arguments, now, context, out);
             }
-            Command::Error(reply) => self.answer_now(reply),
+            Command::Answer(reply) => self.answer_now(reply),
             Command::Http => self.phase = Phase::Closing,
         }
         arguments.clear();

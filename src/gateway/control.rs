@@ -96,6 +96,11 @@ pub(super) const CONTROLS: &[Control] = &[
         "Returns information and statistics about the server.",
     ),
     control(
+        ("member", -2, None),
+        (SERVER, "0.1.0"),
+        "A container for commands about the members of the cluster.",
+    ),
+    control(
         ("once", -5, None),
         (SERVER, "0.1.0"),
         "Runs a command of a session exactly once, however often it is sent.",
@@ -115,6 +120,7 @@ pub(super) const CONTROLS: &[Control] = &[
     control(("reset", 1, Some(Verb::Reset)), (CONNECTION, "6.2.0"), "Resets the connection."),
     control(("select", 2, Some(Verb::Select)), (CONNECTION, "1.0.0"), "Changes the selected database."),
     control(("session", -2, None), (SERVER, "0.1.0"), "Opens or closes a session for ONCE."),
+    control(("transfer", -1, None), (SERVER, "0.1.0"), "Hands leadership over to another node."),
     control(
         ("wait", 3, Some(Verb::Wait)),
         ("generic", "3.0.0"),

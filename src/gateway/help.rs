@@ -40,6 +40,19 @@ const CONFIG: Lines = &[
     ("SET <directive> <value>", "Refused: settings are given when the server starts."),
 ];
 
+const MEMBER: Lines = &[
+    (
+        "ADD <id> <peer> <client> [DISK <disk>]",
+        "Add a node as a learner, with the disk that it has said hello with.",
+    ),
+    ("DEMOTE <id>", "Take a voter's vote: it becomes a learner."),
+    ("LEAVE", "End a joint configuration that does not end by itself."),
+    ("LIST", "Return the members, and the nodes that wait to be added."),
+    ("MOVE <id> <peer> <client>", "Change where a node is reached."),
+    ("PROMOTE <id> [FORCE]", "Give a vote to a learner that has caught up."),
+    ("REMOVE <id> [FORCE]", "Remove a node."),
+];
+
 const SESSION: Lines = &[
     ("OPEN [<nonce>]", "Open a session for ONCE and return its id; the same nonce returns the same session."),
     ("CLOSE <id>", "Close a session and forget its replies."),
@@ -52,6 +65,7 @@ pub(super) fn reply(container: &str) -> Reply {
         "CLUSTER" => CLUSTER,
         "COMMAND" => COMMAND,
         "CONFIG" => CONFIG,
+        "MEMBER" => MEMBER,
         _ => SESSION,
     };
     Reply::of(|out| {

@@ -38,6 +38,7 @@ mod control;
 mod glob;
 mod help;
 mod info;
+mod membership;
 mod output;
 mod queue;
 mod reply;

@@ -15,6 +15,7 @@ use super::Protocol;
 use crate::codec::resp::{downgrade, write};
 use crate::kv::CommandError;
 use crate::node::Status;
+use crate::raft::ChangeRefused;
 use crate::replica::{Outcome, Refused, SessionError};
 
 /// A reply in canonical RESP3.
@@ -93,8 +94,8 @@ pub(super) fn of_outcome(outcome: Outcome, slot: u16, redirect: bool, node: &Sta
                 write::error(out, &text);
             }),
         },
-        Outcome::Refused(Refused::Change(reason)) => refused_because(&reason),
-        Outcome::Refused(Refused::Transfer(reason)) => refused_because(&reason),
+        Outcome::Refused(Refused::Change(reason)) => refused_because(change_code(&reason), &reason),
+        Outcome::Refused(Refused::Transfer(reason)) => refused_because("ERR", &reason),
         Outcome::Refused(refused) => Reply::error(refusal(refused)),
         Outcome::Undetermined if planted!("undetermined-is-try-again") => {
             Reply::error(refusal(Refused::Busy))
@@ -105,8 +106,17 @@ pub(super) fn of_outcome(outcome: Outcome, slot: u16, redirect: bool, node: &Sta
     }
 }
 
-fn refused_because(reason: &impl core::fmt::Display) -> Reply {
-    Reply::of(|out| write::error(out, &alloc::format!("ERR {reason}; nothing was done")))
+fn refused_because(code: &str, reason: &impl core::fmt::Display) -> Reply {
+    Reply::of(|out| write::error(out, &alloc::format!("{code} {reason}; nothing was done")))
+}
+
+/// Whether it may help to ask again, in the first word of an error.
+fn change_code(reason: &ChangeRefused) -> &'static str {
+    match reason {
+        ChangeRefused::UnderWay { .. } | ChangeRefused::TooEarly => "TRYAGAIN",
+        ChangeRefused::NotCaughtUp { .. } => "BEHIND",
+        _ => "ERR",
+    }
 }
 
 /// Refuses what came behind a refused write in the same pipeline.

@@ -39,6 +39,7 @@ pub(super) fn status() -> Status {
         log_bytes: 1234,
     };
     Status {
+        roster: alloc::sync::Arc::default(),
         id: NodeId(1),
         phase: Phase::Running,
         cluster: Some(0xc0ffee),

@@ -79,7 +79,11 @@ pub(super) fn judge(known: &Known, facts: &Facts) -> Result<(), Refusal> {
     let Some(disk) = known.member else {
         return refuse(
             Severity::Retry,
-            format!("node {id} is not a member of this cluster as node {} knows it: add it first", known.own),
+            format!(
+                "node {id} is not a member of this cluster as node {} knows it; to add it: quorate member add \
+                 {id}=PEER/CLIENT",
+                known.own
+            ),
         );
     };
     if let Some(disk) = disk.filter(|disk| *disk != facts.disk && !planted!("wiped-disk-is-welcome")) {
@@ -87,7 +91,8 @@ pub(super) fn judge(known: &Known, facts: &Facts) -> Result<(), Refusal> {
             Severity::Identity,
             format!(
                 "node {id} is known with disk {disk}, this directory has disk {}: its data was lost or replaced; \
-                 remove node {id} and add it again with its new disk, or restore its directory",
+                 restore its directory, or remove node {id} and add it again with its new disk: quorate member remove \
+                 {id}; start it with --join; quorate member add {id}=PEER/CLIENT; quorate member promote {id}",
                 facts.disk
             ),
         );
@@ -185,7 +190,9 @@ mod tests {
         assert!(text.starts_with(
             "node 3 is known with disk 00000000000000000000000000000021, this directory has disk"
         ));
-        assert!(text.contains("remove node 3 and add it again with its new disk, or restore its directory"));
+        assert!(
+            text.contains("quorate member remove 3; start it with --join; quorate member add 3=PEER/CLIENT")
+        );
     }
 
     #[test]

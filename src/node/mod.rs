@@ -65,12 +65,15 @@ pub use job::{Job, Pace};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
 use crate::codec::forward::{ANSWERED_HEADER, FORWARDED_HEADER};
 use crate::codec::peer::MAX_HEADER;
-use crate::raft::{DiskId, LogIndex, NodeId, PACKED_HEADER, Recovered, Role, SnapshotId, Term};
+use crate::raft::{
+    Configuration, DiskId, LogIndex, NodeId, PACKED_HEADER, Recovered, Role, SnapshotId, Term,
+};
 use crate::replica::{self, Replica, Restored, StateMachine};
 use crate::rng::Rng;
 use crate::storage::{Identity, LogWriter, Mend, Recovery, Settings};
@@ -203,6 +206,7 @@ pub struct Node<S: StateMachine> {
     links: Links,
     /// Peers that found this node's identity at fault.
     refused_by: BTreeSet<NodeId>,
+    roster: Arc<Roster>,
     /// What people were told about refusals, so as not to tell them again.
     complaints: VecDeque<String>,
     requests: Requests,
@@ -264,6 +268,7 @@ impl<S: StateMachine> Node<S> {
             member: None,
             links: Links::new(own, rng),
             refused_by: BTreeSet::new(),
+            roster: Arc::default(),
             complaints: VecDeque::new(),
             requests: Requests::default(),
             packing: Packing::default(),
@@ -321,6 +326,7 @@ impl<S: StateMachine> Node<S> {
             raft: raft.map(crate::raft::Raft::status),
             matched: raft.into_iter().flat_map(crate::raft::Raft::matched).collect(),
             members: self.members(),
+            roster: self.roster.clone(),
             connected: self.links.open().map(|(peer, _)| peer).chain([own]).collect(),
             digest,
             sessions: load.0,
@@ -358,6 +364,8 @@ pub struct Status {
     pub matched: BTreeMap<NodeId, LogIndex>,
     /// The members by the configuration in force; the founders before that.
     pub members: BTreeMap<NodeId, Addresses>,
+    /// Who belongs to the cluster, in full, and who wants to.
+    pub roster: Arc<Roster>,
     /// Members with a working connection, this node included.
     pub connected: alloc::collections::BTreeSet<NodeId>,
     /// The state machine's digest at the applied index.
@@ -368,6 +376,16 @@ pub struct Status {
     pub pending: usize,
     /// Counters since the start.
     pub counters: Counters,
+}
+
+/// Who belongs to the cluster, and who wants to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Roster {
+    /// The configuration in force; empty before there is one.
+    pub configuration: Configuration,
+    /// Nodes that have said hello with a disk that belongs to no cluster, and are no members with that disk: they can be
+    /// added.
+    pub applicants: BTreeMap<NodeId, DiskId>,
 }
 
 /// Where a node is in its life.

@@ -3,13 +3,14 @@
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
 use super::handshake::{Known, Refusal, foreign, judge};
 use super::links::Stage;
-use super::{Action, Actions, Fault, LinkId, Node, Note};
+use super::{Action, Actions, Fault, LinkId, Node, Note, Roster};
 use crate::codec::frame::FrameError;
 use crate::codec::peer::{Facts, PeerMessage, Severity};
 use crate::raft::{Message, NodeId, SnapshotProgress};
@@ -17,6 +18,9 @@ use crate::replica::{self, StateMachine};
 
 /// Lines that are remembered so as not to be repeated.
 const COMPLAINTS: usize = 16;
+
+/// Most nodes that are remembered as waiting to be added.
+const APPLICANTS: usize = 16;
 
 impl<S: StateMachine> Node<S> {
     /// A connection is open. Who dialled speaks first; while this node does not know who it is, nobody is listened to.
@@ -112,6 +116,7 @@ impl<S: StateMachine> Node<S> {
             // The first configuration names the disks; before it there are only ids.
             _ => self.config.founders.contains_key(&peer).then_some(None),
         };
+        self.note_applicant(facts);
         let founders = self.founding.hash();
         let memory = self.links.memory(peer);
         let known = Known { own: self.config.raft.id, cluster, founders, member, memory };
@@ -253,6 +258,7 @@ impl<S: StateMachine> Node<S> {
 
     /// The table of peers follows the configurations that count, or the founders before there is one.
     pub(super) fn meet(&mut self, out: &mut Actions<S>) {
+        self.renew_roster();
         let members = self.member.as_ref().map(|member| member.replica.raft().acquaintances());
         let now = self.now.mono;
         let gone = match members.filter(|members| !members.is_empty()) {
@@ -269,6 +275,35 @@ impl<S: StateMachine> Node<S> {
             out.push(Action::CloseLink { link });
             self.forwards_lost(link, out);
         }
+    }
+
+    /// Someone whose disk belongs to no cluster says hello to a formed one: it can be added.
+    fn note_applicant(&mut self, facts: &Facts) {
+        if facts.cluster.is_some() || self.member.is_none() {
+            return;
+        }
+        let is_member = |member: &crate::raft::Member| member.disk == facts.disk;
+        let known = self.roster.configuration.members.get(&facts.node).is_some_and(is_member);
+        if known || self.roster.applicants.get(&facts.node) == Some(&facts.disk) {
+            return;
+        }
+        let roster = Arc::make_mut(&mut self.roster);
+        if roster.applicants.len() >= APPLICANTS {
+            roster.applicants.pop_first();
+        }
+        roster.applicants.insert(facts.node, facts.disk);
+    }
+
+    /// The roster follows the configuration in force; who has become a member waits no more.
+    fn renew_roster(&mut self) {
+        let Some(member) = &self.member else { return };
+        let configuration = member.replica.raft().configuration().clone();
+        let waits = |id: &NodeId, disk: &crate::raft::DiskId| {
+            configuration.members.get(id).is_none_or(|member| member.disk != *disk)
+        };
+        let mut applicants = self.roster.applicants.clone();
+        applicants.retain(|id, disk| waits(id, disk));
+        self.roster = Arc::new(Roster { configuration, applicants });
     }
 
     /// Members came or went: what is kept for who is gone is let go.

@@ -10,6 +10,7 @@ mod dev;
 mod flags;
 mod interrupt;
 mod key;
+mod member;
 mod serve;
 mod sim;
 mod status;
@@ -43,6 +44,8 @@ usage: quorate COMMAND [FLAGS]
   append    add to a key's value quorate append KEY VALUE
   del       delete a key         quorate del KEY
   status    what each node is doing
+  member    add, promote or remove a node
+  transfer  hand leadership over
   sim       whole clusters under faults, in simulated time
   help      this text
   version   the version
@@ -88,6 +91,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         "append" => key::run(key::Verb::Append, parser),
         "del" => key::run(key::Verb::Del, parser),
         "status" => status::run(parser),
+        "member" => member::run(member::Verb::Member, parser),
+        "transfer" => member::run(member::Verb::Transfer, parser),
         "sim" => sim::run(parser),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

@@ -25,6 +25,7 @@ const COMMAND: &str = "serve";
 
 const HELP: &str = "\
 usage: quorate serve --id N --data-dir DIR --cluster 1=PEER/CLIENT,2=PEER/CLIENT,… [FLAGS]
+       quorate serve --id N --data-dir DIR --join 1=PEER/CLIENT,2=PEER/CLIENT,… --listen-client … --listen-peer … [FLAGS]
 
 Runs one node. The first start of a cluster needs every listed node; from then on a majority is enough.
 Prints 'ready id=… client=… peer=…' when it accepts connections; its log goes to standard error.
@@ -33,6 +34,8 @@ Prints 'ready id=… client=… peer=…' when it accepts connections; its log g
   --data-dir DIR            where its log and snapshots are kept; used by one process at a time
   --cluster LIST            every founder: ID=PEER/CLIENT, each host:port, as others reach it. Once the cluster is
                             formed, the membership in the log wins over this flag
+  --join LIST               instead of --cluster: members of a running cluster that this node is no founder of. It says
+                            hello to them and waits until 'quorate member add' adds it
   --listen-client HOST:PORT where to accept clients (this node's CLIENT of --cluster)
   --listen-peer HOST:PORT   where to accept peers (this node's PEER of --cluster)
   --insecure                accept connections from other machines: nothing is encrypted or authenticated
@@ -77,6 +80,7 @@ struct Given {
     id: Option<u64>,
     data_dir: Option<PathBuf>,
     cluster: Option<String>,
+    join: Option<String>,
     listen_client: Option<String>,
     listen_peer: Option<String>,
     insecure: bool,
@@ -132,6 +136,7 @@ const TAKING_VALUES: &[&str] = &[
     "id",
     "data-dir",
     "cluster",
+    "join",
     "listen-client",
     "listen-peer",
     "redirect",
@@ -152,6 +157,7 @@ impl Given {
             "data-dir" if value.is_empty() => return Err(Usage::flag(flag, "names no directory")),
             "data-dir" => self.data_dir = Some(value.into()),
             "cluster" => self.cluster = Some(flags::text(flag, value)?),
+            "join" => self.join = Some(flags::text(flag, value)?),
             "listen-client" => self.listen_client = Some(flags::text(flag, value)?),
             "listen-peer" => self.listen_peer = Some(flags::text(flag, value)?),
             "redirect" => {
@@ -191,12 +197,30 @@ impl Given {
         let missing = |flag| move || Usage::missing(COMMAND, flag);
         let id = NodeId(self.id.ok_or_else(missing("id"))?);
         let data_dir = self.data_dir.ok_or_else(missing("data-dir"))?;
-        let cluster = address::cluster("cluster", &self.cluster.ok_or_else(missing("cluster"))?)?;
-        let own = cluster.get(&id).cloned().ok_or_else(|| {
-            let ids: Vec<_> = cluster.keys().map(|id| id.0.to_string()).collect();
-            let ids = ids.join(", ");
-            Usage::flag("id", format_args!("{} is not in --cluster, which has {ids}; add it there", id.0))
-        })?;
+        let (cluster, own) = match (&self.cluster, &self.join) {
+            (Some(_), Some(_)) => {
+                return Err(Usage::flag("join", "and --cluster are two ways to begin: give one"));
+            }
+            (None, Some(join)) => {
+                let members = address::cluster("join", join)?;
+                if members.contains_key(&id) {
+                    return Err(Usage::flag("join", format_args!("names node {id} itself: name the others")));
+                }
+                let client = self.listen_client.clone().ok_or_else(missing("listen-client"))?;
+                let peer = self.listen_peer.clone().ok_or_else(missing("listen-peer"))?;
+                (members, Addresses { peer, client })
+            }
+            (cluster, None) => {
+                let cluster = address::cluster("cluster", cluster.as_ref().ok_or_else(missing("cluster"))?)?;
+                let own = cluster.get(&id).cloned().ok_or_else(|| {
+                    let ids: Vec<_> = cluster.keys().map(|id| id.0.to_string()).collect();
+                    let ids = ids.join(", ");
+                    let what = format_args!("{} is not in --cluster, which has {ids}; add it there", id.0);
+                    Usage::flag("id", what)
+                })?;
+                (cluster, own)
+            }
+        };
         let listen = |flag, given: Option<String>, own: String| {
             let flag = if given.is_some() { flag } else { "cluster" };
             address::listen(flag, &given.unwrap_or(own), self.insecure)
@@ -363,6 +387,21 @@ mod tests {
         let options = parsed(line).unwrap().unwrap();
         assert_eq!(options.listen_client.to_string(), "127.0.0.1:9");
         assert_eq!(options.snapshot_log_bytes, None);
+    }
+
+    #[test]
+    fn a_node_that_joins_says_where_it_listens_and_is_none_of_those_it_joins() {
+        let line = "--id 4 --data-dir d --join CLUSTER --listen-client 127.0.0.1:9 --listen-peer 127.0.0.1:8";
+        let options = parsed(line).unwrap().unwrap();
+        assert_eq!(options.cluster.len(), 2);
+        for (line, expected) in [
+            ("--id 4 --data-dir d --join CLUSTER", "--listen-client is missing"),
+            ("--id 4 --data-dir d --join CLUSTER --cluster CLUSTER", "give one"),
+            ("--id 2 --data-dir d --join CLUSTER --listen-client a:9 --listen-peer a:8", "name the others"),
+        ] {
+            let refused = parsed(line).unwrap_err();
+            assert!(refused.0.contains(expected), "{}", refused.0);
+        }
     }
 
     #[test]

@@ -1,0 +1,174 @@
+//! MEMBER and TRANSFER: who belongs to the cluster, and who leads it.
+//!
+//! ```text
+//! MEMBER LIST                            an array, one map a node: id, role, peer, client, disk
+//! MEMBER ADD id peer client [DISK disk]  :index   as a learner; its disk is the one with which it has said hello
+//! MEMBER PROMOTE id [FORCE]              :index   a vote for a learner that has caught up
+//! MEMBER DEMOTE id                       :index   a learner from now on
+//! MEMBER REMOVE id [FORCE]               :index
+//! MEMBER MOVE id peer client             :index   it is reached elsewhere
+//! MEMBER LEAVE                           :index   the end of a joint configuration that does not leave by itself
+//! TRANSFER [id]                          +OK      leadership, to this node or to the fittest
+//! ```
+//!
+//! Changes are made at the leader; who asks elsewhere is told who that is. The reply comes when the change is committed; it
+//! is in force before. FORCE makes one that may never commit.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::Kind;
+use super::command::Data;
+use super::help::other_subcommand;
+use super::reply::{Reply, of_error};
+use crate::codec::resp::write;
+use crate::kv::CommandError;
+use crate::node::Status;
+use crate::raft::{Change, Configuration, DiskId, Member, MemberChange, NodeId};
+use crate::replica::Request;
+
+/// Bytes that such a request may keep while it is under way: two addresses and some.
+const BYTES: usize = 1024;
+
+/// The two commands of this file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verb {
+    Member,
+    Transfer,
+}
+
+impl Verb {
+    /// The verb of this name, in any case.
+    pub(super) fn find(name: &[u8]) -> Option<Self> {
+        if name.eq_ignore_ascii_case(b"transfer") {
+            Some(Self::Transfer)
+        } else if name.eq_ignore_ascii_case(b"member") {
+            Some(Self::Member)
+        } else {
+            None
+        }
+    }
+}
+
+/// The reply to a MEMBER that changes nothing.
+pub(super) fn answer(arguments: &[Bytes], node: &Status) -> Option<Reply> {
+    match arguments {
+        [_, subcommand] if subcommand.eq_ignore_ascii_case(b"list") => Some(Reply::of(|out| list(node, out))),
+        [_, subcommand, ..] if subcommand.eq_ignore_ascii_case(b"list") => {
+            Some(of_error(&CommandError::Arity("member|list")))
+        }
+        _ => None,
+    }
+}
+
+/// The request that `arguments` ask for.
+pub(super) fn request(verb: Verb, arguments: &[Bytes], node: &Status) -> Result<Data, Reply> {
+    let request = match (verb, arguments) {
+        (Verb::Transfer, [_]) => Request::Transfer(None),
+        (Verb::Transfer, [_, id]) => Request::Transfer(Some(id_of(id)?)),
+        (Verb::Transfer, _) => return Err(of_error(&CommandError::Arity("transfer"))),
+        (Verb::Member, [_, subcommand, rest @ ..]) => Request::Reconfigure(change(subcommand, rest, node)?),
+        (Verb::Member, _) => return Err(of_error(&CommandError::Arity("member"))),
+    };
+    Ok(Data { kind: Kind::Write, request, slot: 0, bytes: BYTES })
+}
+
+fn change(subcommand: &Bytes, arguments: &[Bytes], node: &Status) -> Result<Change, Reply> {
+    let force = arguments.last().is_some_and(|last| last.eq_ignore_ascii_case(b"force"));
+    let arguments =
+        if force { arguments.split_last().map_or(arguments, |(_, rest)| rest) } else { arguments };
+    let step = match (&subcommand.to_ascii_lowercase()[..], arguments) {
+        (b"add", [id, peer, client, disk @ ..]) => {
+            let id = id_of(id)?;
+            let disk = match disk {
+                [] => said_hello(id, node)?,
+                [word, disk] if word.eq_ignore_ascii_case(b"disk") => disk_of(disk)?,
+                _ => return Err(of_error(&CommandError::Syntax)),
+            };
+            let (peer_address, client_address) = (text_of(peer)?, text_of(client)?);
+            MemberChange::AddLearner { id, member: Member { disk, peer_address, client_address } }
+        }
+        (b"promote", [id]) => MemberChange::Promote(id_of(id)?),
+        (b"demote", [id]) => MemberChange::Demote(id_of(id)?),
+        (b"remove", [id]) => MemberChange::Remove(id_of(id)?),
+        (b"move", [id, peer, client]) => MemberChange::Readdress {
+            id: id_of(id)?,
+            peer_address: text_of(peer)?,
+            client_address: text_of(client)?,
+        },
+        (b"leave", []) => return Ok(Change::leave()),
+        (b"add", _) => return Err(of_error(&CommandError::Arity("member|add"))),
+        (b"promote", _) => return Err(of_error(&CommandError::Arity("member|promote"))),
+        (b"demote", _) => return Err(of_error(&CommandError::Arity("member|demote"))),
+        (b"remove", _) => return Err(of_error(&CommandError::Arity("member|remove"))),
+        (b"move", _) => return Err(of_error(&CommandError::Arity("member|move"))),
+        (b"leave", _) => return Err(of_error(&CommandError::Arity("member|leave"))),
+        _ => return Err(other_subcommand("MEMBER", subcommand)),
+    };
+    Ok(Change { force, ..Change::one(step) })
+}
+
+/// The disk of a node that waits to be added.
+fn said_hello(id: NodeId, node: &Status) -> Result<DiskId, Reply> {
+    node.roster.applicants.get(&id).copied().ok_or_else(|| {
+        let text = format!(
+            "ERR node {id} has not said hello to this node: start it with --join and the members' addresses, then add it \
+             here; nothing was done"
+        );
+        Reply::of(|out| write::error(out, &text))
+    })
+}
+
+/// MEMBER LIST's reply.
+fn list(node: &Status, out: &mut Vec<u8>) {
+    let roster = &node.roster;
+    write::array(out, roster.configuration.members.len() + roster.applicants.len());
+    for (&id, member) in &roster.configuration.members {
+        let Member { disk, peer_address, client_address } = member;
+        entry(out, id, role(&roster.configuration, id), [peer_address, client_address], *disk);
+    }
+    for (&id, &disk) in &roster.applicants {
+        entry(out, id, "applicant", ["", ""], disk);
+    }
+}
+
+fn entry(out: &mut Vec<u8>, id: NodeId, role: &str, [peer, client]: [&str; 2], disk: DiskId) {
+    write::map(out, 5);
+    write::bulk(out, b"id");
+    write::integer(out, i64::try_from(id.0).unwrap_or(i64::MAX));
+    let disk = format!("{disk}");
+    for (key, value) in [("role", role), ("peer", peer), ("client", client), ("disk", &disk)] {
+        write::bulk(out, key.as_bytes());
+        write::bulk(out, value.as_bytes());
+    }
+}
+
+/// What a member is in a configuration.
+fn role(configuration: &Configuration, id: NodeId) -> &'static str {
+    match (configuration.voters.contains(&id), configuration.outgoing.contains(&id)) {
+        (true, false) if configuration.is_joint() => "incoming voter",
+        (true, _) => "voter",
+        (false, true) => "outgoing voter",
+        (false, false) => "learner",
+    }
+}
+
+fn id_of(argument: &[u8]) -> Result<NodeId, Reply> {
+    let digits = core::str::from_utf8(argument).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+    let id = digits.and_then(|text| text.parse().ok()).filter(|id| *id != 0);
+    id.map(NodeId).ok_or_else(|| Reply::error("ERR a node's id is a number from 1"))
+}
+
+fn disk_of(argument: &[u8]) -> Result<DiskId, Reply> {
+    let text = core::str::from_utf8(argument).ok();
+    let disk = text.and_then(|text| u128::from_str_radix(text, 16).ok());
+    disk.map(DiskId).ok_or_else(|| Reply::error("ERR a disk's name is up to 32 hexadecimal digits"))
+}
+
+fn text_of(argument: &[u8]) -> Result<String, Reply> {
+    let text = core::str::from_utf8(argument).ok().filter(|text| text.contains(':'));
+    text.map(String::from).ok_or_else(|| Reply::error("ERR an address is HOST:PORT"))
+}
