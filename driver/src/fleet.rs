@@ -1,6 +1,6 @@
 //! Nodes as real processes on this machine: for `quorate dev`, `quorate demo` and the tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
@@ -76,6 +76,8 @@ pub struct Fleet {
     places: Vec<Place>,
     flags: Vec<String>,
     own_flags: BTreeMap<u64, Vec<String>>,
+    /// Nodes that are no founders.
+    joining: BTreeSet<u64>,
     logs: Logs,
     running: BTreeMap<u64, Running>,
 }
@@ -84,13 +86,21 @@ impl Fleet {
     /// A cluster with nodes at `places`, whose processes are `executable serve`; nothing is started. `flags` are given to
     /// each node.
     pub fn new(executable: &Path, places: Vec<Place>, flags: Vec<String>, logs: Logs) -> Self {
-        let (own_flags, running) = (BTreeMap::new(), BTreeMap::new());
-        Self { executable: executable.to_owned(), places, flags, own_flags, logs, running }
+        let (own_flags, joining, running) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        Self { executable: executable.to_owned(), places, flags, own_flags, joining, logs, running }
     }
 
     /// From now on node `id` alone is given these flags too, behind those of all.
     pub fn set_flags(&mut self, id: u64, flags: Vec<String>) {
         self.own_flags.insert(id, flags);
+    }
+
+    /// From now on the node at `place`, which may be a new one, is started to join the others.
+    pub fn join(&mut self, place: Place) {
+        self.joining.insert(place.id);
+        if self.place(place.id).is_none() {
+            self.places.push(place);
+        }
     }
 
     /// The nodes' places.
@@ -115,12 +125,18 @@ impl Fleet {
 
     /// The command that runs node `id`, for a person or for [`start`](Self::start).
     pub fn command(&self, place: &Place) -> Command {
+        let joins = self.joining.contains(&place.id);
+        let founds = |p: &&Place| if joins { p.id != place.id } else { !self.joining.contains(&p.id) };
         let member = |p: &Place| format!("{}={}/{}", p.id, p.peer, p.client);
-        let cluster: Vec<_> = self.places.iter().map(member).collect();
+        let cluster: Vec<_> = self.places.iter().filter(founds).map(member).collect();
         let mut command = Command::new(&self.executable);
         command.arg("serve").args(["--id", &place.id.to_string()]);
         command.arg("--data-dir").arg(&place.directory);
-        command.args(["--cluster", &cluster.join(",")]).args(&self.flags);
+        command.args([if joins { "--join" } else { "--cluster" }, &cluster.join(",")]);
+        if joins {
+            command.args(["--listen-client", &place.client, "--listen-peer", &place.peer]);
+        }
+        command.args(&self.flags);
         command.args(self.own_flags.get(&place.id).into_iter().flatten());
         command
     }
