@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use quorate_driver::blocking_client::Client;
 use quorate_driver::fleet::{Place, local_places};
 use support::{Cluster, PATIENCE, get};
 
@@ -19,10 +20,11 @@ struct Writers {
 }
 
 impl Writers {
-    fn start(cluster: &Cluster, count: u64) -> Self {
+    /// Writers that know all of these nodes.
+    fn start(nodes: &[String], count: u64) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let writer = |number| {
-            let (mut client, stop) = (cluster.client(), Arc::clone(&stop));
+            let (mut client, stop) = (Client::new(nodes.to_vec(), PATIENCE).unwrap(), Arc::clone(&stop));
             thread::spawn(move || {
                 let (mut n, mut longest) = (0, Duration::ZERO);
                 while !stop.load(Ordering::Relaxed) {
@@ -87,8 +89,11 @@ fn more_places(cluster: &Cluster, count: u64) -> Vec<Place> {
 #[test]
 fn three_nodes_become_three_others_under_load_and_no_write_is_lost() {
     let mut cluster = Cluster::start(3, &[]);
-    let writers = Writers::start(&cluster, 8);
-    for place in more_places(&cluster, 3) {
+    let places = more_places(&cluster, 3);
+    let mut nodes = cluster.fleet.clients();
+    nodes.extend(places.iter().map(|place| place.client.clone()));
+    let writers = Writers::start(&nodes, 8);
+    for place in places {
         cluster.fleet.join(place.clone());
         cluster.restart(place.id);
         done(&cluster, &["member", "add", &at(&place)]);
@@ -135,7 +140,7 @@ fn a_leader_that_is_told_to_stop_hands_over_first() {
     let mut cluster = Cluster::start(3, &[]);
     for _ in 0..3 {
         let leader = cluster.leader();
-        let writers = Writers::start(&cluster, 4);
+        let writers = Writers::start(&cluster.fleet.clients(), 4);
         thread::sleep(Duration::from_millis(100));
         let status = cluster.fleet.stop(leader, PATIENCE);
         assert_eq!(status.and_then(|status| status.code()), Some(0));

@@ -171,6 +171,7 @@ impl<S: StateMachine> Node<S> {
             self.inbox.push(crate::replica::Event::Stop);
         }
         self.meet(out);
+        self.links.hurry(self.now.mono);
         if proven {
             self.completed(out);
         }

@@ -174,6 +174,16 @@ impl Links {
         entry.backoff = (entry.backoff * 2).min(BACKOFF_MAX);
     }
 
+    /// Whoever refused this node may welcome it now: nobody waits to dial again.
+    pub(super) fn hurry(&mut self, now: Micros) {
+        for peer in self.peers.values_mut() {
+            peer.backoff = BACKOFF_MIN;
+            if let Dial::At(at) = &mut peer.dial {
+                *at = now;
+            }
+        }
+    }
+
     /// Connections whose handshake has taken too long, to be closed.
     pub(super) fn overdue(&self, now: Micros) -> Vec<LinkId> {
         let late = |stage: &Stage| match stage {
@@ -268,6 +278,20 @@ mod tests {
         assert!((BACKOFF_MIN / 2..=BACKOFF_MIN).contains(&waits[0]), "{waits:?}");
         assert!((BACKOFF_MAX / 2..=BACKOFF_MAX).contains(&waits[7]), "{waits:?}");
         assert!(links.opened(9, None, now));
+    }
+
+    #[test]
+    fn who_has_become_a_member_waits_no_longer() {
+        let mut links = links(2, &[1]);
+        for _ in 0..8 {
+            let now = links.wake_at().expect("it is tried again");
+            links.due(now);
+            links.dial_failed(NodeId(1), now);
+        }
+        links.hurry(7);
+        assert_eq!(dialled(&mut links, 7), [1]);
+        links.dial_failed(NodeId(1), 7);
+        assert!(links.wake_at().is_some_and(|at| at <= 7 + BACKOFF_MIN));
     }
 
     #[test]

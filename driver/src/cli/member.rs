@@ -172,7 +172,7 @@ fn ask_leader(options: &Options) -> Result<Value, Failure> {
                     last = rest.to_owned();
                     match code {
                         // Nothing was done, and soon it may be.
-                        "TRYAGAIN" | "CLUSTERDOWN" | "BEHIND" | "MOVED" => {}
+                        "TRYAGAIN" | "CLUSTERDOWN" | "BEHIND" | "UNREACHABLE" | "MOVED" => {}
                         "UNDETERMINED" => return Err(Failure::Failed { code: NOT_KNOWN, text: last }),
                         _ => return Err(Failure::Failed { code: NOT_DONE, text: last }),
                     }
