@@ -359,6 +359,12 @@ impl Raft {
         self.membership.latest()
     }
 
+    /// The configurations that count for `index` and what follows it, oldest first: the one as of `index`, and all later
+    /// ones in the log.
+    pub fn configurations(&self, index: LogIndex) -> impl DoubleEndedIterator<Item = &Configuration> {
+        self.membership.since(index)
+    }
+
     /// A number that grows whenever [`configuration`](Self::configuration) may have become another one: to look at that is
     /// cheaper than to compare addresses after every step.
     pub(crate) fn configuration_changes(&self) -> u64 {

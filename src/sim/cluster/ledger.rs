@@ -194,6 +194,21 @@ impl Ledger {
         }
     }
 
+    /// Configurations of entries past `index`, wherever they were seen.
+    pub(super) fn configurations_after(&self, index: LogIndex) -> impl Iterator<Item = &Configuration> {
+        self.configurations
+            .iter()
+            .filter(move |(id, _)| id.index > index)
+            .map(|(_, configuration)| configuration)
+    }
+
+    /// Whether nobody has ever held a configuration past `index`, nor another one than the committed one shortly before it.
+    pub(super) fn is_settled(&self, index: LogIndex) -> bool {
+        let is_committed =
+            |id: &LogId| self.committed_at(id.index).is_some_and(|committed| committed.id == *id);
+        self.configurations.keys().all(|id| id.index <= index && is_committed(id))
+    }
+
     /// Holds a node's commit index against what is committed. State Machine Safety (§5.4.3): what is committed at an index is
     /// one entry for ever.
     pub(super) fn commit(

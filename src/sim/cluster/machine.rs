@@ -53,6 +53,8 @@ pub struct Machine<S: StateMachine> {
     pub clock: Clock,
     /// The settings of the next process.
     pub config: node::Config,
+    /// Whether it belongs to the cluster's nodes: a spare one does not.
+    pub(super) is_enrolled: bool,
     /// Its process is stopped until then: what reaches it waits.
     pub paused_until: Micros,
     /// How much longer than usual everything takes here, in percent: 100 is usual.
@@ -126,11 +128,13 @@ impl<S: StateMachine> Process<S> {
 
 impl<S: StateMachine> Machine<S> {
     pub(super) fn new(config: node::Config, clock: Clock, seed: u64) -> Self {
+        let is_enrolled = config.founders.contains_key(&config.raft.id);
         let rng = Rng::stream(seed, 100 + config.raft.id.0);
         Self {
             disk: Disk::new(),
             clock,
             config,
+            is_enrolled,
             paused_until: 0,
             slowness: 100,
             crash_within: None,

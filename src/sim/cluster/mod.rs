@@ -40,7 +40,7 @@ use super::tally::Tally;
 use super::trace::{MessageId, Trace, What};
 use crate::codec::frame::Decoder;
 use crate::node::{Event, Fault, LinkId, Node, RequestId, Status};
-use crate::raft::{NodeId, Role};
+use crate::raft::{Configuration, Member, NodeId, Role};
 use crate::replica::{Outcome, Replica, Request, StateMachine};
 use crate::rng::Rng;
 use crate::time::Micros;
@@ -180,9 +180,51 @@ impl<S: StateMachine> Cluster<S> {
         self.now
     }
 
-    /// All nodes, ascending.
+    /// All nodes, ascending: machines that belong to the cluster, or did and were left running.
     pub fn nodes(&self) -> Vec<NodeId> {
+        self.machines.iter().filter(|(_, machine)| machine.is_enrolled).map(|(&id, _)| id).collect()
+    }
+
+    /// All machines, spare ones too.
+    pub fn machines(&self) -> Vec<NodeId> {
         self.machines.keys().copied().collect()
+    }
+
+    /// How many nodes have founded the cluster.
+    pub fn founders(&self) -> u64 {
+        self.settings.nodes
+    }
+
+    /// A machine that is no member is started to join those that are, with an empty disk or the one that it has. What it is to
+    /// be added as.
+    pub fn enrol(&mut self, node: NodeId, members: &Configuration, keeps_its_disk: bool) -> Checked<Member> {
+        let was_member = self.machine(node).lives > 0;
+        let keeps =
+            keeps_its_disk && self.machine(node).fault.as_ref().is_none_or(|fault| fault.exit_code() == 4);
+        if was_member && !keeps {
+            self.wipe(node);
+        } else {
+            self.crash(node, Crash::Process);
+        }
+        let others = members.members.keys().filter(|id| **id != node);
+        let founders = others.map(|&id| (id, settings::addresses(id))).collect();
+        let machine = self.machine(node);
+        let disk = machine.config.fresh_disk;
+        machine.config.founders = founders;
+        machine.is_enrolled = true;
+        machine.fault = None;
+        self.start(node)?;
+        let crate::node::Addresses { peer, client } = settings::addresses(node);
+        Ok(Member { disk, peer_address: peer, client_address: client })
+    }
+
+    /// A machine is taken away from the cluster; its process has ended.
+    pub fn dismiss(&mut self, node: NodeId) {
+        let machine = self.machine(node);
+        machine.is_enrolled = false;
+        machine.crash_within = None;
+        machine.crash_at = None;
+        machine.paused_until = 0;
     }
 
     /// One machine, for faults of its disk and clocks.
@@ -215,6 +257,16 @@ impl<S: StateMachine> Cluster<S> {
             (raft.role == Role::Leader).then_some((raft.term, node))
         });
         terms.max().map(|(_, node)| node)
+    }
+
+    /// The configuration as of what is known to be committed; `None` before anything is.
+    pub fn committed_configuration(&self) -> Option<&Configuration> {
+        self.safety.configuration()
+    }
+
+    /// The configurations that may decide: the committed one, and later ones that some node has held.
+    pub fn configurations(&self) -> impl Iterator<Item = &Configuration> {
+        self.safety.configurations()
     }
 
     /// Why a node's last process halted, if it did.

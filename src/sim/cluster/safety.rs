@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::format;
 use std::string::String;
+use std::vec::Vec;
 
 use super::ledger::{Committed, Ledger, Log};
 use crate::raft::{Configuration, LogIndex, NodeId, Raft, Role, Status, Term};
@@ -25,6 +26,8 @@ pub(super) struct Safety {
     pub(super) compared: u64,
     /// The greatest commit index that any node has shown.
     committed: LogIndex,
+    /// The configuration as of it.
+    configuration: Option<Configuration>,
 }
 
 /// What one node has shown.
@@ -112,35 +115,52 @@ impl Safety {
         let has_applied = known.applied != status.applied || !known.seen;
         let is_compared = !has_applied && known.digest == digest;
         known.now_is(status, digest);
-        self.check_committed(status.commit, raft.configuration())?;
+        self.check_committed(status.commit, raft)?;
         if is_compared { Ok(()) } else { self.check_digest(node, status.applied, digest, has_applied) }
     }
 
     /// What no node has shown as committed before is so for ever. The founding entry is agreed on before there is a core that
     /// could show it.
-    fn check_committed(&mut self, commit: LogIndex, configuration: &Configuration) -> Result<(), String> {
+    fn check_committed(&mut self, commit: LogIndex, raft: &Raft) -> Result<(), String> {
         if commit <= self.committed.max(FOUNDING) {
             return Ok(());
         }
         self.committed = commit;
-        let halves = [&configuration.voters, &configuration.outgoing];
-        for voters in halves.into_iter().filter(|voters| !voters.is_empty()) {
-            let on_disk = voters.iter().filter(|&&id| self.says_it_has(id, commit)).count();
-            if on_disk <= voters.len() / 2 {
-                return Err(format!(
-                    "majority persistence: {commit} is committed and on {on_disk} of {} disks",
-                    voters.len()
-                ));
+        if let Some(configuration) = raft.configurations(commit).next() {
+            self.configuration = Some(configuration.clone());
+        }
+        // Of several configurations in a log each may have been in force when this was decided.
+        let mut first = None;
+        for configuration in raft.configurations(commit) {
+            match self.short_of_majority(commit, configuration) {
+                None => return self.check_candidates(commit, raft),
+                Some(what) => first = first.or(Some(what)),
             }
         }
-        self.check_candidates(commit, configuration)
+        first.map_or(Ok(()), Err)
+    }
+
+    /// The half of a configuration of which no majority has `commit` on disk.
+    fn short_of_majority(&self, commit: LogIndex, configuration: &Configuration) -> Option<String> {
+        let halves = [&configuration.voters, &configuration.outgoing];
+        let on_disk =
+            |voters: &Vec<NodeId>| voters.iter().filter(|&&id| self.says_it_has(id, commit)).count();
+        let short = |voters: &&Vec<NodeId>| !voters.is_empty() && on_disk(voters) <= voters.len() / 2;
+        let voters = halves.into_iter().find(short)?;
+        let (on_disk, all) = (on_disk(voters), voters.len());
+        Some(format!("majority persistence: {commit} is committed and on {on_disk} of {all} disks"))
     }
 
     /// Leader Completeness (§5.4), before anybody campaigns: whose log lacks what is committed could not win an election
     /// now, and so never will. A commitment by counting alone, of an entry of an earlier term, breaks this at once (figure
     /// 8), long before the election that would lose the entry. Who is down, or has another disk, is taken to vote for
     /// nobody.
-    fn check_candidates(&self, commit: LogIndex, configuration: &Configuration) -> Result<(), String> {
+    fn check_candidates(&self, commit: LogIndex, raft: &Raft) -> Result<(), String> {
+        // While the membership changes, each campaigns by the configuration of its own log.
+        if raft.configurations(commit).count() != 1 || !self.ledger.is_settled(commit) {
+            return Ok(());
+        }
+        let configuration = raft.configuration();
         let halves = [&configuration.voters, &configuration.outgoing];
         let log = |id: &NodeId| {
             self.known.get(id).filter(|known| known.seen && !known.replaced).map(|known| &known.log)
@@ -171,6 +191,16 @@ impl Safety {
     /// Whether no disk was replaced, so that what nodes have said of their disks still holds.
     pub(super) fn disks_are_their_own(&self) -> bool {
         self.known.values().all(|known| !known.replaced)
+    }
+
+    /// The configuration as of what is committed; `None` before the first commit.
+    pub(super) fn configuration(&self) -> Option<&Configuration> {
+        self.configuration.as_ref()
+    }
+
+    /// All configurations that count: the committed one, and later ones that some node has held.
+    pub(super) fn configurations(&self) -> impl Iterator<Item = &Configuration> {
+        self.configuration.iter().chain(self.ledger.configurations_after(self.committed))
     }
 
     /// The greatest commit index that any node has shown.

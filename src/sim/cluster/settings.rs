@@ -17,6 +17,8 @@ pub struct Settings {
     pub seed: u64,
     /// How many nodes, with ids from 1.
     pub nodes: u64,
+    /// Machines beyond them, which may be taken into the cluster.
+    pub spares: u64,
     /// What all nodes have in common; identity, seed and founders are filled in for each.
     pub node: node::Config,
     /// Of a thousand disk operations, how many stall for up to 30 milliseconds.
@@ -33,6 +35,11 @@ pub struct Settings {
     pub tolerated: fn(&Fault) -> bool,
 }
 
+/// Where a node is reached.
+pub(super) fn addresses(id: NodeId) -> Addresses {
+    Addresses { peer: format!("n{id}:7200"), client: format!("n{id}:7100") }
+}
+
 impl Settings {
     /// Settings under which a small cluster soon meets every edge: segments of 64 KiB, a snapshot every 32 KiB of log.
     pub fn new(seed: u64, nodes: u64) -> Self {
@@ -47,6 +54,7 @@ impl Settings {
         Self {
             seed,
             nodes,
+            spares: 0,
             node,
             stalls: 2,
             probed: 20,
@@ -59,9 +67,9 @@ impl Settings {
 
     /// The configuration of each node.
     pub(super) fn configs(&self) -> impl Iterator<Item = node::Config> + '_ {
-        let addresses = |id: u64| Addresses { peer: format!("n{id}:7200"), client: format!("n{id}:7100") };
-        let founders: BTreeMap<_, _> = (1..=self.nodes).map(|id| (NodeId(id), addresses(id))).collect();
-        (1..=self.nodes).map(move |id| {
+        let founders: BTreeMap<_, _> =
+            (1..=self.nodes).map(|id| (NodeId(id), addresses(NodeId(id)))).collect();
+        (1..=self.nodes + self.spares).map(move |id| {
             let mut rng = Rng::stream(self.seed, 200 + id);
             let fresh_disk = DiskId(u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64()));
             let raft = raft::Config { id: NodeId(id), seed: self.seed, ..self.node.raft.clone() };

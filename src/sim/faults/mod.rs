@@ -9,11 +9,14 @@
 //! checked: a node that takes part after its disk has forgotten is a violation.
 
 mod nemesis;
+mod operator;
 mod plan;
 mod profile;
 mod quirk;
 
 pub use nemesis::Nemesis;
+pub(crate) use nemesis::can_spare;
+pub use operator::Operator;
 pub use plan::{Manner, Plan, Population};
 pub use profile::{Profile, names};
 pub use quirk::Quirk;
@@ -127,6 +130,27 @@ impl Fault {
             Self::SwapDisks { .. } => "fault: exchanged disks",
         }
     }
+}
+
+/// Something that an operator does with the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Errand {
+    /// A machine from outside is started and added as a learner.
+    Admit,
+    /// A learner gets a vote.
+    Promote,
+    /// A voter becomes a learner.
+    Demote,
+    /// A member is removed.
+    Remove,
+    /// Several of these at once.
+    Several,
+    /// A joint configuration that does not leave by itself is left.
+    Leave,
+    /// Leadership is handed over.
+    Transfer,
+    /// A process is stopped in good order, and started again later.
+    Stop,
 }
 
 /// A duration between `least` and about `most`: each doubling is as likely as the next, so that short and long ones meet.

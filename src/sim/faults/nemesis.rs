@@ -7,7 +7,7 @@ use std::string::String;
 use std::vec::Vec;
 
 use super::{Fault, Who};
-use crate::raft::NodeId;
+use crate::raft::{Configuration, NodeId};
 use crate::replica::StateMachine;
 use crate::rng::Rng;
 use crate::sim::census::met;
@@ -145,12 +145,14 @@ impl Nemesis {
     ///
     /// The first one that did not, and what it did instead.
     pub fn judge<S: StateMachine>(&self, cluster: &mut Cluster<S>) -> Result<(), (NodeId, String)> {
+        let members = cluster.committed_configuration().map(|configuration| configuration.members.clone());
+        let is_member = |node| members.as_ref().is_none_or(|members| members.contains_key(&node));
         let spare = (cluster.nodes().len() - 1) / 2;
         for (&node, loss) in &self.lost {
             let fault = cluster.fault(node).cloned();
             // It takes peers to say that a disk is not the one they know, or was set back: a majority of them, or one who
             // remembers. Where more than a minority is lost there may be none; then a wiped disk still is no member's.
-            let peers_are_lost = self.lost.len() > spare && fault.is_none();
+            let peers_are_lost = (self.lost.len() > spare || !is_member(node)) && fault.is_none();
             match loss.fault {
                 DiskFault::Wiped if peers_are_lost && cluster.replica(node).is_none() => continue,
                 DiskFault::RolledBack if peers_are_lost => continue,
@@ -383,11 +385,18 @@ impl Nemesis {
     /// The victim, if the cluster can do without its disk: once it is complete, a minority of disks may be lost.
     fn expendable<S: StateMachine>(&self, who: Who, cluster: &Cluster<S>) -> Option<NodeId> {
         let node = self.pick(who, cluster)?;
-        let out = self.lost.len() + self.strangers.len();
-        let spare = (cluster.nodes().len() - 1) / 2;
+        let mut out = self.away();
+        out.insert(node);
+        let spare = cluster.configurations().all(|configuration| can_spare(configuration, &out));
+        let several = cluster.committed_configuration().is_some_and(|c| c.voters.len() > 2);
         // Nobody campaigns before every founder has the founding entry on its disk.
         let is_formed = cluster.committed().len() > 1;
-        (is_formed && (out < spare || (self.reckless && spare > 0))).then_some(node)
+        (is_formed && (spare || (self.reckless && several))).then_some(node)
+    }
+
+    /// Nodes that have no disk of their own.
+    pub fn away(&self) -> BTreeSet<NodeId> {
+        self.lost.keys().chain(&self.strangers).copied().collect()
     }
 
     fn impose<S: StateMachine>(&mut self, cuts: Cuts, lasts: Micros, cluster: &mut Cluster<S>) {
@@ -553,6 +562,15 @@ impl Nemesis {
 }
 
 /// Some weather, and where it prevails: everywhere, over a direction, or over some kinds of messages.
+/// Whether a majority of each half is left without these.
+pub(crate) fn can_spare(configuration: &Configuration, out: &BTreeSet<NodeId>) -> bool {
+    let halves = [&configuration.voters, &configuration.outgoing];
+    halves
+        .into_iter()
+        .filter(|voters| !voters.is_empty())
+        .all(|voters| voters.iter().filter(|id| !out.contains(id)).count() > voters.len() / 2)
+}
+
 fn draw_weather(rng: &mut Rng, nodes: &[NodeId]) -> (Option<Region>, Weather) {
     let one = |rng: &mut Rng| nodes[rng.below(nodes.len() as u64) as usize];
     let region = match rng.below(4) {

@@ -2,12 +2,15 @@
 
 use std::vec::Vec;
 
-use super::{Fault, Profile, Quirk, duration};
+use super::{Errand, Fault, Profile, Quirk, duration};
 use crate::rng::Rng;
 use crate::sim::cluster::Settings;
 use crate::time::Micros;
 
 const SECOND: Micros = 1_000_000;
+
+/// Machines beyond the founders that an operator may take into the cluster.
+const SPARES: u64 = 3;
 
 /// How long a run goes on after its last fault has ended, to become well again.
 const RECOVERY: Micros = 30 * SECOND;
@@ -29,6 +32,8 @@ pub struct Plan {
     pub quirks: Vec<Quirk>,
     /// What happens, and when, in order of time.
     pub faults: Vec<(Micros, Fault)>,
+    /// What the operator does, and when, in order of time.
+    pub errands: Vec<(Micros, Errand)>,
     /// Who asks.
     pub clients: Vec<Population>,
 }
@@ -91,7 +96,8 @@ impl Plan {
         let begin = if rng.chance(1, 4) { 0 } else { 2 * SECOND.min(end / 10) };
         let faults = profile.faults(&mut rng, begin, faults_end);
         let clients = Self::draw_clients(&mut rng, seconds);
-        Self { seed, profile, nodes, faults_end, end, quirks, faults, clients }
+        let errands = profile.errands(&mut Rng::stream(seed, 305), begin, faults_end);
+        Self { seed, profile, nodes, faults_end, end, quirks, faults, errands, clients }
     }
 
     fn draw_clients(rng: &mut Rng, seconds: u64) -> Vec<Population> {
@@ -129,12 +135,14 @@ impl Plan {
         let quirks = (0..).zip(Quirk::ALL).filter(has).map(|(_, quirk)| quirk).collect();
         let clients = clients.to_vec();
         let profile = Profile::Wild;
-        Self { seed, profile, nodes, faults_end, end: faults_end, quirks, faults, clients }
+        let errands = Vec::new();
+        Self { seed, profile, nodes, faults_end, end: faults_end, quirks, faults, errands, clients }
     }
 
     /// The cluster's settings.
     pub fn settings(&self) -> Settings {
         let mut settings = Settings::new(self.seed, self.nodes);
+        settings.spares = if self.errands.is_empty() { 0 } else { SPARES };
         for quirk in &self.quirks {
             quirk.apply(&mut settings);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Fault, Who, duration};
+use super::{Errand, Fault, Who, duration};
 use crate::rng::Rng;
 use crate::sim::cluster::{Crash, Moment};
 use crate::sim::disk::DiskFault;
@@ -185,6 +185,34 @@ impl Profile {
         }
         faults.sort_by_key(|(at, _)| *at);
         faults
+    }
+}
+
+/// How often in ten minutes of each profile (calm, lab, wild, disk, churn) the operator does something.
+const ERRANDS: [u64; 5] = [6, 30, 150, 60, 300];
+
+impl Profile {
+    /// What the operator does between `from` and `to`, in order of time. In every third run nobody touches the membership.
+    pub(super) fn errands(self, rng: &mut Rng, from: u64, to: u64) -> std::vec::Vec<(u64, Errand)> {
+        let share = [0, 10, 30][rng.below(3) as usize];
+        let count = ERRANDS[self as usize] * share / 10 * (to - from) / (600 * SECOND);
+        let mut errands: std::vec::Vec<_> = (0..count)
+            .map(|_| {
+                let errand = match rng.below(20) {
+                    0..5 => Errand::Admit,
+                    5..10 => Errand::Promote,
+                    10..11 => Errand::Demote,
+                    11..14 => Errand::Remove,
+                    14..16 => Errand::Several,
+                    16..17 => Errand::Leave,
+                    17..19 => Errand::Transfer,
+                    _ => Errand::Stop,
+                };
+                (from + rng.below(to - from), errand)
+            })
+            .collect();
+        errands.sort_by_key(|(at, _)| *at);
+        errands
     }
 }
 

@@ -14,12 +14,12 @@ use std::vec::Vec;
 
 use super::check::HistoryOf;
 use super::cluster::{Checked, Cluster, Violation};
-use super::faults::{Nemesis, Plan};
+use super::faults::{Nemesis, Operator, Plan, can_spare};
 use super::queue::Queue;
 use super::tally::Tally;
 use super::trace::TraceEvent;
 use super::workload::Workload;
-use crate::raft::NodeId;
+use crate::raft::{Configuration, NodeId};
 use crate::rng::Rng;
 use crate::time::Micros;
 use actor::Actor;
@@ -80,6 +80,7 @@ struct Run<'a, W: Workload> {
     workload: W,
     cluster: Cluster<W::Machine>,
     nemesis: Nemesis,
+    operator: Operator,
     actors: Vec<Actor>,
     /// When which actor does its next thing.
     agenda: Queue<usize>,
@@ -111,8 +112,21 @@ impl<'a, W: Workload> Run<'a, W> {
             cluster.count(quirk.name());
         }
         let nemesis = Nemesis::new(plan.seed, &plan.faults, usual);
+        let operator = Operator::new(plan.seed, &plan.errands);
         let history = HistoryOf::<W::Model>::new();
-        Self { plan, workload, cluster, nemesis, actors, agenda, history, answered: 0, asks_more: true, rng }
+        Self {
+            plan,
+            workload,
+            cluster,
+            nemesis,
+            operator,
+            actors,
+            agenda,
+            history,
+            answered: 0,
+            asks_more: true,
+            rng,
+        }
     }
 
     fn finish(mut self) -> Report {
@@ -142,6 +156,7 @@ impl<'a, W: Workload> Run<'a, W> {
         self.cluster.start_all()?;
         self.go_on_until(self.plan.faults_end, |_| false)?;
         self.nemesis.end(&mut self.cluster)?;
+        self.operator.end(&mut self.cluster, &self.nemesis.away())?;
         let stuck = self.is_lost();
         if stuck.is_none() {
             self.recover()?;
@@ -153,10 +168,12 @@ impl<'a, W: Workload> Run<'a, W> {
 
     /// Why no majority can be had any more, if that is so.
     fn is_lost(&self) -> Option<String> {
-        let nodes = self.cluster.nodes().len();
-        let lost: Vec<String> = self.nemesis.lost().map(|node| node.to_string()).collect();
-        let is_lost = nodes - lost.len() <= nodes / 2;
-        is_lost.then(|| format!("the disks of {} of {nodes} nodes are gone: {}", lost.len(), lost.join(", ")))
+        let lost = self.nemesis.lost().collect();
+        let decides = |configuration: &&Configuration| !can_spare(configuration, &lost);
+        let stuck = self.cluster.configurations().find(decides)?;
+        let gone: Vec<String> = lost.iter().map(ToString::to_string).collect();
+        let voters = stuck.voters.len().max(stuck.outgoing.len());
+        Some(format!("the disks of {} of {voters} nodes are gone: {}", gone.len(), gone.join(", ")))
     }
 
     /// Liveness: a mended majority serves and agrees.
@@ -207,7 +224,8 @@ impl<'a, W: Workload> Run<'a, W> {
                 }
                 ask_at = self.cluster.now() + 10_000;
             }
-            let ours = [self.nemesis.next_at(), self.agenda.next_at()].into_iter().flatten().min();
+            let ours = [self.nemesis.next_at(), self.operator.next_at(), self.agenda.next_at()];
+            let ours = ours.into_iter().flatten().min();
             let ours = ours.unwrap_or(end).min(end);
             if self.cluster.next_at().is_some_and(|next| next <= ours) {
                 self.cluster.step()?;
@@ -216,6 +234,7 @@ impl<'a, W: Workload> Run<'a, W> {
             }
             self.cluster.pass_to(ours);
             self.nemesis.act(&mut self.cluster)?;
+            self.operator.act(&mut self.cluster, &self.nemesis.away())?;
             while self.agenda.next_at().is_some_and(|at| at <= self.cluster.now()) {
                 let Some((_, place)) = self.agenda.pop() else { break };
                 self.act(place);
@@ -289,7 +308,9 @@ impl<'a, W: Workload> Run<'a, W> {
 
     fn well(&self) -> impl Iterator<Item = NodeId> + '_ {
         let lost: Vec<NodeId> = self.nemesis.lost().collect();
-        self.cluster.nodes().into_iter().filter(move |node| !lost.contains(node))
+        let members = self.cluster.committed_configuration().map(|configuration| &configuration.members);
+        let is_member = move |node: &NodeId| members.is_none_or(|members| members.contains_key(node));
+        self.cluster.nodes().into_iter().filter(move |node| !lost.contains(node) && is_member(node))
     }
 
     /// Where everyone is, in words.

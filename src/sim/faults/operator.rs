@@ -1,0 +1,243 @@
+//! Who changes the membership of a cluster while it runs, hands its leadership over and stops its nodes, as a person would
+//! with the command line: one thing after the other, without waiting for the cluster to be well.
+//!
+//! Nodes come from outside (a machine that never was a member, or was removed, with an empty disk or the one that it had),
+//! become voters and go again. A removed node that lives on is left to itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::vec::Vec;
+
+use super::{Errand, duration};
+use crate::node::Event;
+use crate::raft::{Change, ChangeRefused, Configuration, MemberChange, NodeId};
+use crate::replica::{Outcome, Refused, Request, StateMachine};
+use crate::rng::Rng;
+use crate::sim::census::met;
+use crate::sim::cluster::{Answer, Checked, Cluster, Crash};
+use crate::sim::queue::Queue;
+use crate::time::Micros;
+
+const MS: Micros = 1_000;
+const SECOND: Micros = 1_000_000;
+
+/// Exit code of a node that the cluster refuses, or has removed.
+const FENCED: u8 = 4;
+
+/// Carries out errands.
+#[derive(Debug)]
+pub struct Operator {
+    rng: Rng,
+    agenda: Queue<Errand>,
+    /// Changes that were asked for and not answered, with those whom they remove.
+    asked: BTreeMap<crate::node::RequestId, Vec<NodeId>>,
+    /// Nodes that were told to stop, and when they start again.
+    stopping: BTreeMap<NodeId, Micros>,
+}
+
+impl Operator {
+    /// The operator of a run with this seed and these errands.
+    pub fn new(seed: u64, errands: &[(Micros, Errand)]) -> Self {
+        let mut agenda = Queue::default();
+        for (at, errand) in errands {
+            agenda.push(*at, *errand);
+        }
+        let (asked, stopping) = (BTreeMap::new(), BTreeMap::new());
+        Self { rng: Rng::stream(seed, 304), agenda, asked, stopping }
+    }
+
+    /// When it next does something.
+    pub fn next_at(&self) -> Option<Micros> {
+        self.agenda.next_at().into_iter().chain(self.stopping.values().copied()).min()
+    }
+
+    /// Does what is due. `away` are nodes without a disk of their own.
+    pub fn act<S: StateMachine>(&mut self, cluster: &mut Cluster<S>, away: &BTreeSet<NodeId>) -> Checked<()> {
+        self.listen(cluster);
+        let now = cluster.now();
+        let due = |(&node, &at): (&NodeId, &Micros)| (at <= now).then_some(node);
+        let starting: Vec<NodeId> = self.stopping.iter().filter_map(due).collect();
+        for node in starting {
+            self.stopping.remove(&node);
+            if !away.contains(&node) {
+                cluster.start(node)?;
+            }
+        }
+        while self.agenda.next_at().is_some_and(|at| at <= cluster.now()) {
+            let Some((_, errand)) = self.agenda.pop() else { break };
+            self.go(errand, cluster, away)?;
+        }
+        Ok(())
+    }
+
+    /// The end: nothing new is begun, and what was stopped is started. A joint configuration that does not leave by itself is
+    /// left.
+    pub fn end<S: StateMachine>(&mut self, cluster: &mut Cluster<S>, away: &BTreeSet<NodeId>) -> Checked<()> {
+        while self.agenda.pop().is_some() {}
+        for (node, _) in core::mem::take(&mut self.stopping) {
+            if !away.contains(&node) {
+                cluster.start(node)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the answers that have come.
+    fn listen<S: StateMachine>(&mut self, cluster: &mut Cluster<S>) {
+        let ids: Vec<_> = self.asked.keys().copied().collect();
+        for id in ids {
+            let Some(answer) = cluster.take_answer(id) else { continue };
+            let gone = self.asked.remove(&id).unwrap_or_default();
+            match answer {
+                Answer::Outcome(Outcome::Reconfigured(_)) => {
+                    cluster.count(met::CHANGED);
+                    for node in gone {
+                        self.retire(node, cluster);
+                    }
+                }
+                Answer::Outcome(Outcome::Transferred) => cluster.count(met::HANDED_OVER),
+                Answer::Outcome(Outcome::Refused(Refused::Transfer(_))) => {
+                    cluster.count(met::NOT_HANDED_OVER)
+                }
+                Answer::Outcome(Outcome::Refused(Refused::Change(reason))) => cluster.count(match reason {
+                    ChangeRefused::UnderWay { .. } => met::CHANGE_UNDER_WAY,
+                    ChangeRefused::NotCaughtUp { .. } => met::NOT_CAUGHT_UP,
+                    ChangeRefused::CouldNotCommit { .. } => met::COULD_NOT_COMMIT,
+                    _ => met::NO_CHANGE,
+                }),
+                Answer::Outcome(_) | Answer::ConnectionLost => {}
+            }
+        }
+    }
+
+    /// A node is removed for certain: mostly its machine is taken away, sometimes it is left running.
+    fn retire<S: StateMachine>(&mut self, node: NodeId, cluster: &mut Cluster<S>) {
+        if self.rng.chance(3, 4) {
+            cluster.crash(node, Crash::Process);
+            cluster.dismiss(node);
+        }
+    }
+
+    fn go<S: StateMachine>(
+        &mut self,
+        errand: Errand,
+        cluster: &mut Cluster<S>,
+        away: &BTreeSet<NodeId>,
+    ) -> Checked<()> {
+        let (Some(leader), Some(configuration)) =
+            (cluster.leader(), cluster.committed_configuration().cloned())
+        else {
+            return Ok(());
+        };
+        let auto_leave = !self.rng.chance(1, 5);
+        let steps = match errand {
+            Errand::Admit => return self.admit(leader, &configuration, cluster, away),
+            Errand::Transfer => {
+                let to = self.rng.chance(1, 2).then(|| self.any(&configuration.voters)).flatten();
+                self.ask(leader, Request::Transfer(to), Vec::new(), cluster);
+                return Ok(());
+            }
+            Errand::Stop => {
+                let node = if self.rng.chance(1, 2) { Some(leader) } else { self.any(&cluster.nodes()) };
+                let Some(node) = node.filter(|node| cluster.is_up(*node) && !away.contains(node)) else {
+                    return Ok(());
+                };
+                cluster.tell(node, Event::Stop);
+                cluster.count(met::STOPPED);
+                self.stopping.insert(node, cluster.now() + duration(&mut self.rng, 700 * MS, 10 * SECOND));
+                return Ok(());
+            }
+            Errand::Leave => Vec::new(),
+            Errand::Promote => self.promote(&configuration).into_iter().collect(),
+            Errand::Demote => self.any(&configuration.voters).map(MemberChange::Demote).into_iter().collect(),
+            Errand::Remove => self.remove(&configuration, away).into_iter().collect(),
+            Errand::Several => {
+                let mut steps: Vec<_> = self.promote(&configuration).into_iter().collect();
+                steps.extend(self.remove(&configuration, away));
+                if self.rng.chance(1, 2) {
+                    steps.extend(self.promote(&configuration));
+                    steps.extend(self.any(&configuration.voters).map(MemberChange::Demote));
+                }
+                steps
+            }
+        };
+        if steps.is_empty() && errand != Errand::Leave {
+            return Ok(());
+        }
+        let change = Change { steps, auto_leave, force: false };
+        let gone: Vec<NodeId> = change.steps.iter().filter_map(removed).collect();
+        for node in &gone {
+            cluster.machine(*node).provoked.insert(FENCED);
+        }
+        self.ask(leader, Request::Reconfigure(change), gone, cluster);
+        Ok(())
+    }
+
+    /// A machine that is no member says hello to those that are, and is added. An explicit joint configuration in the way is
+    /// somebody else's errand.
+    fn admit<S: StateMachine>(
+        &mut self,
+        leader: NodeId,
+        configuration: &Configuration,
+        cluster: &mut Cluster<S>,
+        away: &BTreeSet<NodeId>,
+    ) -> Checked<()> {
+        // Who was added by a change that is not committed yet counts as a member.
+        let mut members: BTreeSet<NodeId> = configuration.members.keys().copied().collect();
+        for other in cluster.configurations() {
+            members.extend(other.members.keys().copied());
+        }
+        let free = |node: &NodeId| !members.contains(node) && !away.contains(node);
+        let machines: Vec<NodeId> = cluster.machines().into_iter().filter(free).collect();
+        let most = cluster.founders() + 2;
+        if configuration.members.len() as u64 >= most {
+            return Ok(());
+        }
+        let Some(node) = self.any(&machines) else { return Ok(()) };
+        let keeps_its_disk = self.rng.chance(1, 3);
+        let member = cluster.enrol(node, configuration, keeps_its_disk)?;
+        self.ask(
+            leader,
+            Request::Reconfigure(Change::one(MemberChange::AddLearner { id: node, member })),
+            Vec::new(),
+            cluster,
+        );
+        Ok(())
+    }
+
+    fn ask<S: StateMachine>(
+        &mut self,
+        leader: NodeId,
+        request: Request,
+        gone: Vec<NodeId>,
+        cluster: &mut Cluster<S>,
+    ) {
+        let id = cluster.request(leader, request);
+        self.asked.insert(id, gone);
+    }
+
+    fn promote(&mut self, configuration: &Configuration) -> Option<MemberChange> {
+        let learners: Vec<NodeId> =
+            configuration.members.keys().copied().filter(|&id| !configuration.is_voter(id)).collect();
+        self.any(&learners).map(MemberChange::Promote)
+    }
+
+    /// Those without a disk first.
+    fn remove(&mut self, configuration: &Configuration, away: &BTreeSet<NodeId>) -> Option<MemberChange> {
+        let members: Vec<NodeId> = configuration.members.keys().copied().collect();
+        let lost: Vec<NodeId> = members.iter().copied().filter(|id| away.contains(id)).collect();
+        let from = if lost.is_empty() || self.rng.chance(1, 3) { members } else { lost };
+        self.any(&from).map(MemberChange::Remove)
+    }
+
+    fn any(&mut self, nodes: &[NodeId]) -> Option<NodeId> {
+        let at = self.rng.below(nodes.len().max(1) as u64) as usize;
+        nodes.get(at).copied()
+    }
+}
+
+fn removed(step: &MemberChange) -> Option<NodeId> {
+    match step {
+        MemberChange::Remove(id) => Some(*id),
+        _ => None,
+    }
+}
