@@ -9,6 +9,7 @@ use std::vec::Vec;
 use bytes::Bytes;
 
 use super::pipeline::{Ended, Pipeline};
+use super::settings::addresses;
 use super::{Cluster, Happening};
 use crate::client::{self, CallId, CallKind, Clerk, ClerkError};
 use crate::codec::resp::Value;
@@ -136,8 +137,7 @@ impl<S: StateMachine> Cluster<S> {
 
     /// The settings of a clerk that knows all nodes.
     pub fn clerk_config(&mut self) -> client::Config {
-        let endpoints = self.machines.values().next().map(|machine| &machine.config.founders);
-        let endpoints = endpoints.into_iter().flatten().map(|(_, at)| at.client.clone()).collect();
+        let endpoints = self.machines.keys().map(|&id| addresses(id).client).collect();
         client::Config::new(endpoints, self.rng.next_u64().into())
     }
 
@@ -309,7 +309,7 @@ impl<S: StateMachine> Cluster<S> {
         let reach = &self.clients[clerk].reach;
         let found = self.machines.iter().find(|(id, machine)| {
             machine.is_up()
-                && machine.config.founders.get(id).is_some_and(|at| at.client == endpoint)
+                && addresses(**id).client == endpoint
                 && reach.as_ref().is_none_or(|nodes| nodes.contains(id))
         });
         let Some((&node, machine)) = found else {
