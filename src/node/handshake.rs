@@ -6,6 +6,7 @@
 //! | an id that this node knows with another disk | refused, with the cure (STORAGE row 19) |
 //! | fewer boots, or a shorter log, than it proved to have | refused: its disk was rolled back (STORAGE row 19) |
 //! | another list of founders, before formation | refused |
+//! | an id that is no member, or has another disk, in this cluster and not behind this node | heard, and not counted |
 //! | an id that is no member | refused; it may become one |
 //!
 //! A member may be behind and know an old configuration: its word about disks and clusters alone does not stop a node,
@@ -53,6 +54,8 @@ pub(super) struct Known {
     pub(super) cluster: Option<ClusterId>,
     /// Its founders' hash.
     pub(super) founders: u128,
+    /// The index up to which its log is committed for certain.
+    pub(super) commit: LogIndex,
     /// Whether the peer is a member; with which disk, if that is settled.
     pub(super) member: Option<Option<DiskId>>,
     /// What the peer has proved.
@@ -76,7 +79,14 @@ pub(super) fn judge(known: &Known, facts: &Facts) -> Result<(), Refusal> {
     if let Some(text) = foreign(known.own, known.cluster, facts) {
         return refuse(Severity::Identity, text);
     }
+    // Who belongs to this cluster and is not behind this node may have been added where this node has not come to: it is
+    // heard. Its word counts for nothing until this node knows it, with its disk.
+    let may_be_newer =
+        facts.cluster.is_some() && facts.cluster == known.cluster && facts.last >= known.commit;
     let Some(disk) = known.member else {
+        if may_be_newer {
+            return Ok(());
+        }
         return refuse(
             Severity::Retry,
             format!(
@@ -86,7 +96,11 @@ pub(super) fn judge(known: &Known, facts: &Facts) -> Result<(), Refusal> {
             ),
         );
     };
-    if let Some(disk) = disk.filter(|disk| *disk != facts.disk && !planted!("wiped-disk-is-welcome")) {
+    let is_other = |disk: &DiskId| *disk != facts.disk && !planted!("wiped-disk-is-welcome");
+    if let Some(disk) = disk.filter(is_other) {
+        if may_be_newer && known.commit > 0 {
+            return Ok(());
+        }
         return refuse(
             Severity::Identity,
             format!(
@@ -160,7 +174,8 @@ mod tests {
 
     fn known() -> Known {
         let memory = Memory { disk: Some(DiskId(33)), boots: 2, last: 50 };
-        Known { own: NodeId(1), cluster: Some(7), founders: 1, member: Some(Some(DiskId(33))), memory }
+        let member = Some(Some(DiskId(33)));
+        Known { own: NodeId(1), cluster: Some(7), founders: 1, commit: 60, member, memory }
     }
 
     fn refused(known: &Known, facts: &Facts) -> (Severity, String) {
@@ -213,6 +228,17 @@ mod tests {
         assert_eq!(refused(&Known { own: NodeId(3), ..known() }, &facts()).0, Severity::Retry);
         let unformed = Known { cluster: None, member: Some(None), ..known() };
         assert_eq!(refused(&unformed, &Facts { cluster: None, founders: 2, ..facts() }).0, Severity::Retry);
+    }
+
+    /// Found by the simulator: a member that was away while all others were replaced refused its new leader.
+    #[test]
+    fn who_may_have_been_added_meanwhile_is_heard() {
+        let stranger = Known { member: None, ..known() };
+        assert_eq!(judge(&stranger, &Facts { last: 60, ..facts() }), Ok(()));
+        assert_eq!(judge(&known(), &Facts { disk: DiskId(34), last: 60, ..facts() }), Ok(()));
+        // One that is behind could know no better.
+        assert!(judge(&stranger, &Facts { last: 59, ..facts() }).is_err());
+        assert!(judge(&known(), &Facts { disk: DiskId(34), last: 59, ..facts() }).is_err());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The table of connections to peers. A pure noun: who is dialled when, which connection is whose.
 //!
-//! Of two nodes the one with the higher id dials. After a failure it dials again: at once a little later, then ever
+//! Of two nodes the one with the higher id dials; the other one does after a while, for it may be the only one to know of
+//! both. After a failure it dials again: at once a little later, then ever
 //! more rarely, with jitter. A connection belongs to a peer only after its handshake; of two the newest counts.
 
 use alloc::collections::BTreeMap;
@@ -15,6 +16,12 @@ use crate::time::Micros;
 
 /// The first wait before dialling again.
 const BACKOFF_MIN: Micros = 50_000;
+
+/// How much later than usual the one with the lower id dials.
+const LATE: Micros = 1_000_000;
+
+/// Most connections to nodes that are no members as far as this node knows.
+const GUESTS: usize = 16;
 
 /// The longest.
 const BACKOFF_MAX: Micros = 1_000_000;
@@ -53,11 +60,13 @@ struct Peer {
     link: Option<LinkId>,
     dial: Dial,
     backoff: Micros,
+    /// No member as far as this node knows, which may be behind.
+    is_guest: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dial {
-    /// Connected, or the peer is the one to dial.
+    /// Connected, or a guest: the peer is the one to dial.
     Rest,
     At(Micros),
     UnderWay,
@@ -78,19 +87,28 @@ impl Links {
         let own = self.own;
         let mut old = core::mem::take(&mut self.peers);
         for (id, address) in peers.filter(|(id, _)| *id != own) {
-            let dial = if own > id { Dial::At(now) } else { Dial::Rest };
+            let dial = Dial::At(if own > id { now } else { now.saturating_add(LATE) });
             let mut peer = old.remove(&id).unwrap_or(Peer {
                 address: String::new(),
                 link: None,
                 dial,
                 backoff: BACKOFF_MIN,
+                is_guest: false,
             });
+            peer.is_guest = false;
             if peer.address != address {
                 peer.address = address.into();
             }
             self.peers.insert(id, peer);
         }
-        let gone: Vec<LinkId> = old.values().filter_map(|peer| peer.link).collect();
+        let mut gone = Vec::new();
+        for (id, peer) in old {
+            match peer.link {
+                Some(_) if peer.is_guest => drop(self.peers.insert(id, peer)),
+                Some(link) => gone.push(link),
+                None => {}
+            }
+        }
         for link in &gone {
             self.links.remove(link);
         }
@@ -128,6 +146,20 @@ impl Links {
         true
     }
 
+    /// The handshake of `link` is to be that of a node which is no member as far as this one knows. False when there are too
+    /// many of these.
+    pub(super) fn receive_guest(&mut self, peer: NodeId) -> bool {
+        if self.peers.contains_key(&peer) {
+            return true;
+        }
+        let guests = self.peers.values().filter(|peer| peer.is_guest).count();
+        if guests < GUESTS {
+            let (address, backoff) = (String::new(), BACKOFF_MIN);
+            self.peers.insert(peer, Peer { address, link: None, dial: Dial::Rest, backoff, is_guest: true });
+        }
+        guests < GUESTS
+    }
+
     /// The handshake of `link` is done: it is `peer`'s. What is returned is the peer's older connection, to be closed.
     pub(super) fn establish(&mut self, link: LinkId, peer: NodeId) -> Option<LinkId> {
         let entry = self.peers.get_mut(&peer)?;
@@ -154,6 +186,9 @@ impl Links {
                 if let Some(entry) = self.peers.get_mut(&peer) {
                     entry.link = None;
                 }
+                if self.peers.get(&peer).is_some_and(|entry| entry.is_guest) {
+                    self.peers.remove(&peer);
+                }
                 self.retry(peer, now);
                 Some(peer)
             }
@@ -168,8 +203,9 @@ impl Links {
     }
 
     fn retry(&mut self, peer: NodeId, now: Micros) {
-        let Some(entry) = self.peers.get_mut(&peer).filter(|_| self.own > peer) else { return };
-        let wait = entry.backoff / 2 + self.rng.below(entry.backoff / 2 + 1);
+        let late = if self.own > peer { 0 } else { LATE };
+        let Some(entry) = self.peers.get_mut(&peer) else { return };
+        let wait = late + entry.backoff / 2 + self.rng.below(entry.backoff / 2 + 1);
         entry.dial = Dial::At(now.saturating_add(wait));
         entry.backoff = (entry.backoff * 2).min(BACKOFF_MAX);
     }
@@ -257,9 +293,24 @@ mod tests {
     }
 
     #[test]
-    fn the_higher_id_dials_the_lower() {
+    fn the_higher_id_dials_the_lower_and_the_lower_only_later() {
         assert_eq!(dialled(&mut links(2, &[1, 2, 3]), 0), [1]);
-        assert_eq!(dialled(&mut links(1, &[2, 3]), 0), []);
+        let mut lowest = links(1, &[2, 3]);
+        assert_eq!(dialled(&mut lowest, LATE - 1), []);
+        assert_eq!(dialled(&mut lowest, LATE), [2, 3]);
+    }
+
+    #[test]
+    fn guests_are_bounded_and_forgotten_with_their_connection() {
+        let mut links = links(1, &[2]);
+        assert!((10..10 + GUESTS as u64).all(|id| links.receive_guest(NodeId(id))));
+        assert!(!links.receive_guest(NodeId(99)) && links.receive_guest(NodeId(2)));
+        assert!(links.opened(7, None, 0));
+        links.establish(7, NodeId(10));
+        assert_eq!(links.set_peers([(NodeId(3), "h:1")].into_iter(), 0), [], "guests stay");
+        assert_eq!(links.peer_of(7), Some(NodeId(10)));
+        assert_eq!(links.closed(7, 0), Some(NodeId(10)));
+        assert!(!links.peers().any(|id| id == NodeId(10)));
     }
 
     #[test]
@@ -314,7 +365,7 @@ mod tests {
         let mut links = links(1, &[2]);
         assert!((0..STRANGERS as u64).all(|link| links.opened(link, None, 0)));
         assert!(!links.opened(99, None, 0));
-        assert_eq!(links.wake_at(), Some(HANDSHAKE));
+        assert_eq!(links.wake_at(), Some(LATE));
         assert_eq!(links.overdue(HANDSHAKE).len(), STRANGERS);
     }
 

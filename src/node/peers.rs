@@ -119,12 +119,17 @@ impl<S: StateMachine> Node<S> {
         self.note_applicant(facts);
         let founders = self.founding.hash();
         let memory = self.links.memory(peer);
-        let known = Known { own: self.config.raft.id, cluster, founders, member, memory };
+        let commit = self.member.as_ref().map_or(0, |member| member.replica.raft().status().commit);
+        let known = Known { own: self.config.raft.id, cluster, founders, commit, member, memory };
         if let Err(refusal) = judge(&known, facts) {
             self.refuse(link, refusal, out);
             if let Some(text) = foreign(known.own, cluster, facts).filter(|_| member.is_some()) {
                 self.refused(peer, text, Severity::Identity, out);
             }
+            return false;
+        }
+        if self.member.is_some() && !self.links.receive_guest(peer) {
+            self.close_link(link, out);
             return false;
         }
         if let Some(older) = self.links.establish(link, peer) {
@@ -224,6 +229,9 @@ impl<S: StateMachine> Node<S> {
             return self.be_added(peer, out);
         }
         self.completed(out);
+        if message.is_reply() && !self.counts(peer) {
+            return;
+        }
         match &message {
             // Not taken, it is as good as lost, and comes again when there may be room. Its sender is alive all the same.
             Message::Append { entries, .. } if self.has_no_room_for(entries) => {
@@ -238,6 +246,20 @@ impl<S: StateMachine> Node<S> {
             _ => {}
         }
         self.inbox.push(replica::Event::Receive { from: peer, message });
+    }
+
+    /// Whether a peer is, with the disk that it speaks for, a member as far as this node knows.
+    fn counts(&self, peer: NodeId) -> bool {
+        let Some(member) = &self.member else { return false };
+        let raft = member.replica.raft();
+        let members = &raft.configuration().members;
+        let disk = match members.get(&peer) {
+            Some(member) => Some(member.disk),
+            // Before the first configuration disks are not known.
+            None if members.is_empty() => return true,
+            None => raft.acquaintances().get(&peer).map(|member| member.disk),
+        };
+        disk.is_some() && self.links.memory(peer).disk == disk
     }
 
     /// A frame on a connection whose handshake is under way.

@@ -176,6 +176,28 @@ impl Message {
     }
 }
 
+impl Message {
+    /// Whether this is an answer, whose word counts by whose it is.
+    pub fn is_reply(&self) -> bool {
+        match self {
+            Self::PreVoteReply { .. }
+            | Self::VoteReply { .. }
+            | Self::AppendAccepted { .. }
+            | Self::AppendRejected { .. }
+            | Self::HeartbeatReply { .. }
+            | Self::ReadIndexReply { .. }
+            | Self::SnapshotReply { .. } => true,
+            Self::PreVote { .. }
+            | Self::Vote { .. }
+            | Self::Append { .. }
+            | Self::Heartbeat { .. }
+            | Self::TimeoutNow { .. }
+            | Self::ReadIndex { .. }
+            | Self::SnapshotChunk { .. } => false,
+        }
+    }
+}
+
 /// Names a snapshot file by its contents: two files of one id are the same bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SnapshotId {
