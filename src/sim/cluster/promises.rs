@@ -98,6 +98,8 @@ impl Promises {
     /// The node's disk is another one: what was promised on the old one is known to be lost.
     pub(super) fn disk_changed(&mut self, node: NodeId) {
         self.made.remove(&node);
+        // Another disk is another voter: who still takes it for the old one does not count it.
+        self.votes.retain(|(voter, _), _| *voter != node);
     }
 
     /// The core of a new life has shown itself.

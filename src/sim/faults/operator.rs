@@ -32,6 +32,10 @@ pub struct Operator {
     asked: BTreeMap<crate::node::RequestId, Vec<NodeId>>,
     /// Nodes that were told to stop, and when they start again.
     stopping: BTreeMap<NodeId, Micros>,
+    /// Nodes that are being removed: their machines are wanted until no configuration has them.
+    leaving: BTreeSet<NodeId>,
+    /// When to look after what is left to do at the end: an explicit joint configuration is left.
+    tidies_at: Option<Micros>,
 }
 
 impl Operator {
@@ -41,13 +45,14 @@ impl Operator {
         for (at, errand) in errands {
             agenda.push(*at, *errand);
         }
-        let (asked, stopping) = (BTreeMap::new(), BTreeMap::new());
-        Self { rng: Rng::stream(seed, 304), agenda, asked, stopping }
+        let (asked, stopping, leaving) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Self { rng: Rng::stream(seed, 304), agenda, asked, stopping, leaving, tidies_at: None }
     }
 
     /// When it next does something.
     pub fn next_at(&self) -> Option<Micros> {
-        self.agenda.next_at().into_iter().chain(self.stopping.values().copied()).min()
+        let times = self.agenda.next_at().into_iter().chain(self.stopping.values().copied());
+        times.chain(self.tidies_at).min()
     }
 
     /// Does what is due. `away` are nodes without a disk of their own.
@@ -60,6 +65,13 @@ impl Operator {
             self.stopping.remove(&node);
             if !away.contains(&node) {
                 cluster.start(node)?;
+            }
+        }
+        self.retire(cluster);
+        if self.tidies_at.is_some_and(|at| at <= now) {
+            self.tidies_at = Some(now + SECOND);
+            if cluster.committed_configuration().is_some_and(|c| c.is_joint() && !c.auto_leave) {
+                self.go(Errand::Leave, cluster, away)?;
             }
         }
         while self.agenda.next_at().is_some_and(|at| at <= cluster.now()) {
@@ -78,6 +90,7 @@ impl Operator {
                 cluster.start(node)?;
             }
         }
+        self.tidies_at = Some(cluster.now());
         Ok(())
     }
 
@@ -90,9 +103,7 @@ impl Operator {
             match answer {
                 Answer::Outcome(Outcome::Reconfigured(_)) => {
                     cluster.count(met::CHANGED);
-                    for node in gone {
-                        self.retire(node, cluster);
-                    }
+                    self.leaving.extend(gone);
                 }
                 Answer::Outcome(Outcome::Transferred) => cluster.count(met::HANDED_OVER),
                 Answer::Outcome(Outcome::Refused(Refused::Transfer(_))) => {
@@ -109,11 +120,17 @@ impl Operator {
         }
     }
 
-    /// A node is removed for certain: mostly its machine is taken away, sometimes it is left running.
-    fn retire<S: StateMachine>(&mut self, node: NodeId, cluster: &mut Cluster<S>) {
-        if self.rng.chance(3, 4) {
-            cluster.crash(node, Crash::Process);
-            cluster.dismiss(node);
+    /// Who is removed for certain: mostly its machine is taken away, sometimes it is left running.
+    fn retire<S: StateMachine>(&mut self, cluster: &mut Cluster<S>) {
+        for node in self.leaving.clone() {
+            if cluster.configurations().any(|configuration| configuration.members.contains_key(&node)) {
+                continue;
+            }
+            self.leaving.remove(&node);
+            if self.rng.chance(3, 4) {
+                cluster.crash(node, Crash::Process);
+                cluster.dismiss(node);
+            }
         }
     }
 
