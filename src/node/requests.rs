@@ -292,7 +292,13 @@ impl<S: StateMachine> Node<S> {
         if self.requests.held.is_empty() {
             return;
         }
-        let Some(destination) = self.destination() else { return self.bound_held(out) };
+        let Some(destination) = self.destination() else {
+            return if self.is_stranger() {
+                self.refuse_all_held(Refused::NoLeader, out)
+            } else {
+                self.bound_held(out)
+            };
+        };
         let mut forwards = Vec::new();
         // Each once: those that have to wait on go to the back, in their order.
         for _ in 0..self.requests.held.len() {
@@ -332,6 +338,13 @@ impl<S: StateMachine> Node<S> {
             self.send_forwards(link, term, forwards, out);
         }
         self.bound_held(out);
+    }
+
+    /// Whether this node is no member as far as it knows: nobody will tell it who leads.
+    fn is_stranger(&self) -> bool {
+        let Some(member) = &self.member else { return false };
+        let known = member.replica.raft().acquaintances();
+        !known.is_empty() && !known.contains_key(&self.config.raft.id)
     }
 
     /// What waits for a leader is bounded: the newest are refused, so that no stream loses one from its middle.
@@ -468,10 +481,14 @@ impl<S: StateMachine> Node<S> {
 
     /// Ends what is held: this node stops.
     pub(super) fn refuse_held(&mut self, out: &mut Actions<S>) {
+        self.refuse_all_held(Refused::Stopping, out);
+    }
+
+    fn refuse_all_held(&mut self, refused: Refused, out: &mut Actions<S>) {
         self.requests.held_bytes = 0;
         for held in core::mem::take(&mut self.requests.held) {
             let write = is_write(&held.request);
-            self.answer(held.id, held.epoch, write, Outcome::Refused(Refused::Stopping), out);
+            self.answer(held.id, held.epoch, write, Outcome::Refused(refused), out);
         }
     }
 
