@@ -23,13 +23,22 @@ const SECOND: Micros = 1_000_000;
 /// Exit code of a node that the cluster refuses, or has removed.
 const FENCED: u8 = 4;
 
+/// Whom a request concerns whose answer is awaited.
+#[derive(Debug, Default)]
+struct Asked {
+    removed: Vec<NodeId>,
+    /// Its machine is not touched until the answer is there: a second disk under the number of the first would be a mistake
+    /// of the operator's.
+    added: Option<NodeId>,
+}
+
 /// Carries out errands.
 #[derive(Debug)]
 pub struct Operator {
     rng: Rng,
     agenda: Queue<Errand>,
-    /// Changes that were asked for and not answered, with those whom they remove.
-    asked: BTreeMap<crate::node::RequestId, Vec<NodeId>>,
+    /// What was asked for and is not answered, with those whom it removes or adds.
+    asked: BTreeMap<crate::node::RequestId, Asked>,
     /// Nodes that were told to stop, and when they start again.
     stopping: BTreeMap<NodeId, Micros>,
     /// Nodes that are being removed: their machines are wanted until no configuration has them.
@@ -99,11 +108,11 @@ impl Operator {
         let ids: Vec<_> = self.asked.keys().copied().collect();
         for id in ids {
             let Some(answer) = cluster.take_answer(id) else { continue };
-            let gone = self.asked.remove(&id).unwrap_or_default();
+            let Asked { removed, .. } = self.asked.remove(&id).unwrap_or_default();
             match answer {
                 Answer::Outcome(Outcome::Reconfigured(_)) => {
                     cluster.count(met::CHANGED);
-                    self.leaving.extend(gone);
+                    self.leaving.extend(removed);
                 }
                 Answer::Outcome(Outcome::Transferred) => cluster.count(met::HANDED_OVER),
                 Answer::Outcome(Outcome::Refused(Refused::Transfer(_))) => {
@@ -150,7 +159,7 @@ impl Operator {
             Errand::Admit => return self.admit(leader, &configuration, cluster, away),
             Errand::Transfer => {
                 let to = self.rng.chance(1, 2).then(|| self.any(&configuration.voters)).flatten();
-                self.ask(leader, Request::Transfer(to), Vec::new(), cluster);
+                self.ask(leader, Request::Transfer(to), Asked::default(), cluster);
                 return Ok(());
             }
             Errand::Stop => {
@@ -181,11 +190,11 @@ impl Operator {
             return Ok(());
         }
         let change = Change { steps, auto_leave, force: false };
-        let gone: Vec<NodeId> = change.steps.iter().filter_map(removed).collect();
-        for node in &gone {
+        let removed: Vec<NodeId> = change.steps.iter().filter_map(removed).collect();
+        for node in &removed {
             cluster.machine(*node).provoked.insert(FENCED);
         }
-        self.ask(leader, Request::Reconfigure(change), gone, cluster);
+        self.ask(leader, Request::Reconfigure(change), Asked { removed, added: None }, cluster);
         Ok(())
     }
 
@@ -203,6 +212,7 @@ impl Operator {
         for other in cluster.configurations() {
             members.extend(other.members.keys().copied());
         }
+        members.extend(self.asked.values().filter_map(|asked| asked.added));
         let free = |node: &NodeId| !members.contains(node) && !away.contains(node);
         let machines: Vec<NodeId> = cluster.machines().into_iter().filter(free).collect();
         let most = cluster.founders() + 2;
@@ -212,12 +222,9 @@ impl Operator {
         let Some(node) = self.any(&machines) else { return Ok(()) };
         let keeps_its_disk = self.rng.chance(1, 3);
         let member = cluster.enrol(node, configuration, keeps_its_disk)?;
-        self.ask(
-            leader,
-            Request::Reconfigure(Change::one(MemberChange::AddLearner { id: node, member })),
-            Vec::new(),
-            cluster,
-        );
+        let change = Change::one(MemberChange::AddLearner { id: node, member });
+        let asked = Asked { removed: Vec::new(), added: Some(node) };
+        self.ask(leader, Request::Reconfigure(change), asked, cluster);
         Ok(())
     }
 
@@ -225,11 +232,11 @@ impl Operator {
         &mut self,
         leader: NodeId,
         request: Request,
-        gone: Vec<NodeId>,
+        asked: Asked,
         cluster: &mut Cluster<S>,
     ) {
         let id = cluster.request(leader, request);
-        self.asked.insert(id, gone);
+        self.asked.insert(id, asked);
     }
 
     fn promote(&mut self, configuration: &Configuration) -> Option<MemberChange> {
