@@ -21,6 +21,9 @@ const PATIENCE: Micros = 8_000_000;
 /// After so many refusals in a row it asks somewhere else.
 const REFUSALS: u32 = 12;
 
+/// So many of them is one worth by who knows no leader, and may never know one again.
+const LEADERLESS: u32 = 4;
+
 const MAX_REPLY: usize = 16 << 20;
 const CHUNK: usize = 4 << 10;
 
@@ -188,7 +191,7 @@ impl Pipeline {
             _ => Err(ClerkError::Command(text.clone())),
         };
         if is_refused {
-            self.refusals += 1;
+            self.refusals += if code == b"CLUSTERDOWN" { LEADERLESS } else { 1 };
             if sent.kind == CallKind::Write {
                 self.refused_batch = Some(sent.batch);
             }
