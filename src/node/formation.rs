@@ -7,12 +7,17 @@ use alloc::vec::Vec;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::Addresses;
-use crate::raft::{Configuration, DiskId, Member, NodeId};
+use crate::raft::{Configuration, DiskId, MAX_MEMBERS, Member, NodeId};
 use crate::storage::ClusterId;
+
+/// Most nodes of which one that joins a cluster remembers where they belong.
+const ACQUAINTANCES: usize = MAX_MEMBERS;
 
 /// What is known of the founders.
 #[derive(Debug)]
 pub(super) struct Founding {
+    /// This node is none of them: it waits to be added by whoever has become a member of their cluster.
+    joins: bool,
     founders: BTreeMap<NodeId, Addresses>,
     hash: u128,
     disks: BTreeMap<NodeId, DiskId>,
@@ -20,13 +25,14 @@ pub(super) struct Founding {
 }
 
 impl Founding {
-    pub(super) fn new(founders: &BTreeMap<NodeId, Addresses>) -> Self {
+    pub(super) fn new(own: NodeId, founders: &BTreeMap<NodeId, Addresses>) -> Self {
+        let joins = !founders.contains_key(&own);
         let mut image = Vec::new();
         for (id, addresses) in founders {
             member(&mut image, *id, addresses);
         }
         let (disks, formed) = (BTreeMap::new(), BTreeMap::new());
-        Self { founders: founders.clone(), hash: xxh3_128(&image), disks, formed }
+        Self { joins, founders: founders.clone(), hash: xxh3_128(&image), disks, formed }
     }
 
     /// A hash of ids and addresses: founders that were started with different lists must not found one cluster.
@@ -34,9 +40,15 @@ impl Founding {
         self.hash
     }
 
-    /// Takes note of a founder's disk, and of the cluster that it belongs to.
+    /// Whether this node is no founder.
+    pub(super) fn joins(&self) -> bool {
+        self.joins
+    }
+
+    /// Takes note of a founder's disk, and of the cluster that it belongs to. Who joins takes note of everybody's.
     pub(super) fn learn(&mut self, node: NodeId, disk: DiskId, cluster: Option<ClusterId>) {
-        if !self.founders.contains_key(&node) {
+        let is_known = self.founders.contains_key(&node) || self.disks.contains_key(&node);
+        if !is_known && !(self.joins && self.disks.len() < ACQUAINTANCES) {
             return;
         }
         self.disks.insert(node, disk);
@@ -115,7 +127,7 @@ mod tests {
 
     #[test]
     fn every_founder_draws_the_same_charter_in_whatever_order_it_learns() {
-        let (mut a, mut b) = (Founding::new(&founders(3)), Founding::new(&founders(3)));
+        let (mut a, mut b) = (Founding::new(NodeId(1), &founders(3)), Founding::new(NodeId(1), &founders(3)));
         for i in [1, 2, 3] {
             assert_eq!(a.charter(), None);
             a.learn(NodeId(i), DiskId(u128::from(i) * 7), None);
@@ -129,7 +141,7 @@ mod tests {
     #[test]
     fn another_disk_or_address_is_another_cluster() {
         let charter = |n: &BTreeMap<NodeId, Addresses>, last: u128| {
-            let mut f = Founding::new(n);
+            let mut f = Founding::new(NodeId(1), n);
             (1..=3).for_each(|i| f.learn(NodeId(i), DiskId(if i == 3 { last } else { 1 }), None));
             f.charter().map(|(cluster, _)| cluster)
         };
@@ -137,13 +149,13 @@ mod tests {
         moved.get_mut(&NodeId(2)).expect("it is there").peer = "h:9".into();
         assert_ne!(charter(&founders(3), 5), charter(&founders(3), 6));
         assert_ne!(charter(&founders(3), 5), charter(&moved, 5));
-        assert_ne!(Founding::new(&founders(3)).hash(), Founding::new(&moved).hash());
+        assert_ne!(Founding::new(NodeId(1), &founders(3)).hash(), Founding::new(NodeId(1), &moved).hash());
     }
 
     /// RAFT.md, trap 25: a founder that was formed with other disks stops a second founding.
     #[test]
     fn trap_25_a_disk_that_forgot_founds_nothing() {
-        let mut f = Founding::new(&founders(3));
+        let mut f = Founding::new(NodeId(1), &founders(3));
         f.learn(NodeId(1), DiskId(1), Some(99));
         f.learn(NodeId(2), DiskId(2), None);
         f.learn(NodeId(3), DiskId(3), None);
@@ -152,7 +164,7 @@ mod tests {
 
     #[test]
     fn complete_only_when_every_founder_is_formed_alike() {
-        let mut f = Founding::new(&founders(2));
+        let mut f = Founding::new(NodeId(1), &founders(2));
         f.learn(NodeId(1), DiskId(1), None);
         f.learn(NodeId(2), DiskId(2), None);
         let (cluster, _) = f.charter().expect("all are known");

@@ -52,6 +52,8 @@ pub(super) struct Known {
     pub(super) own: NodeId,
     /// Its cluster.
     pub(super) cluster: Option<ClusterId>,
+    /// It waits to be added to a cluster: whoever has been a member before it may tell it that it is.
+    pub(super) joins: bool,
     /// Its founders' hash.
     pub(super) founders: u128,
     /// The index up to which its log is committed for certain.
@@ -81,8 +83,9 @@ pub(super) fn judge(known: &Known, facts: &Facts) -> Result<(), Refusal> {
     }
     // Who belongs to this cluster and is not behind this node may have been added where this node has not come to: it is
     // heard. Its word counts for nothing until this node knows it, with its disk.
-    let may_be_newer =
-        facts.cluster.is_some() && facts.cluster == known.cluster && facts.last >= known.commit;
+    let is_of_cluster =
+        facts.cluster.is_some() && (facts.cluster == known.cluster || (known.joins && known.cluster.is_none()));
+    let may_be_newer = is_of_cluster && facts.last >= known.commit;
     let Some(disk) = known.member else {
         if may_be_newer {
             return Ok(());
@@ -175,7 +178,7 @@ mod tests {
     fn known() -> Known {
         let memory = Memory { disk: Some(DiskId(33)), boots: 2, last: 50 };
         let member = Some(Some(DiskId(33)));
-        Known { own: NodeId(1), cluster: Some(7), founders: 1, commit: 60, member, memory }
+        Known { own: NodeId(1), cluster: Some(7), joins: false, founders: 1, commit: 60, member, memory }
     }
 
     fn refused(known: &Known, facts: &Facts) -> (Severity, String) {
@@ -236,6 +239,12 @@ mod tests {
         let stranger = Known { member: None, ..known() };
         assert_eq!(judge(&stranger, &Facts { last: 60, ..facts() }), Ok(()));
         assert_eq!(judge(&known(), &Facts { disk: DiskId(34), last: 60, ..facts() }), Ok(()));
+        // Found by the simulator: one that waited to be added refused a leader that had become a member after it had begun to
+        // wait.
+        let joins = Known { cluster: None, joins: true, commit: 0, member: None, ..known() };
+        assert_eq!(judge(&joins, &facts()), Ok(()));
+        assert!(judge(&joins, &Facts { cluster: None, ..facts() }).is_err());
+        assert!(judge(&Known { joins: false, ..joins }, &facts()).is_err());
         // One that is behind could know no better.
         assert!(judge(&stranger, &Facts { last: 59, ..facts() }).is_err());
         assert!(judge(&known(), &Facts { disk: DiskId(34), last: 59, ..facts() }).is_err());

@@ -113,7 +113,7 @@ impl<S: StateMachine> Node<S> {
     }
 
     fn is_founder(&self) -> bool {
-        self.config.founders.contains_key(&self.config.raft.id)
+        !self.founding.joins()
     }
 
     fn form(&mut self, identity: Identity, cluster: ClusterId, recovered: Recovered, out: &mut Actions<S>) {

@@ -256,7 +256,7 @@ impl<S: StateMachine> Node<S> {
         // The core draws from a stream of its own.
         let rng = Rng::stream(config.raft.seed, own.0.rotate_left(32));
         Ok(Self {
-            founding: Founding::new(&config.founders),
+            founding: Founding::new(own, &config.founders),
             config,
             now,
             phase: Phase::Recovering,

@@ -120,7 +120,8 @@ impl<S: StateMachine> Node<S> {
         let founders = self.founding.hash();
         let memory = self.links.memory(peer);
         let commit = self.member.as_ref().map_or(0, |member| member.replica.raft().status().commit);
-        let known = Known { own: self.config.raft.id, cluster, founders, commit, member, memory };
+        let joins = self.founding.joins() && self.member.is_none();
+        let known = Known { own: self.config.raft.id, cluster, joins, founders, commit, member, memory };
         if let Err(refusal) = judge(&known, facts) {
             self.refuse(link, refusal, out);
             if let Some(text) = foreign(known.own, cluster, facts).filter(|_| member.is_some()) {
@@ -128,7 +129,7 @@ impl<S: StateMachine> Node<S> {
             }
             return false;
         }
-        if self.member.is_some() && !self.links.receive_guest(peer) {
+        if (self.member.is_some() || joins) && !self.links.receive_guest(peer) {
             self.close_link(link, out);
             return false;
         }

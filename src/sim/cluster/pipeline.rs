@@ -21,8 +21,6 @@ const PATIENCE: Micros = 8_000_000;
 /// After so many refusals in a row it asks somewhere else.
 const REFUSALS: u32 = 12;
 
-/// So many of them is one worth by who knows no leader, and may never know one again.
-const LEADERLESS: u32 = 4;
 
 const MAX_REPLY: usize = 16 << 20;
 const CHUNK: usize = 4 << 10;
@@ -62,6 +60,8 @@ pub(super) struct Pipeline {
     /// The batch of which a write was refused.
     refused_batch: Option<u64>,
     refusals: u32,
+    /// Where the next connection leads.
+    preferred: Option<String>,
 }
 
 /// How a command ended.
@@ -103,6 +103,7 @@ impl Pipeline {
             is_told: false,
             refused_batch: None,
             refusals: 0,
+            preferred: None,
         }
     }
 
@@ -191,7 +192,13 @@ impl Pipeline {
             _ => Err(ClerkError::Command(text.clone())),
         };
         if is_refused {
-            self.refusals += if code == b"CLUSTERDOWN" { LEADERLESS } else { 1 };
+            // Who knows no leader may never know one again, and who says where it is does not want to be asked again.
+            let is_final = matches!(code, b"CLUSTERDOWN" | b"MOVED");
+            self.refusals += if is_final { REFUSALS } else { 1 };
+            if code == b"MOVED" {
+                let endpoint = text.rsplit(|&b| b == b' ').next();
+                self.preferred = endpoint.and_then(|endpoint| String::from_utf8(endpoint.to_vec()).ok());
+            }
             if sent.kind == CallKind::Write {
                 self.refused_batch = Some(sent.batch);
             }
@@ -215,7 +222,8 @@ impl Pipeline {
         self.last_link += 1;
         let link = self.last_link;
         let chosen = self.rng.below(self.endpoints.len() as u64) as usize;
-        let Some(endpoint) = self.endpoints.get(chosen).cloned() else { return };
+        let endpoint = self.preferred.take().or_else(|| self.endpoints.get(chosen).cloned());
+        let Some(endpoint) = endpoint else { return };
         (self.link, self.is_open) = (Some(link), false);
         out.push(Action::Connect { link, endpoint });
     }
