@@ -83,8 +83,8 @@ pub(super) fn judge(known: &Known, facts: &Facts) -> Result<(), Refusal> {
     }
     // Who belongs to this cluster and is not behind this node may have been added where this node has not come to: it is
     // heard. Its word counts for nothing until this node knows it, with its disk.
-    let is_of_cluster =
-        facts.cluster.is_some() && (facts.cluster == known.cluster || (known.joins && known.cluster.is_none()));
+    let is_of_cluster = facts.cluster.is_some()
+        && (facts.cluster == known.cluster || (known.joins && known.cluster.is_none()));
     let may_be_newer = is_of_cluster && facts.last >= known.commit;
     let Some(disk) = known.member else {
         if may_be_newer {

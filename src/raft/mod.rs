@@ -359,6 +359,11 @@ impl Raft {
         self.membership.latest()
     }
 
+    /// The name of this core's disk.
+    pub fn disk(&self) -> DiskId {
+        self.disk
+    }
+
     /// The configurations that count for `index` and what follows it, oldest first: the one as of `index`, and all later
     /// ones in the log.
     pub fn configurations(&self, index: LogIndex) -> impl DoubleEndedIterator<Item = &Configuration> {

@@ -2,8 +2,8 @@
 
 use super::{Cluster, Machine, Moment};
 use crate::node::Fault;
-use crate::raft::{LogIndex, NodeId, Role, SnapshotId, Status};
-use crate::replica::{Outcome, Refused, SessionError, StateMachine};
+use crate::raft::{Configuration, LogIndex, NodeId, Role, SnapshotId, Status};
+use crate::replica::{Outcome, Refused, Replica, SessionError, StateMachine};
 use crate::sim::census::met;
 use crate::sim::disk::{Counts, Disk};
 use crate::sim::tally::Tally;
@@ -57,8 +57,13 @@ impl<S: StateMachine> Cluster<S> {
     /// A core was stepped; `is_cut` when it has dropped entries that a leader contradicts. What seldom happens, if it did.
     pub(super) fn count_step(&mut self, node: NodeId, status: &Status, is_cut: bool) -> Option<Moment> {
         let nodes = self.machines.len();
-        let process = self.machines.get_mut(&node)?.process.as_mut()?;
         let now = Shown::of(status);
+        let is_joint = now.snapshot.is_some_and(|snapshot| {
+            let raft = self.replica(node).map(Replica::raft);
+            let configuration = raft.and_then(|raft| raft.configurations(snapshot.last.index).next());
+            configuration.is_some_and(Configuration::is_joint)
+        });
+        let process = self.machines.get_mut(&node)?.process.as_mut()?;
         let before = process.shown.replace(now);
         if before == Some(now) && !is_cut {
             return None;
@@ -85,6 +90,9 @@ impl<S: StateMachine> Cluster<S> {
         }
         if let Some(snapshot) = now.snapshot.filter(|_| now.snapshot != before.snapshot) {
             let is_taken = snapshot.last.index <= before.commit;
+            if is_joint {
+                tally.add(met::JOINT_SNAPSHOT);
+            }
             tally.add(if is_taken { met::SNAPSHOT_TAKEN } else { met::SNAPSHOT_INSTALLED });
             moment = if is_taken { moment } else { Some(Moment::Install) };
         }
@@ -100,10 +108,14 @@ impl<S: StateMachine> Cluster<S> {
 
     /// A node halts. Whether the disk is at fault, if that is what it says.
     pub(super) fn count_halt(&mut self, node: NodeId, fault: &Fault) -> bool {
+        let Some(machine) = self.machines.get(&node) else { return true };
+        let is_removed = || machine.node()?.replica().map(|replica| replica.raft().is_removed());
+        if matches!(fault, Fault::Fenced(_)) && is_removed() == Some(true) {
+            self.tally.add(met::REMOVED);
+        }
         if !matches!(fault, Fault::Disk(_)) {
             return true;
         }
-        let Some(machine) = self.machines.get(&node) else { return true };
         let (before, now) = (machine.failures_before, Failures::of(machine.disk.counts()));
         if now.reads > before.reads {
             self.tally.add(met::FAILED_READ);

@@ -8,7 +8,10 @@ use std::vec::Vec;
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::raft::{Configuration, Entry, EntryKind, LogId, LogIndex, Raft, Stamp, Term};
+use crate::raft::{
+    Configuration, Entry, EntryKind, LogId, LogIndex, NodeId, Raft, Recovered, Role, Stamp, Status, Term,
+};
+use crate::sim::census::met;
 use crate::time::Micros;
 
 /// A hash of an entry and of all before it: equal chains are equal logs.
@@ -178,8 +181,14 @@ impl Ledger {
         Ok(())
     }
 
-    /// A node's configuration is a function of its log (dissertation §4.1): the last one in it, committed or not.
-    pub(super) fn configured(&self, log: &Log, raft: &Raft, first: LogIndex) -> Result<(), String> {
+    /// A node's configuration is a function of its log (dissertation §4.1): the last one in it, committed or not. Which one that
+    /// is.
+    pub(super) fn configured(
+        &self,
+        log: &Log,
+        raft: &Raft,
+        first: LogIndex,
+    ) -> Result<Option<LogId>, String> {
         let is_in = |id: &LogId| {
             let committed = || self.committed_at(id.index).is_some_and(|committed| committed.id == *id);
             id.index <= log.last.index
@@ -190,8 +199,52 @@ impl Ledger {
             Some((id, configuration)) if configuration != raft.configuration() => Err(format!(
                 "configuration agreement: the log says {configuration:?} at {id:?}, the node otherwise"
             )),
-            _ => Ok(()),
+            last => Ok(last.map(|(id, _)| *id)),
         }
+    }
+
+    /// The configuration of this entry.
+    pub(super) fn configuration(&self, id: LogId) -> Option<&Configuration> {
+        self.configurations.get(&id)
+    }
+
+    /// Another configuration is in force at a node: what seldom comes with that.
+    pub(super) fn switched(
+        &self,
+        before: Option<LogId>,
+        now: Option<LogId>,
+        cut: Option<LogIndex>,
+        status: &Status,
+    ) -> Vec<&'static str> {
+        let mut seldom = Vec::new();
+        if before == now {
+            return seldom;
+        }
+        if before.is_some_and(|before| cut.is_some_and(|cut| before.index >= cut)) {
+            seldom.push(met::CHANGE_CUT);
+        }
+        let is_joint = |id: LogId| self.configuration(id).is_some_and(Configuration::is_joint);
+        if let Some(now) = now.filter(|now| status.role == Role::Leader && now.term == status.term) {
+            match before {
+                Some(before) if is_joint(before) && before.term < now.term => seldom.push(met::JOINT_LEFT),
+                _ if is_joint(now) => seldom.push(met::JOINT),
+                _ => {}
+            }
+        }
+        seldom
+    }
+
+    /// A node's core begins with this configuration in its log.
+    pub(super) fn begun_in(&self, now: Option<LogId>, node: NodeId) -> Vec<&'static str> {
+        let Some(configuration) = now.and_then(|now| self.configuration(now)) else { return Vec::new() };
+        let mut seldom = Vec::new();
+        if configuration.is_joint() {
+            seldom.push(met::JOINT_START);
+        }
+        if configuration.members.contains_key(&node) && !configuration.is_voter(node) {
+            seldom.push(met::LEARNER_START);
+        }
+        seldom
     }
 
     /// Configurations of entries past `index`, wherever they were seen.
@@ -200,13 +253,6 @@ impl Ledger {
             .iter()
             .filter(move |(id, _)| id.index > index)
             .map(|(_, configuration)| configuration)
-    }
-
-    /// Whether nobody has ever held a configuration past `index`, nor another one than the committed one shortly before it.
-    pub(super) fn is_settled(&self, index: LogIndex) -> bool {
-        let is_committed =
-            |id: &LogId| self.committed_at(id.index).is_some_and(|committed| committed.id == *id);
-        self.configurations.keys().all(|id| id.index <= index && is_committed(id))
     }
 
     /// Holds a node's commit index against what is committed. State Machine Safety (§5.4.3): what is committed at an index is
@@ -265,18 +311,17 @@ impl Ledger {
         self.committed_at(index).is_some_and(|committed| log.chain(self, index) == Some(committed.chain))
     }
 
-    /// Whether the log of a disk has what is committed at `index`.
-    pub(super) fn keeps_committed(&self, entries: &[Entry], snapshot: LogIndex, index: LogIndex) -> bool {
-        self.committed_at(index)
-            .is_some_and(|committed| self.holds(entries, snapshot, index, committed.chain))
+    /// Whether a disk has what is committed at `index`.
+    pub(super) fn keeps_committed(&self, disk: &Recovered, index: LogIndex) -> bool {
+        self.committed_at(index).is_some_and(|committed| self.holds(disk, index, committed.chain))
     }
 
-    /// Whether the log of a disk, given as positions, holds what this chain says at `index`.
-    pub(super) fn holds(&self, entries: &[Entry], snapshot: LogIndex, index: LogIndex, chain: Chain) -> bool {
-        if index <= snapshot {
+    /// Whether a disk holds what this chain says at `index`.
+    pub(super) fn holds(&self, disk: &Recovered, index: LogIndex, chain: Chain) -> bool {
+        if disk.snapshot.as_ref().is_some_and(|snapshot| index <= snapshot.id.last.index) {
             return true;
         }
-        let found = entries.iter().find(|entry| entry.id.index == index);
+        let found = disk.entries.iter().find(|entry| entry.id.index == index);
         found.is_some_and(|entry| self.chain(entry.id) == Some(chain))
     }
 }

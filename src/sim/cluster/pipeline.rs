@@ -21,7 +21,6 @@ const PATIENCE: Micros = 8_000_000;
 /// After so many refusals in a row it asks somewhere else.
 const REFUSALS: u32 = 12;
 
-
 const MAX_REPLY: usize = 16 << 20;
 const CHUNK: usize = 4 << 10;
 

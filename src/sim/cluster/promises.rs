@@ -13,7 +13,7 @@ use std::string::String;
 
 use super::ledger::{Ledger, Log};
 use crate::codec::peer::PeerMessage;
-use crate::raft::{Entry, HardState, LogIndex, Message, NodeId, SnapshotProgress, Status, Term};
+use crate::raft::{HardState, LogIndex, Message, NodeId, Recovered, SnapshotProgress, Status, Term};
 use crate::sim::network::{Kind, Kinds};
 
 /// Kinds of frames that may promise something; [`Promises::leaves`] tells which of them do.
@@ -148,19 +148,14 @@ impl HardState {
 
 impl Claim {
     /// Whether the promise survives the loss of everything unsynced.
-    pub(super) fn is_held_by(
-        &self,
-        vote: HardState,
-        entries: &[Entry],
-        snapshot: LogIndex,
-        ledger: &Ledger,
-    ) -> Result<(), String> {
-        self.vote.is_kept_by(vote)?;
+    pub(super) fn is_held_by(&self, disk: &Recovered, ledger: &Ledger) -> Result<(), String> {
+        self.vote.is_kept_by(disk.vote)?;
         let Some((index, Some(chain))) = self.log else { return Ok(()) };
-        if ledger.holds(entries, snapshot, index, chain) {
+        if ledger.holds(disk, index, chain) {
             return Ok(());
         }
-        let last = entries.last().map(|entry| entry.id);
+        let last = disk.entries.last_id();
+        let snapshot = disk.snapshot.as_ref().map_or(0, |snapshot| snapshot.id.last.index);
         Err(format!(
             "persistence: the log is acknowledged up to {index}, and synced up to {last:?} after snapshot {snapshot}"
         ))

@@ -6,7 +6,7 @@ use std::string::String;
 use std::vec::Vec;
 
 use super::ledger::{Committed, Ledger, Log};
-use crate::raft::{Configuration, LogIndex, NodeId, Raft, Role, Status, Term};
+use crate::raft::{Configuration, DiskId, LogId, LogIndex, NodeId, Raft, Role, Status, Term};
 use crate::time::Micros;
 
 /// Digests are compared at this many of the latest applied indexes.
@@ -22,6 +22,9 @@ pub(super) struct Safety {
     leaders: BTreeMap<Term, NodeId>,
     digests: BTreeMap<LogIndex, (u128, NodeId)>,
     known: BTreeMap<NodeId, Known>,
+    disks: BTreeMap<DiskId, Held>,
+    /// What happened that seldom does, since this was last emptied.
+    pub(super) seldom: Vec<&'static str>,
     /// How often two nodes were seen at one index, and their states compared.
     pub(super) compared: u64,
     /// The greatest commit index that any node has shown.
@@ -39,12 +42,22 @@ pub(super) struct Known {
     applied: LogIndex,
     digest: u128,
     pub(super) log: Log,
-    /// On this disk, whichever life put it there.
-    persisted: LogIndex,
+    /// The entry of the configuration in force.
+    configuration: Option<LogId>,
+    /// Its disk, in this life or the last one that has shown it.
+    disk: Option<DiskId>,
     /// Whether this life's core has shown itself.
     pub(super) seen: bool,
-    /// Whether the disk was replaced by another one: `persisted` is what the best of them held.
-    replaced: bool,
+}
+
+/// What a disk has been seen to hold.
+#[derive(Debug, Default)]
+struct Held {
+    /// The log up to here, whichever life put it there.
+    persisted: LogIndex,
+    /// It may have been set back since: `persisted` is the most that it ever held. What was acknowledged counts in
+    /// majorities, perhaps for a leader that is slower to say so than the disk is to forget.
+    set_back: bool,
 }
 
 /// One step's end, as it is checked.
@@ -62,13 +75,14 @@ impl Safety {
     /// The node's process ended: what it had only in memory may be less in its next life.
     pub(super) fn process_ended(&mut self, node: NodeId) {
         let known = self.known.entry(node).or_default();
-        *known = Known { persisted: known.persisted, replaced: known.replaced, ..Known::default() };
+        *known = Known { disk: known.disk, ..Known::default() };
     }
 
-    /// The node's disk is another one: nothing is promised about what it holds. What the old one held still counts
-    /// in majorities: it was acknowledged, perhaps to a leader that is slower to say so than the new disk is to start.
+    /// The node's disk is another one, or what it was before: nothing is promised about what it holds.
     pub(super) fn disk_changed(&mut self, node: NodeId) {
-        self.known.entry(node).or_default().replaced = true;
+        if let Some(disk) = self.known.get(&node).and_then(|known| known.disk) {
+            self.disks.entry(disk).or_default().set_back = true;
+        }
     }
 
     /// Whether this life of the node has not shown its core yet.
@@ -91,10 +105,20 @@ impl Safety {
         let Step { node, raft, status, digest, now } = *step;
         let known = self.known.entry(node).or_default();
         known.goes_on(status)?;
+        known.disk = Some(raft.disk());
+        let held = self.disks.entry(raft.disk()).or_default();
+        held.goes_on(status.persisted, known.seen)?;
         let has_grown = known.log.last != status.last;
         self.ledger.look(&mut known.log, raft, status.first_index, status.last)?;
         if has_grown || !known.seen {
-            self.ledger.configured(&known.log, raft, status.first_index)?;
+            let configured = self.ledger.configured(&known.log, raft, status.first_index)?;
+            let before = core::mem::replace(&mut known.configuration, configured);
+            let seldom = if known.seen {
+                self.ledger.switched(before, configured, known.log.cut, status)
+            } else {
+                self.ledger.begun_in(configured, node)
+            };
+            self.seldom.extend(seldom);
         }
         if status.role == Role::Leader {
             let is_new = !self.leaders.contains_key(&status.term);
@@ -133,7 +157,7 @@ impl Safety {
         let mut first = None;
         for configuration in raft.configurations(commit) {
             match self.short_of_majority(commit, configuration) {
-                None => return self.check_candidates(commit, raft),
+                None => return self.check_candidates(commit),
                 Some(what) => first = first.or(Some(what)),
             }
         }
@@ -143,8 +167,8 @@ impl Safety {
     /// The half of a configuration of which no majority has `commit` on disk.
     fn short_of_majority(&self, commit: LogIndex, configuration: &Configuration) -> Option<String> {
         let halves = [&configuration.voters, &configuration.outgoing];
-        let on_disk =
-            |voters: &Vec<NodeId>| voters.iter().filter(|&&id| self.says_it_has(id, commit)).count();
+        let has_it = |id: &&NodeId| self.says_it_has(configuration.members[id].disk, commit);
+        let on_disk = |voters: &Vec<NodeId>| voters.iter().filter(has_it).count();
         let short = |voters: &&Vec<NodeId>| !voters.is_empty() && on_disk(voters) <= voters.len() / 2;
         let voters = halves.into_iter().find(short)?;
         let (on_disk, all) = (on_disk(voters), voters.len());
@@ -153,23 +177,24 @@ impl Safety {
 
     /// Leader Completeness (§5.4), before anybody campaigns: whose log lacks what is committed could not win an election
     /// now, and so never will. A commitment by counting alone, of an entry of an earlier term, breaks this at once (figure
-    /// 8), long before the election that would lose the entry. Who is down, or has another disk, is taken to vote for
-    /// nobody.
-    fn check_candidates(&self, commit: LogIndex, raft: &Raft) -> Result<(), String> {
-        // While the membership changes, each campaigns by the configuration of its own log.
-        if raft.configurations(commit).count() != 1 || !self.ledger.is_settled(commit) {
-            return Ok(());
-        }
-        let configuration = raft.configuration();
-        let halves = [&configuration.voters, &configuration.outgoing];
-        let log = |id: &NodeId| {
-            self.known.get(id).filter(|known| known.seen && !known.replaced).map(|known| &known.log)
-        };
-        for id in &configuration.voters {
-            let Some(candidate) = log(id).filter(|log| !self.ledger.has_committed(log, commit)) else {
+    /// 8), long before the election that would lose the entry. Each campaigns by the configuration of its own log. Who is
+    /// down, or has a disk that was set back, is taken to vote for nobody.
+    fn check_candidates(&self, commit: LogIndex) -> Result<(), String> {
+        let is_sound = |disk: &DiskId| self.disks.get(disk).is_some_and(|held| !held.set_back);
+        for (id, known) in &self.known {
+            let candidate = &known.log;
+            let Some(configuration) = known.configuration.and_then(|id| self.ledger.configuration(id)) else {
                 continue;
             };
-            let grants = |id: &&NodeId| log(id).is_some_and(|log| log.last <= candidate.last);
+            if !known.disk.as_ref().is_some_and(is_sound) || self.ledger.has_committed(candidate, commit) {
+                continue;
+            }
+            let halves = [&configuration.voters, &configuration.outgoing];
+            let grants = |id: &&NodeId| {
+                let disk = configuration.members[id].disk;
+                let voter = self.known.get(id).filter(|voter| voter.seen && voter.disk == Some(disk));
+                is_sound(&disk) && voter.is_some_and(|voter| voter.log.last <= candidate.last)
+            };
             let wins = halves
                 .into_iter()
                 .all(|voters| voters.is_empty() || voters.iter().filter(grants).count() > voters.len() / 2);
@@ -183,14 +208,14 @@ impl Safety {
         Ok(())
     }
 
-    /// Whether a node has said that its disk has the log up to `index`.
-    pub(super) fn says_it_has(&self, node: NodeId, index: LogIndex) -> bool {
-        self.known.get(&node).is_some_and(|known| known.persisted >= index)
+    /// Whether a node has said that this disk of its has the log up to `index`.
+    pub(super) fn says_it_has(&self, disk: DiskId, index: LogIndex) -> bool {
+        self.disks.get(&disk).is_some_and(|held| held.persisted >= index)
     }
 
-    /// Whether no disk was replaced, so that what nodes have said of their disks still holds.
-    pub(super) fn disks_are_their_own(&self) -> bool {
-        self.known.values().all(|known| !known.replaced)
+    /// Whether a disk may have been set back, so that what was said of it may no longer hold.
+    pub(super) fn was_set_back(&self, disk: DiskId) -> bool {
+        self.disks.get(&disk).is_some_and(|held| held.set_back)
     }
 
     /// The configuration as of what is committed; `None` before the first commit.
@@ -229,14 +254,8 @@ impl Safety {
 }
 
 impl Known {
-    /// What a life has shown does not go back, and what a disk held is there in the next life.
+    /// What a life has shown does not go back.
     fn goes_on(&self, status: &Status) -> Result<(), String> {
-        if !self.seen && !self.replaced && status.persisted < self.persisted {
-            return Err(format!(
-                "durability: the log was on disk up to {}, and came back up to {}",
-                self.persisted, status.persisted
-            ));
-        }
         for (what, before, now) in [
             ("term", self.term, status.term),
             ("commit index", self.commit, status.commit),
@@ -260,15 +279,28 @@ impl Known {
         self.commit = status.commit;
         self.applied = status.applied;
         self.digest = digest;
-        self.persisted = if self.replaced { self.persisted.max(status.persisted) } else { status.persisted };
         self.seen = true;
+    }
+}
+
+impl Held {
+    /// The disk has the log up to `persisted`. What it held is there in the next life.
+    fn goes_on(&mut self, persisted: LogIndex, is_seen: bool) -> Result<(), String> {
+        if !is_seen && !self.set_back && persisted < self.persisted {
+            return Err(format!(
+                "durability: the log was on disk up to {}, and came back up to {persisted}",
+                self.persisted
+            ));
+        }
+        self.persisted = if self.set_back { self.persisted.max(persisted) } else { persisted };
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raft::{Config, DiskId, Entry, EntryKind, LogId, Member, Recovered, Stamp};
+    use crate::raft::{Config, Entry, EntryKind, Member, Recovered, Stamp};
     use crate::time::Now;
     use std::vec::Vec;
 

@@ -1,16 +1,14 @@
 //! Where the checkers look: after each step of a node, and at each frame that leaves it.
 
-use std::string::String;
-use std::vec::Vec;
-
 use bytes::Bytes;
+use std::string::String;
 
 use super::promises::PROMISING;
 use super::safety::Step;
 use super::{Checked, Cluster, Committed};
 use crate::codec::peer::PeerMessage;
 use crate::node::Fault;
-use crate::raft::{Configuration, HardState, NodeId};
+use crate::raft::{Configuration, NodeId, Recovered};
 use crate::replica::StateMachine;
 use crate::sim::network::{Care, Parcel};
 use crate::sim::own_alarms_count;
@@ -71,6 +69,9 @@ impl<S: StateMachine> Cluster<S> {
         if checked.is_ok() && is_due && own_alarms_count() {
             checked = raft.check_invariants().map_err(|fault| std::format!("core: {fault}"));
         }
+        for what in self.safety.seldom.drain(..) {
+            self.tally.add(what);
+        }
         if checked.is_ok() {
             checked = self.check_bounds(node, &status);
         }
@@ -91,18 +92,18 @@ impl<S: StateMachine> Cluster<S> {
     }
 
     /// What was just committed is on a majority of disks (promise 7), whatever nodes say of theirs. Disks that recovery
-    /// refuses were struck since; for these their nodes' word must do.
+    /// refuses were struck since, and those that are gone or were set back tell nothing; for these their nodes' word must do.
     fn watch_disks(&mut self, configuration: &Configuration) -> Result<(), String> {
         let index = self.safety.last_committed();
-        if !self.safety.disks_are_their_own() {
-            return Ok(());
-        }
         for voters in [&configuration.voters, &configuration.outgoing] {
             let mut on_disk = 0;
             for &voter in voters {
+                let disk = configuration.members[&voter].disk;
                 let has_it = match self.worst_case(voter) {
-                    Ok((_, log, snapshot)) => self.safety.ledger.keeps_committed(&log, snapshot, index),
-                    Err(_) => self.safety.says_it_has(voter, index),
+                    Ok(found) if found.disk == disk && !self.safety.was_set_back(disk) => {
+                        self.safety.ledger.keeps_committed(&found, index)
+                    }
+                    _ => self.safety.says_it_has(disk, index),
                 };
                 on_disk += usize::from(has_it);
             }
@@ -136,22 +137,19 @@ impl<S: StateMachine> Cluster<S> {
             return Ok(());
         };
         let held = match self.worst_case(node) {
-            Ok((vote, entries, snapshot)) => claim.is_held_by(vote, &entries, snapshot, &self.safety.ledger),
+            Ok(found) => claim.is_held_by(&found, &self.safety.ledger),
             Err(text) => Err(std::format!("persistence: after a power failure now, {text}")),
         };
         held.map_err(|what| self.violation(node, what))
     }
 
     /// What recovery would find on the disk of `node` if the power failed now and everything unsynced were lost.
-    fn worst_case(&mut self, node: NodeId) -> Result<(HardState, Vec<crate::raft::Entry>, u64), String> {
+    fn worst_case(&mut self, node: NodeId) -> Result<Recovered, String> {
         let machine = self.machine(node);
         let mut recovery = Recovery::new(machine.config.storage());
         machine.disk.run_on_durable(&mut recovery);
         match recovery.take() {
-            Ok(Opened::Formed { recovered, .. }) => {
-                let snapshot = recovered.snapshot.as_ref().map_or(0, |meta| meta.id.last.index);
-                Ok((recovered.vote, recovered.entries.to_vec(), snapshot))
-            }
+            Ok(Opened::Formed { recovered, .. }) => Ok(recovered),
             Ok(Opened::Unformed(_)) => Err("the directory belongs to no cluster".into()),
             Err(error) => Err(std::format!("{error}")),
         }

@@ -9,7 +9,7 @@ use std::vec::Vec;
 
 use super::{Errand, duration};
 use crate::node::Event;
-use crate::raft::{Change, ChangeRefused, Configuration, MemberChange, NodeId};
+use crate::raft::{Change, ChangeRefused, Configuration, MemberChange, NodeId, TransferFailed};
 use crate::replica::{Outcome, Refused, Request, StateMachine};
 use crate::rng::Rng;
 use crate::sim::census::met;
@@ -115,12 +115,14 @@ impl Operator {
                     self.leaving.extend(removed);
                 }
                 Answer::Outcome(Outcome::Transferred) => cluster.count(met::HANDED_OVER),
-                Answer::Outcome(Outcome::Refused(Refused::Transfer(_))) => {
-                    cluster.count(met::NOT_HANDED_OVER)
+                Answer::Outcome(Outcome::Refused(Refused::Transfer(TransferFailed::TimedOut(_)))) => {
+                    cluster.count(met::NOT_HANDED_OVER);
                 }
+                Answer::Outcome(Outcome::Refused(Refused::Transfer(_))) => cluster.count(met::NO_HANDOVER),
                 Answer::Outcome(Outcome::Refused(Refused::Change(reason))) => cluster.count(match reason {
                     ChangeRefused::UnderWay { .. } => met::CHANGE_UNDER_WAY,
                     ChangeRefused::NotCaughtUp { .. } => met::NOT_CAUGHT_UP,
+                    ChangeRefused::Unreachable(_) => met::UNREACHABLE,
                     ChangeRefused::CouldNotCommit { .. } => met::COULD_NOT_COMMIT,
                     _ => met::NO_CHANGE,
                 }),
