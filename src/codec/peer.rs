@@ -63,6 +63,9 @@ pub enum Severity {
     /// A member of a formed cluster finds the listener's identity at fault. The speaker may know an old configuration, so
     /// that only a majority's word counts.
     Identity,
+    /// By a configuration that is committed at this index the listener's id is another disk's. It is proof for a member that
+    /// knows of its own place only from before that.
+    Replaced(LogIndex),
     /// The speaker remembers what the listener's disk has forgotten: proof.
     Proof,
 }
@@ -139,7 +142,15 @@ impl PeerMessage {
         match self {
             Self::Hello(facts) => header(kind::HELLO, &facts.wire()),
             Self::Welcome(facts) => header(kind::WELCOME, &facts.wire()),
-            Self::Refuse { text, severity } => header(kind::REFUSE, &(text, *severity as u8)),
+            Self::Refuse { text, severity } => {
+                let (severity, index) = match severity {
+                    Severity::Retry => (0u8, 0),
+                    Severity::Identity => (1, 0),
+                    Severity::Proof => (2, 0),
+                    Severity::Replaced(index) => (3, *index),
+                };
+                header(kind::REFUSE, &(text, severity, index))
+            }
             Self::Formed { cluster } => header(kind::FORMED, &(Halves::from(*cluster),)),
             Self::Digest { index, digest } => header(kind::DIGEST, &(index, Halves::from(*digest))),
             Self::Raft(message) => seal_raft(message, pack),
@@ -298,7 +309,7 @@ impl Facts {
 enum Wire {
     Hello(FactsFields),
     Welcome(FactsFields),
-    Refuse((String, u8)),
+    Refuse((String, u8, LogIndex)),
     Formed((Halves,)),
     Forward((u64, u64)),
     ForwardReply((u64,)),
@@ -356,14 +367,15 @@ impl Wire {
         Ok(PeerMessage::Raft(match self {
             Self::Hello(fields) => return Ok(PeerMessage::Hello(Facts::from_wire(fields)?)),
             Self::Welcome(fields) => return Ok(PeerMessage::Welcome(Facts::from_wire(fields)?)),
-            Self::Refuse((text, _)) if text.len() > MAX_TEXT => {
+            Self::Refuse((text, ..)) if text.len() > MAX_TEXT => {
                 return Err(FrameError::Malformed("a refusal's text passes its limit"));
             }
-            Self::Refuse((text, severity)) => {
+            Self::Refuse((text, severity, index)) => {
                 let severity = match severity {
                     0 => Severity::Retry,
                     1 => Severity::Identity,
                     2 => Severity::Proof,
+                    3 => Severity::Replaced(index),
                     _ => return Err(FrameError::Malformed("a refusal is of an unknown kind")),
                 };
                 return Ok(PeerMessage::Refuse { text, severity });
@@ -556,6 +568,7 @@ mod tests {
             PeerMessage::Hello(facts(None)),
             PeerMessage::Welcome(facts(Some(5))),
             PeerMessage::Refuse { text: "no".into(), severity: Severity::Proof },
+            PeerMessage::Refuse { text: "no".into(), severity: Severity::Replaced(7) },
             PeerMessage::Formed { cluster: u128::MAX - 1 },
             PeerMessage::Forward { term: 7, requests },
             PeerMessage::ForwardReply(alloc::vec![Answered { id: 1, outcome }]),

@@ -10,7 +10,8 @@
 //! | an id that is no member | refused; it may become one |
 //!
 //! A member may be behind and know an old configuration: its word about disks and clusters alone does not stop a node,
-//! only a majority's does. That a disk was rolled back is proof from any one peer, because what it remembers only grows.
+//! only a majority's does, or that of one which is not behind what the node knows of itself. That a disk was rolled back is
+//! proof from any one peer, because what it remembers only grows.
 
 use alloc::format;
 use alloc::string::String;
@@ -105,7 +106,8 @@ pub(super) fn judge(known: &Known, facts: &Facts) -> Result<(), Refusal> {
             return Ok(());
         }
         return refuse(
-            Severity::Identity,
+            // Before there is a log, founders know each other's disks by their word alone.
+            if known.commit > 0 { Severity::Replaced(known.commit) } else { Severity::Identity },
             format!(
                 "node {id} is known with disk {disk}, this directory has disk {}: its data was lost or replaced; \
                  restore its directory, or remove node {id} and add it again with its new disk: quorate member remove \
@@ -204,7 +206,7 @@ mod tests {
     fn row_19_a_wiped_disk_is_refused_with_the_cure() {
         let (severity, text) =
             refused(&known(), &Facts { disk: DiskId(34), cluster: None, last: 0, ..facts() });
-        assert_eq!(severity, Severity::Identity);
+        assert_eq!(severity, Severity::Replaced(60));
         assert!(text.starts_with(
             "node 3 is known with disk 00000000000000000000000000000021, this directory has disk"
         ));

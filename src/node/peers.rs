@@ -13,7 +13,7 @@ use super::links::Stage;
 use super::{Action, Actions, Fault, LinkId, Node, Note, Roster};
 use crate::codec::frame::FrameError;
 use crate::codec::peer::{Facts, PeerMessage, Severity};
-use crate::raft::{Message, NodeId, SnapshotProgress};
+use crate::raft::{LogIndex, Message, NodeId, SnapshotProgress};
 use crate::replica::{self, StateMachine};
 
 /// Lines that are remembered so as not to be repeated.
@@ -179,12 +179,17 @@ impl<S: StateMachine> Node<S> {
     }
 
     /// A peer refuses this node. One that is behind may be wrong about disks and clusters, so that a majority of the
-    /// peers has to agree; what a peer remembers of this very disk is proof.
+    /// peers has to agree. It is not behind if it has seen more than the commitment that made this disk a member: there is one
+    /// log. What a peer remembers of this very disk is proof too. Who waits to be added waits on.
     fn refused(&mut self, peer: NodeId, text: String, severity: Severity, out: &mut Actions<S>) {
         self.complain(format!("node {peer} refuses this node: {text}"), out);
         let fenced = match severity {
             Severity::Retry => false,
-            Severity::Identity => {
+            Severity::Replaced(index) if self.member.is_some() => self.was_member_before(index),
+            Severity::Identity | Severity::Replaced(_) if self.member.is_none() && self.founding.joins() => {
+                false
+            }
+            Severity::Identity | Severity::Replaced(_) => {
                 self.refused_by.insert(peer);
                 2 * self.refused_by.len() > self.links.peers().count()
             }
@@ -193,6 +198,15 @@ impl<S: StateMachine> Node<S> {
         if fenced {
             self.fault = Some(Fault::Fenced(text));
         }
+    }
+
+    /// Whether this disk is known to be a member by a configuration that is committed, at or before `index`.
+    fn was_member_before(&self, index: LogIndex) -> bool {
+        let Some(member) = &self.member else { return false };
+        let raft = member.replica.raft();
+        let commit = raft.status().commit;
+        let committed = raft.configurations(commit).next();
+        commit <= index && committed.is_some_and(|c| c.names(self.config.raft.id, raft.disk()))
     }
 
     /// A message of a peer whose identity is proved.
