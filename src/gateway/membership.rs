@@ -147,8 +147,9 @@ fn entry(out: &mut Vec<u8>, id: NodeId, role: &str, [peer, client]: [&str; 2], d
 }
 
 /// What a member is in a configuration.
-fn role(configuration: &Configuration, id: NodeId) -> &'static str {
+pub(super) fn role(configuration: &Configuration, id: NodeId) -> &'static str {
     match (configuration.voters.contains(&id), configuration.outgoing.contains(&id)) {
+        _ if !configuration.members.contains_key(&id) => "none",
         (true, false) if configuration.is_joint() => "incoming voter",
         (true, _) => "voter",
         (false, true) => "outgoing voter",
@@ -163,7 +164,7 @@ fn id_of(argument: &[u8]) -> Result<NodeId, Reply> {
 }
 
 fn disk_of(argument: &[u8]) -> Result<DiskId, Reply> {
-    let text = core::str::from_utf8(argument).ok();
+    let text = core::str::from_utf8(argument).ok().filter(|text| !text.starts_with('+'));
     let disk = text.and_then(|text| u128::from_str_radix(text, 16).ok());
     disk.map(DiskId).ok_or_else(|| Reply::error("ERR a disk's name is up to 32 hexadecimal digits"))
 }

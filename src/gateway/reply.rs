@@ -115,7 +115,7 @@ fn change_code(reason: &ChangeRefused) -> &'static str {
     match reason {
         ChangeRefused::UnderWay { .. } | ChangeRefused::TooEarly => "TRYAGAIN",
         ChangeRefused::NotCaughtUp { .. } => "BEHIND",
-        ChangeRefused::CouldNotCommit { .. } => "UNREACHABLE",
+        ChangeRefused::Unreachable(_) | ChangeRefused::CouldNotCommit { .. } => "UNREACHABLE",
         _ => "ERR",
     }
 }

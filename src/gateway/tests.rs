@@ -4,6 +4,7 @@ mod clerk;
 mod control;
 mod course;
 mod fuzz;
+mod membership;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;

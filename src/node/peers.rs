@@ -180,15 +180,12 @@ impl<S: StateMachine> Node<S> {
 
     /// A peer refuses this node. One that is behind may be wrong about disks and clusters, so that a majority of the
     /// peers has to agree. It is not behind if it has seen more than the commitment that made this disk a member: there is one
-    /// log. What a peer remembers of this very disk is proof too. Who waits to be added waits on.
+    /// log. What a peer remembers of this very disk is proof too.
     fn refused(&mut self, peer: NodeId, text: String, severity: Severity, out: &mut Actions<S>) {
         self.complain(format!("node {peer} refuses this node: {text}"), out);
         let fenced = match severity {
             Severity::Retry => false,
             Severity::Replaced(index) if self.member.is_some() => self.was_member_before(index),
-            Severity::Identity | Severity::Replaced(_) if self.member.is_none() && self.founding.joins() => {
-                false
-            }
             Severity::Identity | Severity::Replaced(_) => {
                 self.refused_by.insert(peer);
                 2 * self.refused_by.len() > self.links.peers().count()

@@ -342,7 +342,7 @@ impl<S: StateMachine> Node<S> {
 
     /// Whether this node is no member as far as it knows: nobody will tell it who leads.
     fn is_stranger(&self) -> bool {
-        let Some(member) = &self.member else { return false };
+        let Some(member) = &self.member else { return self.phase == Phase::Forming && self.founding.joins() };
         let known = member.replica.raft().acquaintances();
         !known.is_empty() && !known.contains_key(&self.config.raft.id)
     }

@@ -33,6 +33,7 @@ const MAX_NODES: usize = 64;
 const COLUMNS: &[(&str, &str)] = &[
     ("node", "node_id"),
     ("phase", "phase"),
+    ("member", "membership"),
     ("role", "raft_role"),
     ("term", "term"),
     ("leader", "leader_id"),
@@ -40,9 +41,13 @@ const COLUMNS: &[(&str, &str)] = &[
     ("last", "last_index"),
     ("commit", "commit_index"),
     ("applied", "applied_index"),
+    ("lag", LAG),
     ("snapshots", "snapshots_saved"),
     ("digest", "digest"),
 ];
+
+/// What no node tells: how many entries of the leader's log it has not applied.
+const LAG: &str = "lag";
 
 /// Digits of a digest in the table.
 const DIGEST_DIGITS: usize = 8;
@@ -127,10 +132,13 @@ fn ask_all(options: &Options) -> Vec<Answer> {
 fn table(answers: &[Answer]) -> Vec<String> {
     let mut rows: Vec<Vec<String>> = vec![vec!["address".into()]];
     rows[0].extend(COLUMNS.iter().map(|(head, _)| (*head).to_owned()));
+    let infos = || answers.iter().filter_map(|(_, answer)| answer.as_ref().ok());
+    let leader = infos().filter(|info| info.leads()).max_by_key(|info| info.number("term"));
+    let last = leader.and_then(|info| info.number("last_index"));
     for (address, answer) in answers {
         let mut row = vec![address.clone()];
         match answer {
-            Ok(info) => row.extend(COLUMNS.iter().map(|(_, name)| cell(info, name))),
+            Ok(info) => row.extend(COLUMNS.iter().map(|(_, name)| cell(info, name, last))),
             Err(error) => row.push(format!("unreachable: {error}")),
         }
         rows.push(row);
@@ -147,9 +155,14 @@ fn table(answers: &[Answer]) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
-fn cell(info: &NodeInfo, name: &str) -> String {
+fn cell(info: &NodeInfo, name: &str, last: Option<u64>) -> String {
     let value = info.text(name).unwrap_or("-");
     match name {
+        LAG => {
+            let lag =
+                last.zip(info.number("applied_index")).map(|(last, applied)| last.saturating_sub(applied));
+            lag.map_or_else(|| "-".into(), |lag| lag.to_string())
+        }
         "digest" => value.get(..DIGEST_DIGITS).unwrap_or(value).to_owned(),
         "leader_id" if value == "0" => "-".into(),
         _ => value.to_owned(),

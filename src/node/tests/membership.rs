@@ -80,6 +80,10 @@ fn a_node_is_added_catches_up_is_promoted_and_the_leader_is_removed() {
     world.start(4);
     world.run_for(3_000_000);
     assert_eq!(world.node(4).status().cluster, None, "nobody has added it");
+    let name = world.write(4, b"x");
+    world.run_for(10_000);
+    let refused = Outcome::Refused(Refused::NoLeader);
+    assert_eq!(world.machines[&4].replies[&name], [refused], "it waits for no leader");
     assert!(changed(&change(&mut world, vec![add(4, 1004)])));
     world.run_until(20_000_000, |world| world.node(4).status().digest == world.node(leader).status().digest);
     assert_eq!(voters(&world), [1, 2, 3]);
