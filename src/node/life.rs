@@ -185,8 +185,9 @@ impl<S: StateMachine> Node<S> {
             let (peer, client) = (&member.peer_address, &member.client_address);
             if (peer, client) != (&flag.peer, &flag.client) {
                 let text = format!(
-                    "the cluster knows node {id} as {peer}/{client}, and that counts; its settings say {}/{}",
-                    flag.peer, flag.client
+                    "the cluster knows node {id} as {peer}/{client}, and that counts; the settings here say {}/{}; if it has \
+                     moved there: quorate member move {id}={}/{}",
+                    flag.peer, flag.client, flag.peer, flag.client
                 );
                 out.push(Action::Note(Note(text)));
             }

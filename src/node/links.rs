@@ -38,6 +38,8 @@ pub(super) struct Links {
     own: NodeId,
     links: BTreeMap<LinkId, Stage>,
     peers: BTreeMap<NodeId, Peer>,
+    /// Where this node's settings say that others are: tried in turn with where they are as members.
+    told: BTreeMap<NodeId, String>,
     /// What was proved is remembered even of a peer that is no member for a while.
     memories: BTreeMap<NodeId, Memory>,
     rng: Rng,
@@ -57,6 +59,8 @@ pub(super) enum Stage {
 #[derive(Debug)]
 struct Peer {
     address: String,
+    /// It is looked for where the settings say, because it was not found at its address.
+    looks_elsewhere: bool,
     link: Option<LinkId>,
     dial: Dial,
     backoff: Micros,
@@ -73,9 +77,9 @@ enum Dial {
 }
 
 impl Links {
-    pub(super) fn new(own: NodeId, rng: Rng) -> Self {
+    pub(super) fn new(own: NodeId, told: BTreeMap<NodeId, String>, rng: Rng) -> Self {
         let (links, peers, memories) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { own, links, peers, memories, rng }
+        Self { own, links, peers, told, memories, rng }
     }
 
     /// The peers are these, by their addresses. What is returned is to be closed: connections of others.
@@ -90,6 +94,7 @@ impl Links {
             let dial = Dial::At(if own > id { now } else { now.saturating_add(LATE) });
             let mut peer = old.remove(&id).unwrap_or(Peer {
                 address: String::new(),
+                looks_elsewhere: false,
                 link: None,
                 dial,
                 backoff: BACKOFF_MIN,
@@ -121,7 +126,8 @@ impl Links {
         for (id, peer) in &mut self.peers {
             if matches!(peer.dial, Dial::At(at) if at <= now) {
                 peer.dial = Dial::UnderWay;
-                due.push((*id, peer.address.clone()));
+                let told = self.told.get(id).filter(|_| peer.looks_elsewhere);
+                due.push((*id, told.unwrap_or(&peer.address).clone()));
             }
         }
         due
@@ -155,7 +161,9 @@ impl Links {
         let guests = self.peers.values().filter(|peer| peer.is_guest).count();
         if guests < GUESTS {
             let (address, backoff) = (String::new(), BACKOFF_MIN);
-            self.peers.insert(peer, Peer { address, link: None, dial: Dial::Rest, backoff, is_guest: true });
+            let (dial, looks_elsewhere) = (Dial::Rest, false);
+            let guest = Peer { address, looks_elsewhere, link: None, dial, backoff, is_guest: true };
+            self.peers.insert(peer, guest);
         }
         guests < GUESTS
     }
@@ -205,6 +213,7 @@ impl Links {
     fn retry(&mut self, peer: NodeId, now: Micros) {
         let late = if self.own > peer { 0 } else { LATE };
         let Some(entry) = self.peers.get_mut(&peer) else { return };
+        entry.looks_elsewhere = !entry.looks_elsewhere;
         let wait = late + entry.backoff / 2 + self.rng.below(entry.backoff / 2 + 1);
         entry.dial = Dial::At(now.saturating_add(wait));
         entry.backoff = (entry.backoff * 2).min(BACKOFF_MAX);
@@ -283,7 +292,7 @@ mod tests {
     use super::*;
 
     fn links(own: u64, others: &[u64]) -> Links {
-        let mut links = Links::new(NodeId(own), Rng::new(1));
+        let mut links = Links::new(NodeId(own), BTreeMap::new(), Rng::new(1));
         links.set_peers(others.iter().map(|id| (NodeId(*id), "h:1")), 0);
         links
     }
@@ -329,6 +338,22 @@ mod tests {
         assert!((BACKOFF_MIN / 2..=BACKOFF_MIN).contains(&waits[0]), "{waits:?}");
         assert!((BACKOFF_MAX / 2..=BACKOFF_MAX).contains(&waits[7]), "{waits:?}");
         assert!(links.opened(9, None, now));
+    }
+
+    #[test]
+    fn who_is_not_found_where_the_log_says_is_looked_for_where_the_settings_say() {
+        let told = BTreeMap::from([(NodeId(1), "new:1".into())]);
+        let mut links = Links::new(NodeId(3), told, Rng::new(1));
+        links.set_peers([(NodeId(1), "old:1"), (NodeId(2), "h:2")].into_iter(), 0);
+        let mut looked = Vec::new();
+        for _ in 0..4 {
+            let now = links.wake_at().expect("it is tried again");
+            looked.extend(links.due(now).into_iter().filter(|(id, _)| *id == NodeId(1)));
+            links.dial_failed(NodeId(1), now);
+            links.dial_failed(NodeId(2), now);
+        }
+        let addresses: Vec<&str> = looked.iter().map(|(_, address)| address.as_str()).collect();
+        assert_eq!(addresses[..2], ["old:1", "new:1"]);
     }
 
     #[test]

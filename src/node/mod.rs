@@ -100,7 +100,8 @@ pub struct Addresses {
 pub struct Config {
     /// The core's.
     pub raft: crate::raft::Config,
-    /// The members of a cluster that is yet to be formed. Once it is, the log's configuration wins.
+    /// The members of a cluster that is yet to be formed. Once it is, the log's configuration wins; who is not found at its
+    /// address there is looked for at the one here.
     pub founders: BTreeMap<NodeId, Addresses>,
     /// A fresh random name for the disk, used only when the data directory is empty.
     pub fresh_disk: DiskId,
@@ -255,6 +256,7 @@ impl<S: StateMachine> Node<S> {
         let own = config.raft.id;
         // The core draws from a stream of its own.
         let rng = Rng::stream(config.raft.seed, own.0.rotate_left(32));
+        let told = config.founders.iter().map(|(id, at)| (*id, at.peer.clone())).collect();
         Ok(Self {
             founding: Founding::new(own, &config.founders),
             config,
@@ -266,7 +268,7 @@ impl<S: StateMachine> Node<S> {
             mending: None,
             complete: false,
             member: None,
-            links: Links::new(own, rng),
+            links: Links::new(own, told, rng),
             refused_by: BTreeSet::new(),
             roster: Arc::default(),
             complaints: VecDeque::new(),

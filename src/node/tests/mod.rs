@@ -75,7 +75,7 @@ fn an_address_that_the_cluster_knows_otherwise_is_named_with_both_words() {
     world.settle();
     let notes = world.machine(2).notes.join("\n");
     assert!(notes.contains("the cluster knows node 2 as peer:2/client:2, and that counts"), "{notes}");
-    assert!(notes.contains("its settings say peer:7/client:7"), "{notes}");
+    assert!(notes.contains("quorate member move 2=peer:7/client:7"), "{notes}");
     assert!(!notes.contains("the cluster knows node 1"), "{notes}");
 }
 

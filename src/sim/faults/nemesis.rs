@@ -150,6 +150,10 @@ impl Nemesis {
         let spare = (cluster.nodes().len() - 1) / 2;
         for (&node, loss) in &self.lost {
             let fault = cluster.fault(node).cloned();
+            // Whose machine was taken away had one start to refuse in, which another failure may have ended.
+            if !cluster.nodes().contains(&node) && fault.as_ref().is_none_or(|fault| fault.exit_code() == DISK_FAILED) {
+                continue;
+            }
             // It takes peers to say that a disk is not the one they know, or was set back: a majority of them, or one who
             // remembers. Where more than a minority is lost there may be none; then a wiped disk still is no member's.
             let peers_are_lost = (self.lost.len() > spare || !is_member(node)) && fault.is_none();
@@ -561,7 +565,6 @@ impl Nemesis {
     }
 }
 
-/// Some weather, and where it prevails: everywhere, over a direction, or over some kinds of messages.
 /// Whether a majority of each half is left without these.
 pub(crate) fn can_spare(configuration: &Configuration, out: &BTreeSet<NodeId>) -> bool {
     let halves = [&configuration.voters, &configuration.outgoing];
@@ -571,6 +574,7 @@ pub(crate) fn can_spare(configuration: &Configuration, out: &BTreeSet<NodeId>) -
         .all(|voters| voters.iter().filter(|id| !out.contains(id)).count() > voters.len() / 2)
 }
 
+/// Some weather, and where it prevails: everywhere, over a direction, or over some kinds of messages.
 fn draw_weather(rng: &mut Rng, nodes: &[NodeId]) -> (Option<Region>, Weather) {
     let one = |rng: &mut Rng| nodes[rng.below(nodes.len() as u64) as usize];
     let region = match rng.below(4) {
