@@ -103,6 +103,13 @@ impl Fleet {
         }
     }
 
+    /// From now on the node of this number is at `place`; what it keeps is there already.
+    pub fn relocate(&mut self, place: Place) {
+        self.places.retain(|old| old.id != place.id);
+        self.places.push(place);
+        self.places.sort_by_key(|place| place.id);
+    }
+
     /// The nodes' places.
     pub fn places(&self) -> &[Place] {
         &self.places

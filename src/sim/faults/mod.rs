@@ -153,6 +153,22 @@ pub enum Errand {
     Stop,
 }
 
+impl Errand {
+    /// One of them; machines come more often than they go, for some that came are never promoted.
+    pub fn draw(rng: &mut Rng) -> Self {
+        match rng.below(20) {
+            0..5 => Self::Admit,
+            5..10 => Self::Promote,
+            10..11 => Self::Demote,
+            11..14 => Self::Remove,
+            14..16 => Self::Several,
+            16..17 => Self::Leave,
+            17..19 => Self::Transfer,
+            _ => Self::Stop,
+        }
+    }
+}
+
 /// A duration between `least` and about `most`: each doubling is as likely as the next, so that short and long ones meet.
 fn duration(rng: &mut Rng, least: Micros, most: Micros) -> Micros {
     let doublings = most.checked_div(least).unwrap_or(1).max(1).ilog2();

@@ -151,7 +151,9 @@ impl Nemesis {
         for (&node, loss) in &self.lost {
             let fault = cluster.fault(node).cloned();
             // Whose machine was taken away had one start to refuse in, which another failure may have ended.
-            if !cluster.nodes().contains(&node) && fault.as_ref().is_none_or(|fault| fault.exit_code() == DISK_FAILED) {
+            if !cluster.nodes().contains(&node)
+                && fault.as_ref().is_none_or(|fault| fault.exit_code() == DISK_FAILED)
+            {
                 continue;
             }
             // It takes peers to say that a disk is not the one they know, or was set back: a majority of them, or one who

@@ -71,6 +71,11 @@ impl Operator {
         let due = |(&node, &at): (&NodeId, &Micros)| (at <= now).then_some(node);
         let starting: Vec<NodeId> = self.stopping.iter().filter_map(due).collect();
         for node in starting {
+            // Who hands over first takes its time.
+            if cluster.is_up(node) {
+                self.stopping.insert(node, now + SECOND);
+                continue;
+            }
             self.stopping.remove(&node);
             if !away.contains(&node) {
                 cluster.start(node)?;
@@ -92,15 +97,11 @@ impl Operator {
 
     /// The end: nothing new is begun, and what was stopped is started. A joint configuration that does not leave by itself is
     /// left.
-    pub fn end<S: StateMachine>(&mut self, cluster: &mut Cluster<S>, away: &BTreeSet<NodeId>) -> Checked<()> {
+    pub fn end<S: StateMachine>(&mut self, cluster: &mut Cluster<S>) {
+        let now = cluster.now();
         while self.agenda.pop().is_some() {}
-        for (node, _) in core::mem::take(&mut self.stopping) {
-            if !away.contains(&node) {
-                cluster.start(node)?;
-            }
-        }
-        self.tidies_at = Some(cluster.now());
-        Ok(())
+        self.stopping.values_mut().for_each(|at| *at = now);
+        self.tidies_at = Some(now);
     }
 
     /// Takes the answers that have come.

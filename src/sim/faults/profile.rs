@@ -198,16 +198,7 @@ impl Profile {
         let count = ERRANDS[self as usize] * share / 10 * (to - from) / (600 * SECOND);
         let mut errands: std::vec::Vec<_> = (0..count)
             .map(|_| {
-                let errand = match rng.below(20) {
-                    0..5 => Errand::Admit,
-                    5..10 => Errand::Promote,
-                    10..11 => Errand::Demote,
-                    11..14 => Errand::Remove,
-                    14..16 => Errand::Several,
-                    16..17 => Errand::Leave,
-                    17..19 => Errand::Transfer,
-                    _ => Errand::Stop,
-                };
+                let errand = Errand::draw(rng);
                 (from + rng.below(to - from), errand)
             })
             .collect();

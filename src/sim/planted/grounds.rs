@@ -9,7 +9,7 @@ use crate::rng::Rng;
 use crate::sim::cluster::{Crash, Moment};
 use crate::sim::disk::DiskFault;
 use crate::sim::exhaustive::{Bounds, explore};
-use crate::sim::faults::{Fault, Manner, Plan, Population, Quirk, Who};
+use crate::sim::faults::{Errand, Fault, Manner, Plan, Population, Quirk, Who};
 use crate::sim::network::{Cuts, Shape};
 use crate::sim::{KvWorkload, run};
 use crate::time::Micros;
@@ -36,6 +36,7 @@ pub fn grounds(bug: Option<&Bug>) -> &'static [Profile<'static>] {
         Profile { name: "drops", run: &|seed| outcome(&drops(seed)) },
         Profile { name: "echoes", run: &|seed| outcome(&echoes(seed)) },
         Profile { name: "returns", run: &|seed| outcome(&returns(seed)) },
+        Profile { name: "members", run: &|seed| outcome(&members(seed)) },
         Profile { name: "exhaustive", run: &exhaustive },
     ];
     let explores = bug.is_none_or(|bug| bug.room == Room::Raft);
@@ -61,6 +62,7 @@ fn outcome(plan: &Plan) -> Outcome {
 fn any(seed: u64) -> Plan {
     let mut plan = Plan::draw(seed, None, None, 15 * HURRY);
     plan.faults.iter_mut().for_each(|(at, _)| *at /= HURRY);
+    plan.errands.iter_mut().for_each(|(at, _)| *at /= HURRY);
     plan.faults_end /= HURRY;
     plan.end /= HURRY;
     plan
@@ -361,6 +363,31 @@ fn returns(seed: u64) -> Plan {
     Plan { nodes: 5, faults_end: at, end: at + SECOND, ..plan }
 }
 
+/// Members that come and go in haste, while leaders are cut off and die.
+fn members(seed: u64) -> Plan {
+    let mut rng = Rng::stream(seed, 411);
+    let (mut at, mut faults, mut errands) = (SECOND, Vec::new(), Vec::new());
+    while at < 14 * SECOND {
+        errands.push((at, Errand::draw(&mut rng)));
+        if rng.chance(1, 3) {
+            let soon_after = at + rng.below(20) * MS;
+            let fault = match rng.below(4) {
+                0 => Fault::Kill { who: Who::Leader, crash: crash(&mut rng), down: soon(&mut rng) },
+                1 => Fault::Clog { from: Who::Leader, to: who(&mut rng), lasts: soon(&mut rng) },
+                _ => Fault::Partition { shape: rng.next_u64(), lasts: soon(&mut rng) },
+            };
+            faults.push((soon_after, fault));
+        }
+        at += (20 + rng.below(300)) * MS;
+    }
+    faults.sort_by_key(|(at, _)| *at);
+    let quirks = [Quirk::NoPreVote, Quirk::NoCheckQuorum, Quirk::EarlySnapshots, Quirk::NoTrailing];
+    let mut plan = plan(seed, &mut rng, &quirks, faults);
+    plan.quirks.push(Quirk::HastyElections);
+    let nodes = 1 + rng.below(5);
+    Plan { nodes, errands, faults_end: at, end: at + SECOND, ..plan }
+}
+
 fn plan(seed: u64, rng: &mut Rng, quirks: &[Quirk], faults: Vec<(Micros, Fault)>) -> Plan {
     let nodes = [3, 3, 4, 5][rng.below(4) as usize];
     let client = |number| Population {
@@ -373,7 +400,8 @@ fn plan(seed: u64, rng: &mut Rng, quirks: &[Quirk], faults: Vec<(Micros, Fault)>
     let clients = (0..6).map(client).collect();
     let quirks = quirks.iter().copied().filter(|_| rng.chance(1, 2)).collect();
     let (faults_end, end) = (9 * SECOND, 10 * SECOND);
-    Plan { faults_end, end, quirks, faults, clients, ..Plan::draw(seed, None, Some(nodes), 10) }
+    let errands = Vec::new();
+    Plan { faults_end, end, quirks, faults, errands, clients, ..Plan::draw(seed, None, Some(nodes), 10) }
 }
 
 fn often(rng: &mut Rng, mut fault: impl FnMut(&mut Rng) -> Fault) -> Vec<(Micros, Fault)> {

@@ -156,7 +156,7 @@ impl<'a, W: Workload> Run<'a, W> {
         self.cluster.start_all()?;
         self.go_on_until(self.plan.faults_end, |_| false)?;
         self.nemesis.end(&mut self.cluster)?;
-        self.operator.end(&mut self.cluster, &self.nemesis.away())?;
+        self.operator.end(&mut self.cluster);
         let stuck = self.is_lost();
         if stuck.is_none() {
             self.recover()?;
