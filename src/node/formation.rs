@@ -48,7 +48,8 @@ impl Founding {
     /// Takes note of a founder's disk, and of the cluster that it belongs to. Who joins takes note of everybody's.
     pub(super) fn learn(&mut self, node: NodeId, disk: DiskId, cluster: Option<ClusterId>) {
         let is_known = self.founders.contains_key(&node) || self.disks.contains_key(&node);
-        if !is_known && !(self.joins && self.disks.len() < ACQUAINTANCES) {
+        let has_room = self.joins && self.disks.len() < ACQUAINTANCES;
+        if !is_known && !has_room {
             return;
         }
         self.disks.insert(node, disk);
