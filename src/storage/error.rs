@@ -49,6 +49,8 @@ pub enum OpenError {
     },
     /// Both copies of the identity are unreadable, or the file is gone from a directory that holds a log.
     IdentityLost,
+    /// The directory belongs to no cluster, where a member's was asked for.
+    Unformed,
     /// No copy of the last vote is left (STORAGE row 16).
     VoteLost,
     /// A record that was synced cannot be read any more (STORAGE row 2).
@@ -152,6 +154,7 @@ impl fmt::Display for OpenError {
             Self::IdentityLost => {
                 write!(f, "identity is missing or unreadable in a directory that was used; {CURE}")
             }
+            Self::Unformed => f.write_str("it belongs to no cluster yet, and holds nothing"),
             Self::VoteLost => write!(f, "vote is missing or unreadable; {CURE}"),
             Self::SyncedRecordLost { file, offset, index, what } => {
                 write!(f, "{file} at offset {offset}, log index {index}: {what}; {CURE}")

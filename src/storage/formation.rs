@@ -28,7 +28,8 @@ pub struct Formation {
 
 impl Formation {
     /// Formation of `cluster` in the directory of `identity`, which [`Recovery`](super::Recovery) found unformed.
-    /// `recovered` is [`Recovered::formed`], or an empty log if the node joins a cluster that is formed already.
+    /// `recovered` is [`Recovered::formed`]; or an empty log, if the node joins a cluster that is formed already; or an empty log
+    /// after a snapshot whose file is there, durable.
     pub fn new(settings: Settings, identity: Identity, cluster: ClusterId, recovered: &Recovered) -> Self {
         let owner = Owner { cluster, node: identity.node, disk: identity.disk };
         let formed = Identity { cluster: Some(cluster), ..identity };

@@ -21,7 +21,7 @@ use super::writer::LogEnd;
 use super::{
     DiskError, DiskJob, DiskOp, DiskReply, DiskResult, FileName, Identity, LogWriter, OpenError, Settings,
 };
-use crate::raft::{Recovered, SnapshotMeta};
+use crate::raft::{DiskId, NodeId, Recovered, SnapshotMeta};
 
 /// What a data directory turned out to be.
 #[derive(Debug)]
@@ -61,6 +61,8 @@ enum Phase {
 #[derive(Debug)]
 pub struct Recovery {
     settings: Settings,
+    /// It only looks, at whoever's directory this is.
+    inspects: bool,
     phase: Phase,
     files: Vec<(FileName, u64)>,
     stored: Option<Stored>,
@@ -72,7 +74,17 @@ type Next = Result<(Phase, Option<DiskOp>), OpenError>;
 impl Recovery {
     /// Recovery of the directory that `settings` are for.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, phase: Phase::Start, files: Vec::new(), stored: None, notes: Vec::new() }
+        let (files, notes) = (Vec::new(), Vec::new());
+        Self { settings, inspects: false, phase: Phase::Start, files, stored: None, notes }
+    }
+
+    /// A look at the directory of any node, for whom it will not run. It writes nothing whatever it finds, and a directory that
+    /// belongs to no cluster is a [refusal](OpenError::Unformed).
+    pub fn inspecting() -> Self {
+        // Nothing of this is used for a directory that is not written to: the mending that comes with it is not to be run.
+        let settings =
+            Settings { node: NodeId(0), fresh_disk: DiskId(0), segment_bytes: 0, max_record_bytes: 0 };
+        Self { inspects: true, ..Self::new(settings) }
     }
 
     /// The outcome, when the job is done.
@@ -119,6 +131,9 @@ impl Recovery {
         if self.files.iter().any(|f| !matches!(f.0, FileName::Temporary(_))) {
             return Err(OpenError::IdentityLost);
         }
+        if self.inspects {
+            return Err(OpenError::Unformed);
+        }
         let identity =
             Identity { node: self.settings.node, disk: self.settings.fresh_disk, cluster: None, boots: 1 };
         let file = FileName::Temporary(0);
@@ -137,7 +152,7 @@ impl Recovery {
     fn identity(&mut self, file: &Bytes) -> Next {
         let mut stored = Stored::read(file, &mut self.notes)?;
         let identity = stored.identity;
-        if identity.node != self.settings.node {
+        if identity.node != self.settings.node && !self.inspects {
             let (found, expected) = (identity.node, self.settings.node);
             return Err(OpenError::WrongNode { file: FileName::Identity, found, expected });
         }
@@ -157,6 +172,9 @@ impl Recovery {
         });
         if formed {
             return Err(OpenError::IdentityLost);
+        }
+        if self.inspects {
+            return Err(OpenError::Unformed);
         }
         let mut repair = Repair::default();
         repair.count_boot(&mut stored);

@@ -138,19 +138,23 @@ impl LogWriter {
         self.batch(ops, switch.map(|s| s.snapshot.id.last), cut)
     }
 
-    /// The bytes of the first segment of a log that has none: its header and the founding entries, if any (a node that
-    /// joins a cluster gets all of them from its leader). They are durable, and so is `spare`, before the writer is used.
+    /// The bytes of the first segment of a log that has none: its header, the snapshot that it goes on from, if there is one,
+    /// and the founding entries, if any (a node that joins a cluster gets all of them from its leader). They are durable, and so
+    /// is `spare`, before the writer is used.
     pub(super) fn found(&mut self, recovered: &Recovered, spare: Spare) -> SmallVec<[Bytes; 2]> {
         let mut packed = BytesMut::new();
         recovered.entries.pack(&mut packed);
         let (entries, commit) = (recovered.entries.clone(), recovered.commit);
-        let persist = Persist { id: 0, vote: None, snapshot: None, entries, commit };
+        let switch = |snapshot: &SnapshotMeta| SnapshotSwitch { snapshot: snapshot.clone(), keeps_suffix: false };
+        let snapshot = recovered.snapshot.as_ref().map(switch);
+        let persist = Persist { id: 0, vote: None, snapshot, entries, commit };
         self.note(&persist);
+        self.durable_snapshot = persist.snapshot.as_ref().map(|switch| switch.snapshot.id.last);
         let mut ops = SmallVec::new();
         // Formation allocates the file of the first segment itself.
         self.spares.push_front(Spare { number: 0, len: self.segment_len });
         // A record even without entries: a log without any record has lost its first one.
-        self.append(header_of(&persist), None, packed.freeze(), &mut ops);
+        self.append(header_of(&persist), persist.snapshot.as_ref(), packed.freeze(), &mut ops);
         self.synced = self.sequence;
         self.add_spare(spare);
         let data = |op| if let DiskOp::WriteAt { data, .. } = op { Some(data) } else { None };
