@@ -66,3 +66,45 @@ impl<S: StateMachine> Replay<S> {
         self.machine.view()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::envelope::Envelope;
+    use super::super::session::Limits;
+    use super::super::testing::Tape;
+    use super::super::{ReplicaRestorer, Restorer, View};
+    use super::*;
+    use crate::raft::{Entry, EntryKind};
+    use bytes::BytesMut;
+
+    const LIMITS: Limits = Limits { window: 16, reply_bytes: 1 << 10, ttl_ms: 1000 };
+
+    fn entries(first: u64, script: &[Envelope<'_>]) -> Entries {
+        let entry = |(envelope, index): (&Envelope<'_>, u64)| Entry {
+            id: LogId::new(1, index),
+            kind: EntryKind::Command,
+            stamp: Stamp { unix_ms: index, cluster_ms: index },
+            data: envelope.encode(&mut BytesMut::new()),
+        };
+        script.iter().zip(first..).map(entry).collect()
+    }
+
+    #[test]
+    fn a_replayed_log_is_the_state_of_a_replica_and_its_sessions_go_on() {
+        let open = Envelope::OpenSession { max_sessions: 9, limits: LIMITS, nonce: b"" };
+        let once = |seq| Envelope::Once { session: 1, seq, ack: 0, command: b"x" };
+        let mut replay = Replay::<Tape>::new(None);
+        replay.apply(&entries(1, &[open, once(1), once(1), Envelope::Write(b"y")])).expect("no gap");
+        assert_eq!(replay.state().items(), [b"x", b"y"], "a command that came twice ran once");
+        assert_eq!((replay.applied(), replay.sessions()), (LogId::new(1, 4), 1));
+
+        let (mut view, mut bytes, mut restorer) = (replay.view(), Vec::new(), ReplicaRestorer::new());
+        while view.read(1 << 10, &mut bytes) {}
+        restorer.push(&bytes).expect("it was written so");
+        let mut again = Replay::<Tape>::new(Some(restorer.finish().expect("it is whole")));
+        again.apply(&entries(5, &[once(1), once(2)])).expect("no gap");
+        assert_eq!(again.state().items(), [b"x", b"y", b"x"], "the retry is known after the snapshot, too");
+        assert_eq!((again.context().index, again.stamp().unix_ms), (6, 6));
+        assert!(again.apply(&entries(8, &[open])).is_err(), "a gap");
+    }
+}

@@ -145,7 +145,8 @@ impl LogWriter {
         let mut packed = BytesMut::new();
         recovered.entries.pack(&mut packed);
         let (entries, commit) = (recovered.entries.clone(), recovered.commit);
-        let switch = |snapshot: &SnapshotMeta| SnapshotSwitch { snapshot: snapshot.clone(), keeps_suffix: false };
+        let switch =
+            |snapshot: &SnapshotMeta| SnapshotSwitch { snapshot: snapshot.clone(), keeps_suffix: false };
         let snapshot = recovered.snapshot.as_ref().map(switch);
         let persist = Persist { id: 0, vote: None, snapshot, entries, commit };
         self.note(&persist);
