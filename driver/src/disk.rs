@@ -38,7 +38,9 @@ struct Shared {
     path: PathBuf,
     directory: File,
     open: Mutex<BTreeMap<FileName, Arc<File>>>,
-    _lock: DirectoryLock,
+    /// Whether anything but lists and reads may be asked for.
+    writable: bool,
+    _lock: Option<DirectoryLock>,
 }
 
 impl Disk {
@@ -47,18 +49,31 @@ impl Disk {
         let failed = |error| LockError::Directory { path: path.to_owned(), error };
         make_directory(path).map_err(failed)?;
         let lock = DirectoryLock::take(path)?;
-        let directory = File::open(path).map_err(failed)?;
-        Ok(Self(Arc::new(Shared {
-            path: path.to_owned(),
-            directory,
-            open: Mutex::new(BTreeMap::new()),
-            _lock: lock,
-        })))
+        Self::locked(path, Some(lock), true).map_err(failed)
+    }
+
+    /// Opens a data directory that is there, to be read only: nothing of it is written, not even its lock. No node can run in it
+    /// as long as any clone lives.
+    pub fn open_to_read(path: &Path) -> Result<Self, LockError> {
+        let failed = |error| LockError::Directory { path: path.to_owned(), error };
+        // A file in its place is no directory, whatever its name.
+        fs::read_dir(path).map_err(failed)?;
+        let lock = DirectoryLock::share(path)?;
+        Self::locked(path, lock, false).map_err(failed)
+    }
+
+    fn locked(path: &Path, lock: Option<DirectoryLock>, writable: bool) -> io::Result<Self> {
+        let (path, directory) = (path.to_owned(), File::open(path)?);
+        let open = Mutex::new(BTreeMap::new());
+        Ok(Self(Arc::new(Shared { path, directory, open, writable, _lock: lock })))
     }
 
     /// Performs one operation.
     pub fn perform(&self, op: &DiskOp) -> DiskResult {
         let done = |()| DiskReply::Done;
+        if !self.0.writable && !matches!(op, DiskOp::List | DiskOp::ReadAt { .. }) {
+            return Err(DiskError::Io(None, rustix::io::Errno::ROFS.raw_os_error()));
+        }
         match op {
             DiskOp::List => self.list().map(DiskReply::Files).map_err(|e| classify(None, &e)),
             DiskOp::ReadAt { file, offset, len } => self
@@ -100,7 +115,7 @@ impl Disk {
         if let Some(file) = open.get(&name) {
             return Ok(Arc::clone(file));
         }
-        let file = Arc::new(OpenOptions::new().read(true).write(true).open(self.path(name))?);
+        let file = Arc::new(OpenOptions::new().read(true).write(self.0.writable).open(self.path(name))?);
         keep(&mut open, name, &file);
         Ok(file)
     }
@@ -296,6 +311,22 @@ mod tests {
 
     fn bytes(bytes: &'static [u8]) -> DiskResult {
         Ok(DiskReply::Bytes(Bytes::from_static(bytes)))
+    }
+
+    #[test]
+    fn what_is_opened_to_be_read_is_not_written() {
+        let (dir, disk) = disk();
+        disk.perform(&DiskOp::Create { file: FILE }).unwrap();
+        disk.perform(&write(0, &[b"abc"])).unwrap();
+        drop(disk);
+        let disk = Disk::open_to_read(dir.path()).unwrap();
+        assert_eq!(read(&disk, FILE, 0, 3), bytes(b"abc"));
+        for op in [write(0, &[b"x"]), DiskOp::Create { file: FILE }, DiskOp::Remove { file: FILE }] {
+            assert!(matches!(disk.perform(&op), Err(DiskError::Io(..))), "{op:?}");
+        }
+        assert_eq!(read(&disk, FILE, 0, 3), bytes(b"abc"));
+        let missing = dir.path().join("missing");
+        assert!(Disk::open_to_read(&missing).is_err() && !missing.exists());
     }
 
     #[test]

@@ -70,5 +70,6 @@ mod resolver;
 pub mod signals;
 mod slots;
 pub mod stderr;
+mod survivor;
 #[cfg(test)]
 mod testing;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use quorate_driver::blocking_client::Client;
 use quorate_driver::fleet::{Place, local_places};
-use support::{Cluster, PATIENCE, get};
+use support::{Cluster, PATIENCE, at, done, get};
 
 /// Writers that append numbers to diaries of their own, exactly once each.
 struct Writers {
@@ -86,12 +86,6 @@ impl Pulse {
     }
 }
 
-fn done(cluster: &Cluster, words: &[&str]) {
-    let output = cluster.run(words);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(0), "{words:?}: {said}");
-}
-
 /// The members, each with its role.
 fn members(cluster: &Cluster) -> Vec<(u64, String)> {
     let output = cluster.run(&["member", "list"]);
@@ -101,10 +95,6 @@ fn members(cluster: &Cluster) -> Vec<(u64, String)> {
         Some((words.next()?.parse().ok()?, words.next()?.to_owned()))
     };
     text.lines().filter_map(member).collect()
-}
-
-fn at(place: &Place) -> String {
-    format!("{}={}/{}", place.id, place.peer, place.client)
 }
 
 /// Places for nodes beyond those that found the cluster.

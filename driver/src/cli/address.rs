@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use quorate::node::Addresses;
-use quorate::raft::NodeId;
+use quorate::raft::{MAX_ADDRESS, NodeId};
 
 use super::flags::Usage;
 
@@ -31,6 +31,19 @@ pub(crate) fn host_port<'a>(flag: &str, text: &'a str) -> Result<(&'a str, u16),
         return Err(bad("is not the name or the number of a host"));
     }
     Ok((name, port))
+}
+
+/// Checks `host:port` as others are to connect to.
+pub(crate) fn reachable(flag: &str, text: &str) -> Result<(), Usage> {
+    let (host, _) = host_port(flag, text)?;
+    if text.len() > MAX_ADDRESS {
+        return Err(Usage::flag(flag, format_args!("'{text}' is longer than {MAX_ADDRESS} bytes")));
+    }
+    if host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_unspecified()) {
+        let what = format_args!("{text} is no address that others can connect to; name this machine's own");
+        return Err(Usage::flag(flag, what));
+    }
+    Ok(())
 }
 
 /// Finds where to listen. Without `insecure` only this machine itself may connect.
@@ -71,15 +84,7 @@ pub(crate) fn cluster(flag: &str, text: &str) -> Result<BTreeMap<NodeId, Address
         let (peer, client) =
             pair.split_once('/').ok_or_else(|| bad("has no '/' between its two addresses"))?;
         for address in [peer, client] {
-            let (host, _) = host_port(flag, address)?;
-            if host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_unspecified()) {
-                return Err(Usage::flag(
-                    flag,
-                    format_args!(
-                        "{address} is no address that others can connect to; name this machine's own"
-                    ),
-                ));
-            }
+            reachable(flag, address)?;
             if !addresses.insert(address.to_owned()) {
                 return Err(Usage::flag(
                     flag,
@@ -139,6 +144,14 @@ mod tests {
             assert!(said.starts_with("--cluster: "), "{said}");
             assert!(!said.contains('\n'));
         }
+    }
+
+    #[test]
+    fn an_address_that_no_configuration_takes_is_refused() {
+        let host = "h".repeat(MAX_ADDRESS - 5);
+        assert!(reachable("peer", &format!("{host}:7201")).is_ok());
+        let Usage(said) = reachable("peer", &format!("{host}:17201")).unwrap_err();
+        assert!(said.contains("longer than 255 bytes"), "{said}");
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod flags;
 mod interrupt;
 mod key;
 mod member;
+mod recover;
 mod serve;
 mod sim;
 mod status;
@@ -46,6 +47,7 @@ usage: quorate COMMAND [FLAGS]
   status    what each node is doing
   member    add, promote or remove a node
   transfer  hand leadership over
+  recover   make a new cluster of what one disk holds, when the majority is lost for good
   sim       whole clusters under faults, in simulated time
   help      this text
   version   the version
@@ -93,6 +95,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         "status" => status::run(parser),
         "member" => member::run(member::Verb::Member, parser),
         "transfer" => member::run(member::Verb::Transfer, parser),
+        "recover" => recover::run(parser),
         "sim" => sim::run(parser),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

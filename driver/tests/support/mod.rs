@@ -171,3 +171,15 @@ pub(crate) fn get(client: &mut Client, key: &str) -> Result<Option<String>, Cler
         other => other.text().map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
     })
 }
+
+/// Runs a command that has to succeed.
+pub(crate) fn done(cluster: &Cluster, words: &[&str]) {
+    let output = cluster.run(words);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{words:?}: {said}");
+}
+
+/// A place as the command line names it.
+pub(crate) fn at(place: &Place) -> String {
+    format!("{}={}/{}", place.id, place.peer, place.client)
+}
