@@ -111,11 +111,11 @@ fn change(subcommand: &Bytes, arguments: &[Bytes], node: &Status) -> Result<Chan
     Ok(Change { force, ..Change::one(step) })
 }
 
-/// The disk of a node that waits to be added.
+/// The disk of a node that waits to be added. One that was started just now may say hello a moment later.
 fn said_hello(id: NodeId, node: &Status) -> Result<DiskId, Reply> {
     node.roster.applicants.get(&id).copied().ok_or_else(|| {
         let text = format!(
-            "ERR node {id} has not said hello to this node: start it with --join and the members' addresses, then add it \
+            "TRYAGAIN node {id} has not said hello to this node: start it with --join and the members' addresses, then add it \
              here; nothing was done"
         );
         Reply::of(|out| write::error(out, &text))

@@ -21,8 +21,8 @@ usage: quorate member list                       [FLAGS]
        quorate member move ID=PEER/CLIENT        [FLAGS]
 
 Changes the membership of a running cluster, one node at a time. A new node is started with 'quorate serve --join',
-added (it receives the log and does not count yet), and promoted: that waits until it has caught up. A node that is
-removed ends by itself. The command is done when a majority has it on disk.
+added (that waits until it has said hello; it receives the log and does not count yet), and promoted: that waits until
+it has caught up. A node that is removed ends by itself. The command is done when a majority has it on disk.
 
   --connect LIST    client addresses of one or more nodes (127.0.0.1:7101,127.0.0.1:7102,127.0.0.1:7103)
   --timeout-ms N    when to give up (30000)

@@ -81,7 +81,7 @@ fn what_is_wrong_is_said_and_nothing_is_asked() {
         ("member dance 1", "-ERR unknown subcommand 'dance'. Try MEMBER HELP."),
         ("member remove 0", "-ERR a node's id is a number from 1"),
         ("member remove -1", "-ERR a node's id is a number from 1"),
-        ("member add 6 h:1 h:2", "-ERR node 6 has not said hello to this node: start it with --join"),
+        ("member add 6 h:1 h:2", "-TRYAGAIN node 6 has not said hello to this node: start it with --join"),
         ("member add 5 h h:2", "-ERR an address is HOST:PORT"),
         ("member add 5 h:1 h:2 disk xyz", "-ERR a disk's name is up to 32 hexadecimal digits"),
         ("member add 5 h:1 h:2 disk +5", "-ERR a disk's name is up to 32 hexadecimal digits"),
