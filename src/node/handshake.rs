@@ -129,7 +129,7 @@ pub(super) fn judge(known: &Known, facts: &Facts) -> Result<(), Refusal> {
 }
 
 /// What is to be said when two nodes belong to two clusters (STORAGE row 18). Which of them is in the wrong place is for
-/// the majority of their peers to say, so that each counts the other's word against itself.
+/// the majority of their peers to say, so that whoever called counts the other's word against itself.
 pub(super) fn foreign(own: NodeId, cluster: Option<ClusterId>, facts: &Facts) -> Option<String> {
     let (theirs, ours) = (facts.cluster?, cluster?);
     (theirs != ours).then(|| {

@@ -122,9 +122,12 @@ impl<S: StateMachine> Node<S> {
         let commit = self.member.as_ref().map_or(0, |member| member.replica.raft().status().commit);
         let joins = self.founding.joins() && self.member.is_none();
         let known = Known { own: self.config.raft.id, cluster, joins, founders, commit, member, memory };
+        // Who calls may be anybody, such as a machine of the cluster's former life. What counts is who is found where the cluster
+        // knows the peer to be.
+        let called = matches!(self.links.stage(link), Some(Stage::Dialled { .. }));
         if let Err(refusal) = judge(&known, facts) {
             self.refuse(link, refusal, out);
-            if let Some(text) = foreign(known.own, cluster, facts).filter(|_| member.is_some()) {
+            if let Some(text) = foreign(known.own, cluster, facts).filter(|_| called && member.is_some()) {
                 self.refused(peer, text, Severity::Identity, out);
             }
             return false;

@@ -330,6 +330,28 @@ fn row_18_a_directory_of_another_cluster_is_refused_by_name() {
     assert!(text.contains(&format!("cluster {foreign:032x}")), "{text}");
 }
 
+/// A machine of the cluster's former life is switched on again, after its id was given to another one.
+#[test]
+fn row_18_who_calls_from_another_cluster_under_a_members_id_stops_nobody() {
+    let mut world = World::running(2);
+    for (id, other) in [(1, 2), (2, 1)] {
+        let stranger = world.connect(id);
+        world.run_for(1_000);
+        let facts = world.node(other).facts().expect("it is formed");
+        let facts = crate::codec::peer::Facts { cluster: Some(0xabc), disk: DiskId(9), ..facts };
+        world.inject(id, stranger, &PeerMessage::Hello(facts));
+        world.run_for(1_000_000);
+        assert_eq!(world.machines[&id].halted, None);
+        let notes = world.machine(id).notes.join("\n");
+        assert!(
+            notes.contains(&format!("refused: node {other} belongs to cluster {:032x}", 0xabc)),
+            "{notes}"
+        );
+    }
+    let leader = world.leader();
+    assert_eq!(world.write_through(leader, b"a"), reply("1"));
+}
+
 #[test]
 fn a_malformed_frame_closes_its_connection_and_harms_nobody() {
     let mut world = World::running(3);
