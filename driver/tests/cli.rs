@@ -99,6 +99,13 @@ fn every_bad_flag_of_the_other_commands_is_named_with_its_cure() {
         ("get a --timeout-ms 0", &["--timeout-ms"]),
         ("status --connect 127.0.0.1:0", &["--connect", "port 0"]),
         ("status --frobnicate", &["--frobnicate", "status --help"]),
+        ("recover --into new", &["--data-dir is missing", "recover --help"]),
+        ("recover --data-dir d", &["--into is missing", "recover --help"]),
+        ("recover --data-dir d --into new", &["no terminal to ask on", "--dry-run", "--yes"]),
+        ("recover --data-dir d --into new --yes", &["--data-dir", "data directory d", "No such file"]),
+        ("recover --data-dir d --dry-run", &["--data-dir", "data directory d", "No such file"]),
+        ("recover --data-dir . --into new --yes", &["--into", "new", "within the old directory"]),
+        ("recover --data-dir . --dry-run", &["--data-dir", "belongs to no cluster"]),
     ];
     for (line, expected) in table {
         refused(directory.path(), line, expected);
@@ -207,7 +214,9 @@ fn row_17_a_directory_in_use_is_refused_by_name() {
 #[test]
 fn every_command_explains_itself() {
     let directory = tempfile::tempdir().unwrap();
-    for command in ["serve", "dev", "demo", "get", "put", "append", "del", "status"] {
+    let commands =
+        ["serve", "dev", "demo", "get", "put", "append", "del", "status", "member", "transfer", "recover"];
+    for command in commands {
         let output = quorate(directory.path(), &format!("{command} --help"));
         assert!(output.status.success(), "{command}");
         let said = String::from_utf8(output.stdout).unwrap();

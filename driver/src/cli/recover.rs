@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use lexopt::{Arg, Parser};
@@ -19,13 +19,13 @@ const HELP: &str = "\
 usage: quorate recover --data-dir OLD --into NEW [FLAGS]
        quorate recover --data-dir OLD --dry-run
 
-For a cluster whose majority is lost for good, and only then: makes a new cluster of one node of everything that the disk of
-one surviving node holds. No node may run in OLD, which is read and never written to. Whatever was acknowledged and never
-reached this disk is lost, so look at every survivor first (--dry-run) and take the one with the greatest last term and,
-among equals, the greatest last index.
+For a cluster whose majority is lost for good, and only then: makes a new cluster of one node of everything that the
+disk of one surviving node holds. No node may run in OLD, which is read and never written to. Whatever was acknowledged
+and never reached this disk is lost, so look at every survivor first (--dry-run), and take the one whose last entry has
+the greatest term and, among equals, the greatest index.
 
-What is made has a new cluster id: the nodes of the old cluster cannot come back into it. Never start them again; wipe each
-and join it as a new node. Prints what it will do and asks; then prints how to go on.
+What is made has a new cluster id: the nodes of the old cluster cannot come back into it. Never start them again; wipe
+each and join it as a new node. Prints what there is and asks; then prints how to go on.
 
   --data-dir DIR      the surviving node's data directory (OLD)
   --into DIR          where to make the new one (NEW); not there yet, or empty
@@ -67,7 +67,7 @@ pub(crate) fn run(parser: Parser) -> Result<(), Failure> {
     let survivor = read()?;
     let addresses = addresses(&options, &survivor)?;
     say(summary(&survivor, &options.data_dir));
-    if !options.yes && !agreed().unwrap_or(false) {
+    if !options.yes && !agreed(&mut io::stdin().lock(), &mut io::stdout()).unwrap_or(false) {
         return Err(Failure::Failed { code: NOT_DONE, text: "nothing was made".into() });
     }
     let cluster = survivor.refound(&site, &addresses).map_err(|error| failure("into", error))?;
@@ -191,20 +191,19 @@ const WARNING: &str = "
 All of its entries are kept. Those that are not known to be committed may include writes that were refused or never
 acknowledged; any write that was acknowledged by others and never reached this disk is lost.
 
-Run this with --dry-run on every survivor, and take the one whose last entry has the greatest term and, among equals, the
-greatest index.
+Run this with --dry-run on every survivor, and take the one whose last entry has the greatest term and, among equals,
+the greatest index.
 
-The other members, and this one in its old directory, must never be started again: enough of them together would go on as
-the old cluster, beside the new one. Wipe each, and join it to the new cluster as a new node ('quorate serve --join').
+The other members, and this one in its old directory, must never be started again: enough of them together would go on
+as the old cluster, beside the new one. Wipe each, and join it to the new cluster as a new node ('quorate serve --join').
 ";
 
-/// Asks on the terminal.
-fn agreed() -> io::Result<bool> {
-    let mut stdout = io::stdout().lock();
-    write!(stdout, "Make a new cluster of it? Write 'yes': ")?;
-    stdout.flush()?;
+/// Asks. Anything but the whole word is a no, and so is an end without an answer.
+fn agreed(input: &mut impl BufRead, output: &mut impl Write) -> io::Result<bool> {
+    write!(output, "Make a new cluster of it? Write 'yes': ")?;
+    output.flush()?;
     let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
+    input.read_line(&mut answer)?;
     Ok(answer.trim() == "yes")
 }
 
@@ -270,6 +269,15 @@ mod tests {
             let Usage(text) = parsed(line).unwrap_err();
             assert!(text.contains(expected), "{line}: {text}");
         }
+    }
+
+    #[test]
+    fn only_the_whole_word_is_a_yes() {
+        let answer = |mut text: &[u8]| agreed(&mut text, &mut Vec::new()).unwrap();
+        assert!(answer(b"yes\n") && answer(b" yes \r\n"));
+        assert!(
+            !answer(b"") && !answer(b"\n") && !answer(b"y\n") && !answer(b"YES!\n") && !answer(b"no\nyes\n")
+        );
     }
 
     #[test]

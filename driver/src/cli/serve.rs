@@ -25,7 +25,7 @@ const COMMAND: &str = "serve";
 
 const HELP: &str = "\
 usage: quorate serve --id N --data-dir DIR --cluster 1=PEER/CLIENT,2=PEER/CLIENT,… [FLAGS]
-       quorate serve --id N --data-dir DIR --join 1=PEER/CLIENT,2=PEER/CLIENT,… --listen-client … --listen-peer … [FLAGS]
+       quorate serve --id N --data-dir DIR --join 1=PEER/CLIENT,… --listen-client … --listen-peer … [FLAGS]
 
 Runs one node. The first start of a cluster needs every listed node; from then on a majority is enough.
 Prints 'ready id=… client=… peer=…' when it accepts connections; its log goes to standard error.
