@@ -60,6 +60,8 @@ pub struct Facts {
 pub enum Severity {
     /// It may be different later: try again.
     Retry,
+    /// The same: the listener is no member as far as the speaker knows.
+    Stranger,
     /// A member of a formed cluster finds the listener's identity at fault. The speaker may know an old configuration, so
     /// that only a majority's word counts.
     Identity,
@@ -148,6 +150,7 @@ impl PeerMessage {
                     Severity::Identity => (1, 0),
                     Severity::Proof => (2, 0),
                     Severity::Replaced(index) => (3, *index),
+                    Severity::Stranger => (4, 0),
                 };
                 header(kind::REFUSE, &(text, severity, index))
             }
@@ -376,6 +379,7 @@ impl Wire {
                     1 => Severity::Identity,
                     2 => Severity::Proof,
                     3 => Severity::Replaced(index),
+                    4 => Severity::Stranger,
                     _ => return Err(FrameError::Malformed("a refusal is of an unknown kind")),
                 };
                 return Ok(PeerMessage::Refuse { text, severity });
@@ -569,6 +573,7 @@ mod tests {
             PeerMessage::Welcome(facts(Some(5))),
             PeerMessage::Refuse { text: "no".into(), severity: Severity::Proof },
             PeerMessage::Refuse { text: "no".into(), severity: Severity::Replaced(7) },
+            PeerMessage::Refuse { text: "no".into(), severity: Severity::Stranger },
             PeerMessage::Formed { cluster: u128::MAX - 1 },
             PeerMessage::Forward { term: 7, requests },
             PeerMessage::ForwardReply(alloc::vec![Answered { id: 1, outcome }]),

@@ -207,6 +207,8 @@ pub struct Node<S: StateMachine> {
     links: Links,
     /// Peers that found this node's identity at fault.
     refused_by: BTreeSet<NodeId>,
+    /// Peers that do not know this node as a member.
+    strange_to: BTreeSet<NodeId>,
     roster: Arc<Roster>,
     /// What people were told about refusals, so as not to tell them again.
     complaints: VecDeque<String>,
@@ -270,6 +272,7 @@ impl<S: StateMachine> Node<S> {
             member: None,
             links: Links::new(own, told, rng),
             refused_by: BTreeSet::new(),
+            strange_to: BTreeSet::new(),
             roster: Arc::default(),
             complaints: VecDeque::new(),
             requests: Requests::default(),

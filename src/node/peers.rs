@@ -147,6 +147,7 @@ impl<S: StateMachine> Node<S> {
         }
         self.links.memory_mut(peer).greet(facts);
         self.refused_by.remove(&peer);
+        self.strange_to.remove(&peer);
         self.complaints.clear();
         if !self.complete {
             self.founding.learn(peer, facts.disk, facts.cluster);
@@ -188,6 +189,10 @@ impl<S: StateMachine> Node<S> {
         self.complain(format!("node {peer} refuses this node: {text}"), out);
         let fenced = match severity {
             Severity::Retry => false,
+            Severity::Stranger => {
+                self.strange_to.insert(peer);
+                false
+            }
             Severity::Replaced(index) if self.member.is_some() => self.was_member_before(index),
             Severity::Identity | Severity::Replaced(_) => {
                 self.refused_by.insert(peer);
@@ -355,6 +360,7 @@ impl<S: StateMachine> Node<S> {
             self.pin(peer, None);
         }
         self.refused_by.retain(|peer| peers.contains(peer));
+        self.strange_to.retain(|peer| peers.contains(peer));
         self.check_removed();
     }
 

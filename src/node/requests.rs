@@ -340,11 +340,12 @@ impl<S: StateMachine> Node<S> {
         self.bound_held(out);
     }
 
-    /// Whether this node is no member as far as it knows: nobody will tell it who leads.
+    /// Whether this node is no member as far as it or most of its peers know: nobody will tell it who leads.
     fn is_stranger(&self) -> bool {
         let Some(member) = &self.member else { return self.phase == Phase::Forming && self.founding.joins() };
         let known = member.replica.raft().acquaintances();
-        !known.is_empty() && !known.contains_key(&self.config.raft.id)
+        let is_none = !known.is_empty() && !known.contains_key(&self.config.raft.id);
+        is_none || 2 * self.strange_to.len() > self.links.peers().count()
     }
 
     /// What waits for a leader is bounded: the newest are refused, so that no stream loses one from its middle.

@@ -104,6 +104,9 @@ fn a_node_is_added_catches_up_is_promoted_and_the_leader_is_removed() {
     world.run_for(3_000_000);
     let notes = world.machine(leader).notes.join("\n");
     assert!(notes.contains("is not a member of this cluster"), "{notes}");
+    let name = world.write(leader, b"x");
+    world.run_for(10_000);
+    assert_eq!(world.machines[&leader].replies[&name], [Outcome::Refused(Refused::NoLeader)]);
     assert_eq!(world.write_through(next, b"c"), reply("3"));
 }
 
@@ -160,4 +163,45 @@ fn leadership_is_transferred_and_writes_wait_for_it() {
     assert_eq!(world.answer(leader, transfer), Outcome::Transferred);
     assert_eq!(world.answer(leader, name), reply("1"));
     assert_eq!(world.leader(), to);
+}
+
+/// Found by the simulator: a node that was removed while it was away does not know it, and let its clients wait for a leader.
+#[test]
+fn who_was_removed_while_it_was_away_refuses_at_once() {
+    let mut world = World::running(3);
+    let away = world.follower();
+    world.crash(away);
+    assert!(changed(&change(&mut world, vec![MemberChange::Remove(NodeId(away))])));
+    world.write_through(world.leader(), b"a");
+    world.start(away);
+    world.run_for(3_000_000);
+    let name = world.write(away, b"x");
+    world.run_for(10_000);
+    assert_eq!(world.machines[&away].replies[&name], [Outcome::Refused(Refused::NoLeader)]);
+}
+
+#[test]
+pub(super) fn trap_25_the_word_of_another_disk_does_not_count() {
+    let mut world = World::running(3);
+    let leader = world.leader();
+    let [one, other] = [1, 2, 3].into_iter().filter(|id| *id != leader).collect::<Vec<_>>()[..] else {
+        panic!()
+    };
+    world.crash(one);
+    // Its connection is, as far as the leader knows, another disk's under the same id.
+    let node = world.machine(leader).node.as_mut().expect("it runs");
+    let disk = node.links.memory_mut(NodeId(other)).disk.replace(DiskId(99));
+    let name = world.write(leader, b"a");
+    world.run_for(100_000);
+    assert_eq!(world.machines[&leader].replies.get(&name), None);
+    world.machine(leader).node.as_mut().expect("it runs").links.memory_mut(NodeId(other)).disk = disk;
+    assert_eq!(world.answer(leader, name), reply("1"));
+}
+
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn trap_25_is_felt_without_its_guard() {
+    use crate::sim::planted::not_felt_by;
+    let counts: fn() = trap_25_the_word_of_another_disk_does_not_count;
+    assert!(not_felt_by("stranger-counts", &[("counts", counts)]).is_empty());
 }

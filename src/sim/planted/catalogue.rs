@@ -37,16 +37,9 @@ pub(super) const ALL: &[Bug] = &[
     bug("cut-run-is-remembered", Raft, "a run of entries is handed out of the cache after the log was cut below its end: replicas diverge", "log matching"),
     bug("recovery-commits-the-whole-log", Raft, "a restarted node takes all of its log for committed: it applies what is replaced later", "state machine safety"),
     // Members.
-    bug("change-before-an-own-entry", Raft, "a leader changes the membership before it knows what is committed", "trap 15"),
     bug("changes-overlap", Raft, "a second change begins before the first is done", "trap 15"),
     bug("cut-configuration-stays", Raft, "a configuration outlives the entry that it came in", "trap 16"),
-    bug("joint-is-not-left", Raft, "a joint configuration stays for ever", "trap 17"),
-    bug("switch-counts-nothing-anew", Raft, "what another majority has agreed on waits for the next message", "trap 18"),
     bug("removed-node-never-campaigns", Raft, "who is removed by an uncommitted entry does not campaign: it may have the only log that can commit it", "trap 19"),
-    bug("hopeless-change-is-made", Raft, "a change that could never commit is made", "trap 20"),
-    bug("successor-lacks-entries", Raft, "a successor is told to campaign before it has the whole log", "transfer"),
-    bug("fresh-disk-inherits-a-vote", Raft, "a node with a new disk has the vote that its old disk had", "trap 25"),
-    bug("stranger-counts", Node, "the word of a disk that is no member's counts as that of the member of its id", "trap 25"),
     // Reads.
     bug("read-without-a-round", Raft, "a leader answers reads before anybody confirms that it leads", "linearizability"),
     bug("older-round-confirms-read", Raft, "a round that left before the read confirms it (a reused read context)", "linearizability"),
@@ -119,6 +112,13 @@ pub(super) const ALL: &[Bug] = &[
 /// cost time and not safety, or something else stands behind them.
 #[rustfmt::skip]
 pub(super) const GUARDS: &[Bug] = &[
+    bug("change-before-an-own-entry", Raft, "a leader changes the membership before it knows what is committed", "trap 15"),
+    bug("joint-is-not-left", Raft, "a joint configuration stays for ever", "trap 17"),
+    bug("switch-counts-nothing-anew", Raft, "what another majority has agreed on waits for the next message", "trap 18"),
+    bug("hopeless-change-is-made", Raft, "a change that could never commit is made", "trap 20"),
+    bug("successor-lacks-entries", Raft, "a successor is told to campaign before it has the whole log", "transfer"),
+    bug("fresh-disk-inherits-a-vote", Raft, "a node with a new disk has the vote that its old disk had", "trap 25"),
+    bug("stranger-counts", Node, "the word of a disk that is no member's counts as that of the member of its id", "trap 25"),
     bug("learner-refuses-its-vote", Raft, "who believes that it has no vote gives none, and the newer configuration that says otherwise cannot elect", "trap 2"),
     bug("pre-vote-takes-its-term", Raft, "a pre-vote takes its receiver into the next term", "trap 3"),
     bug("pre-vote-is-refused-by-silence", Raft, "a refused pre-vote is not answered: a candidate of an earlier term never learns ours", "trap 3"),
