@@ -1,6 +1,6 @@
-//! Requests on their way to the leader and the replies on their way back.
+//! Writes on their way to the leader and the replies on their way back.
 //!
-//! The requests of one step travel in one frame, and so do the replies. The link keeps their order. A request names the term
+//! The writes of one step travel in one frame, and so do the replies. The link keeps their order. A request names the term
 //! in which its sender takes the receiver to lead, and is refused in any other: none can be carried out after its sender
 //! has given it up and gone on at another leader.
 
@@ -102,12 +102,7 @@ impl<S: StateMachine> Node<S> {
                 continue;
             }
             let Some(sent) = self.requests.sent.remove(&id) else { continue };
-            let outcome = match outcome {
-                // Of a read there is nothing to be in doubt about.
-                Outcome::Undetermined if sent.read.is_some() => Outcome::Refused(Refused::TooLarge),
-                outcome => outcome,
-            };
-            self.answer(sent.id, sent.epoch, sent.read.is_none(), outcome, out);
+            self.answer(sent.id, sent.epoch, true, outcome, out);
         }
     }
 
@@ -127,19 +122,16 @@ impl<S: StateMachine> Node<S> {
         self.give_up(|sent| Some(sent.link) != link || sent.term != term, out);
     }
 
-    /// Answers the writes among what was sent as undetermined, and holds the reads, to be sent again.
+    /// Answers what was sent as undetermined.
     fn give_up(&mut self, which: impl Fn(&Sent) -> bool, out: &mut Actions<S>) {
         for (id, sent) in core::mem::take(&mut self.requests.sent) {
             if !which(&sent) {
                 self.requests.sent.insert(id, sent);
                 continue;
             }
-            let Sent { id, epoch, deadline, read, .. } = sent;
-            match read {
-                Some(request) if self.phase != Phase::Halted => {
-                    self.hold(Held { id, epoch, deadline, until: deadline, request });
-                }
-                Some(_) => self.answer(id, epoch, false, Outcome::Refused(Refused::Stopping), out),
+            let Sent { id, epoch, deadline, again, .. } = sent;
+            match again {
+                Some(request) => self.hold(Held { id, epoch, deadline, until: deadline, request }),
                 None if planted!("lost-forward-is-refused") => {
                     self.answer(id, epoch, true, Outcome::Refused(Refused::NoLeader), out);
                 }
@@ -158,18 +150,14 @@ impl<S: StateMachine> Node<S> {
                 self.requests.sent.insert(id, sent);
                 continue;
             }
-            let read = sent.read.is_some();
-            let outcome = if read { Outcome::Refused(Refused::TimedOut) } else { Outcome::Undetermined };
-            self.answer(sent.id, sent.epoch, !read, outcome, out);
+            self.answer(sent.id, sent.epoch, true, Outcome::Undetermined, out);
         }
     }
 
     /// Ends everything that was sent: this node stops.
     pub(super) fn end_forwards(&mut self, out: &mut Actions<S>) {
         for (_, sent) in core::mem::take(&mut self.requests.sent) {
-            let read = sent.read.is_some();
-            let outcome = if read { Outcome::Refused(Refused::Stopping) } else { Outcome::Undetermined };
-            self.answer(sent.id, sent.epoch, !read, outcome, out);
+            self.answer(sent.id, sent.epoch, true, Outcome::Undetermined, out);
         }
     }
 }

@@ -31,6 +31,8 @@ pub(super) struct Requests {
     /// Waiting for a leader, in order.
     held: VecDeque<Held>,
     held_bytes: usize,
+    /// Of these, reads of clients while another node leads: they wait for its word, and are held again if it does not come.
+    asking: BTreeMap<Tag, (Micros, Request)>,
     /// On their way to the leader, by the name that the leader echoes.
     pub(super) sent: BTreeMap<Tag, Sent>,
     /// Ended requests of peers' clients, to leave in one frame a peer.
@@ -74,7 +76,7 @@ pub(super) struct Held {
     pub(super) request: Request,
 }
 
-/// A request on its way to the leader.
+/// A write on its way to the leader.
 #[derive(Debug)]
 pub(super) struct Sent {
     pub(super) id: RequestId,
@@ -82,8 +84,8 @@ pub(super) struct Sent {
     pub(super) deadline: Micros,
     pub(super) link: LinkId,
     pub(super) term: Term,
-    /// A read, which may be sent again; `None` for a write, which may not.
-    pub(super) read: Option<Request>,
+    /// To be sent again, which no write may be: for a planted bug.
+    pub(super) again: Option<Request>,
 }
 
 /// Where requests go.
@@ -251,7 +253,8 @@ impl<S: StateMachine> Node<S> {
         }
         if matches!(request, Request::ReadLocal(_)) {
             let origin = Origin { from: From::Client(id), epoch, write: 0 };
-            return self.step_request(origin, deadline, request);
+            self.step_request(origin, deadline, request);
+            return;
         }
         let hold = self.config.raft.election_timeout.saturating_mul(HOLD_TIMEOUTS);
         let until = deadline.min(now.saturating_add(hold));
@@ -323,10 +326,14 @@ impl<S: StateMachine> Node<S> {
                     let origin = Origin { from: From::Client(id), epoch, write: write_len(&request) };
                     self.step_request(origin, deadline, request);
                 }
+                Destination::Link { .. } if matches!(request, Request::Read(_)) => {
+                    let origin = Origin { from: From::Client(id), epoch, write: 0 };
+                    let tag = self.step_request(origin, deadline, request.clone());
+                    self.requests.asking.insert(tag, (deadline, request));
+                }
                 Destination::Link { link, term } => {
-                    let again = !write || planted!("forward-is-sent-twice");
-                    let read = again.then(|| request.clone());
-                    let sent = Sent { id, epoch, deadline, link, term, read };
+                    let again = planted!("forward-is-sent-twice").then(|| request.clone());
+                    let sent = Sent { id, epoch, deadline, link, term, again };
                     forwards.push(self.forward(sent, request));
                 }
                 Destination::Elsewhere(leader) => {
@@ -372,7 +379,9 @@ impl<S: StateMachine> Node<S> {
         match self.check_request(&request) {
             Some(refused) => self.peer_refused(origin, refused),
             None if self.requests.refuses(&origin) => self.peer_refused(origin, Refused::AfterRefusal),
-            None => self.step_request(origin, deadline, request),
+            None => {
+                self.step_request(origin, deadline, request);
+            }
         }
     }
 
@@ -386,11 +395,12 @@ impl<S: StateMachine> Node<S> {
     }
 
     /// Into the replica, with the rest of the batch.
-    fn step_request(&mut self, origin: Origin, deadline: Micros, request: Request) {
+    fn step_request(&mut self, origin: Origin, deadline: Micros, request: Request) -> Tag {
         let tag = self.requests.tag();
         self.requests.write_bytes += origin.write;
         self.requests.local.insert(tag, origin);
         self.inbox.push(replica::Event::Request { tag, deadline, request });
+        tag
     }
 
     /// Whether a write has to be refused because an earlier one of this very batch was.
@@ -411,6 +421,14 @@ impl<S: StateMachine> Node<S> {
         }
         let Some(origin) = self.requests.local.remove(&tag) else { return };
         let Origin { from, epoch, write } = origin;
+        if let Some((deadline, request)) = self.requests.asking.remove(&tag)
+            && let From::Client(id) = from
+            && matches!(outcome, Outcome::Refused(Refused::NoLeader | Refused::NotLeader(_)))
+            && self.phase == Phase::Running
+        {
+            // The leader is gone, and the next one can tell.
+            return self.hold(Held { id, epoch, deadline, until: deadline, request });
+        }
         if write > 0 {
             self.requests.write_bytes -= write.min(self.requests.write_bytes);
             match outcome {

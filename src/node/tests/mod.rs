@@ -107,6 +107,27 @@ fn writes_and_reads_at_the_leader_and_through_followers() {
 }
 
 #[test]
+fn followers_answer_reads_themselves_after_a_word_of_the_leader() {
+    let mut world = World::running(3);
+    let (leader, follower) = (world.leader(), world.follower());
+    assert_eq!(world.write_through(leader, b"a"), reply("1"));
+    let read = world.ask(follower, Request::Read(Bytes::from_static(b"all")));
+    assert_eq!(world.answer(follower, read), reply("a,"));
+    assert_eq!(world.node(follower).status().counters.forwarded, 0);
+}
+
+#[test]
+fn a_read_whose_leader_is_gone_waits_for_the_next_one() {
+    let mut world = World::running(3);
+    let (leader, follower) = (world.leader(), world.follower());
+    assert_eq!(world.write_through(leader, b"a"), reply("1"));
+    world.isolate(leader, true);
+    let read = world.ask(follower, Request::Read(Bytes::from_static(b"all")));
+    assert_eq!(world.answer(follower, read), reply("a,"));
+    assert_ne!(world.node(follower).leader, Some(NodeId(leader)));
+}
+
+#[test]
 fn a_follower_that_does_not_forward_names_the_leader() {
     let mut world = World::new(3);
     (1..=3).for_each(|id| world.machine(id).config.forward = false);
@@ -390,7 +411,7 @@ fn nothing_is_heard_before_the_handshake() {
 }
 
 #[test]
-fn a_lost_link_makes_a_forwarded_write_undetermined_and_sends_a_read_again() {
+fn a_lost_link_makes_a_forwarded_write_undetermined_and_a_read_is_asked_again() {
     let mut world = World::running(3);
     let (leader, follower) = (world.leader(), world.follower());
     // The leader's disk does not answer, so that the write stays under way.
@@ -406,7 +427,7 @@ fn a_lost_link_makes_a_forwarded_write_undetermined_and_sends_a_read_again() {
     world.break_links(follower, leader);
     assert_eq!(world.answer(follower, write), Outcome::Undetermined);
     (1..=3).for_each(|id| world.machine(id).disk_stalls = false);
-    // The write was at the leader already: the read that is sent again sees it, once.
+    // The write was at the leader already: the read that is asked again sees it, once.
     assert_eq!(world.answer(follower, read), reply("1"));
     assert_eq!(world.node(follower).status().counters.undetermined, 1);
 }
