@@ -60,8 +60,9 @@ pub struct Facts {
 pub enum Severity {
     /// It may be different later: try again.
     Retry,
-    /// The same: the listener is no member as far as the speaker knows.
-    Stranger,
+    /// The same: by a configuration that is committed at this index the listener is no member. Whoever knows that it was one
+    /// before has been removed.
+    Stranger(LogIndex),
     /// A member of a formed cluster finds the listener's identity at fault. The speaker may know an old configuration, so
     /// that only a majority's word counts.
     Identity,
@@ -150,7 +151,7 @@ impl PeerMessage {
                     Severity::Identity => (1, 0),
                     Severity::Proof => (2, 0),
                     Severity::Replaced(index) => (3, *index),
-                    Severity::Stranger => (4, 0),
+                    Severity::Stranger(index) => (4, *index),
                 };
                 header(kind::REFUSE, &(text, severity, index))
             }
@@ -379,7 +380,7 @@ impl Wire {
                     1 => Severity::Identity,
                     2 => Severity::Proof,
                     3 => Severity::Replaced(index),
-                    4 => Severity::Stranger,
+                    4 => Severity::Stranger(index),
                     _ => return Err(FrameError::Malformed("a refusal is of an unknown kind")),
                 };
                 return Ok(PeerMessage::Refuse { text, severity });
@@ -573,7 +574,7 @@ mod tests {
             PeerMessage::Welcome(facts(Some(5))),
             PeerMessage::Refuse { text: "no".into(), severity: Severity::Proof },
             PeerMessage::Refuse { text: "no".into(), severity: Severity::Replaced(7) },
-            PeerMessage::Refuse { text: "no".into(), severity: Severity::Stranger },
+            PeerMessage::Refuse { text: "no".into(), severity: Severity::Stranger(7) },
             PeerMessage::Formed { cluster: u128::MAX - 1 },
             PeerMessage::Forward { term: 7, requests },
             PeerMessage::ForwardReply(alloc::vec![Answered { id: 1, outcome }]),

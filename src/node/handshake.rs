@@ -92,7 +92,7 @@ pub(super) fn judge(known: &Known, facts: &Facts) -> Result<(), Refusal> {
             return Ok(());
         }
         return refuse(
-            Severity::Stranger,
+            Severity::Stranger(known.commit),
             format!(
                 "node {id} is not a member of this cluster as node {} knows it; to add it: quorate member add \
                  {id}=PEER/CLIENT",
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn a_stranger_a_twin_and_another_list_of_founders_may_try_again() {
         let stranger = Known { member: None, ..known() };
-        assert_eq!(refused(&stranger, &facts()).0, Severity::Stranger);
+        assert_eq!(refused(&stranger, &facts()).0, Severity::Stranger(60));
         assert_eq!(refused(&Known { own: NodeId(3), ..known() }, &facts()).0, Severity::Retry);
         let unformed = Known { cluster: None, member: Some(None), ..known() };
         assert_eq!(refused(&unformed, &Facts { cluster: None, founders: 2, ..facts() }).0, Severity::Retry);

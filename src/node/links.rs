@@ -82,10 +82,12 @@ impl Links {
         Self { own, links, peers, told, memories, rng }
     }
 
-    /// The peers are these, by their addresses. What is returned is to be closed: connections of others.
+    /// The peers are these, by their addresses. What is returned is to be closed: connections of others, but for that of the
+    /// `leader`, who may have been removed and be about to hand over.
     pub(super) fn set_peers<'a>(
         &mut self,
         peers: impl Iterator<Item = (NodeId, &'a str)>,
+        leader: Option<NodeId>,
         now: Micros,
     ) -> Vec<LinkId> {
         let own = self.own;
@@ -110,6 +112,9 @@ impl Links {
         for (id, peer) in old {
             match peer.link {
                 Some(_) if peer.is_guest => drop(self.peers.insert(id, peer)),
+                Some(_) if leader == Some(id) => {
+                    self.peers.insert(id, peer);
+                }
                 Some(link) => gone.push(link),
                 None => {}
             }
@@ -293,7 +298,7 @@ mod tests {
 
     fn links(own: u64, others: &[u64]) -> Links {
         let mut links = Links::new(NodeId(own), BTreeMap::new(), Rng::new(1));
-        links.set_peers(others.iter().map(|id| (NodeId(*id), "h:1")), 0);
+        links.set_peers(others.iter().map(|id| (NodeId(*id), "h:1")), None, 0);
         links
     }
 
@@ -316,7 +321,7 @@ mod tests {
         assert!(!links.receive_guest(NodeId(99)) && links.receive_guest(NodeId(2)));
         assert!(links.opened(7, None, 0));
         links.establish(7, NodeId(10));
-        assert_eq!(links.set_peers([(NodeId(3), "h:1")].into_iter(), 0), [], "guests stay");
+        assert_eq!(links.set_peers([(NodeId(3), "h:1")].into_iter(), None, 0), [], "guests stay");
         assert_eq!(links.peer_of(7), Some(NodeId(10)));
         assert_eq!(links.closed(7, 0), Some(NodeId(10)));
         assert!(!links.peers().any(|id| id == NodeId(10)));
@@ -344,7 +349,7 @@ mod tests {
     fn who_is_not_found_where_the_log_says_is_looked_for_where_the_settings_say() {
         let told = BTreeMap::from([(NodeId(1), "new:1".into())]);
         let mut links = Links::new(NodeId(3), told, Rng::new(1));
-        links.set_peers([(NodeId(1), "old:1"), (NodeId(2), "h:2")].into_iter(), 0);
+        links.set_peers([(NodeId(1), "old:1"), (NodeId(2), "h:2")].into_iter(), None, 0);
         let mut looked = Vec::new();
         for _ in 0..4 {
             let now = links.wake_at().expect("it is tried again");
@@ -399,8 +404,20 @@ mod tests {
         let mut links = links(1, &[2, 3]);
         assert!(links.opened(7, None, 0));
         links.establish(7, NodeId(2));
-        assert_eq!(links.set_peers([(NodeId(3), "h:1")].into_iter(), 0), [7]);
+        assert_eq!(links.set_peers([(NodeId(3), "h:1")].into_iter(), None, 0), [7]);
         assert_eq!(links.peer_of(7), None);
         assert!(!links.opened(8, Some(NodeId(2)), 0), "nobody dialled that");
+    }
+
+    /// Found with real processes: whoever was to lead next closed the connection over which it was to be told.
+    #[test]
+    fn a_removed_leader_is_heard_until_another_one_leads() {
+        let mut links = links(1, &[2, 3]);
+        assert!(links.opened(7, None, 0));
+        links.establish(7, NodeId(2));
+        let members = || [(NodeId(3), "h:1")].into_iter();
+        assert_eq!(links.set_peers(members(), Some(NodeId(2)), 0), []);
+        assert_eq!(links.peer_of(7), Some(NodeId(2)));
+        assert_eq!(links.set_peers(members(), None, 0), [7]);
     }
 }

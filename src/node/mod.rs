@@ -26,7 +26,8 @@
 //! # Requests
 //!
 //! Exactly one [`Action::Reply`] answers each request. Requests go to the replica of the node that leads: here, or over the
-//! link to it. While no leader can be reached they are held, in order, for at most four election timeouts or until their
+//! link to it. Reads stay: this node's own state answers them, once the leader has said from which index on (ReadIndex). A read
+//! sees what was answered before it was asked; whoever wants it to see a write has to wait for that (the gateway does). While no leader can be reached they are held, in order, for at most four election timeouts or until their
 //! deadline; then they are refused as having no leader. What was sent to a leader is never sent again if it is a write: a
 //! lost link or another leader makes it [undetermined](crate::replica::Outcome::Undetermined). A connection whose writes
 //! are still under way here after leadership was lost waits for them before its next request goes elsewhere.
@@ -209,6 +210,8 @@ pub struct Node<S: StateMachine> {
     refused_by: BTreeSet<NodeId>,
     /// Peers that do not know this node as a member.
     strange_to: BTreeSet<NodeId>,
+    /// Since when it is known that this node was removed, while no leader says otherwise.
+    removed_since: Option<Micros>,
     roster: Arc<Roster>,
     /// What people were told about refusals, so as not to tell them again.
     complaints: VecDeque<String>,
@@ -273,6 +276,7 @@ impl<S: StateMachine> Node<S> {
             links: Links::new(own, told, rng),
             refused_by: BTreeSet::new(),
             strange_to: BTreeSet::new(),
+            removed_since: None,
             roster: Arc::default(),
             complaints: VecDeque::new(),
             requests: Requests::default(),

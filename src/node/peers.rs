@@ -184,13 +184,20 @@ impl<S: StateMachine> Node<S> {
 
     /// A peer refuses this node. One that is behind may be wrong about disks and clusters, so that a majority of the
     /// peers has to agree. It is not behind if it has seen more than the commitment that made this disk a member: there is one
-    /// log. What a peer remembers of this very disk is proof too.
+    /// log. The same goes for who says that this node is no member; but it may have been added again, so that a leader gets the time
+    /// to tell. What a peer remembers of this very disk is proof too.
     fn refused(&mut self, peer: NodeId, text: String, severity: Severity, out: &mut Actions<S>) {
         self.complain(format!("node {peer} refuses this node: {text}"), out);
         let fenced = match severity {
             Severity::Retry => false,
-            Severity::Stranger => {
+            Severity::Stranger(index) => {
                 self.strange_to.insert(peer);
+                if self.was_member_before(index) && self.leader.is_none() {
+                    let since = *self.removed_since.get_or_insert(self.now.mono);
+                    if self.now.mono.saturating_sub(since) >= 2 * self.config.raft.election_timeout {
+                        self.fault = Some(self.removed());
+                    }
+                }
                 false
             }
             Severity::Replaced(index) if self.member.is_some() => self.was_member_before(index),
@@ -309,11 +316,11 @@ impl<S: StateMachine> Node<S> {
         let gone = match members.filter(|members| !members.is_empty()) {
             Some(members) => {
                 let peers = members.iter().map(|(id, member)| (*id, member.peer_address.as_str()));
-                self.links.set_peers(peers, now)
+                self.links.set_peers(peers, self.leader, now)
             }
             None => {
                 let peers = self.config.founders.iter().map(|(id, at)| (*id, at.peer.as_str()));
-                self.links.set_peers(peers, now)
+                self.links.set_peers(peers, self.leader, now)
             }
         };
         for link in gone {

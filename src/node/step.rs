@@ -162,8 +162,14 @@ impl<S: StateMachine> Node<S> {
                 leader.map_or_else(|| "no leader known".into(), |leader| format!("leader is node {leader}"));
             out.push(Action::Note(Note(format!("{role:?} in term {term}, {known}"))));
         }
+        let former = self.leader.filter(|former| Some(*former) != leader);
         (self.role, self.term, self.leader) = (role, term, leader);
+        if former.is_some() {
+            // The connection to a leader that is no member any more was kept for its last word.
+            self.meet(out);
+        }
         if let Some(leader) = leader {
+            self.removed_since = None;
             self.leader_changed(leader, term, out);
         }
         self.check_removed();
@@ -173,13 +179,17 @@ impl<S: StateMachine> Node<S> {
     pub(super) fn check_removed(&mut self) {
         let Some(raft) = self.member.as_ref().map(|member| member.replica.raft()) else { return };
         if raft.is_removed() {
-            let id = self.config.raft.id;
-            let text = format!(
-                "node {id} was removed from the cluster; to bring it back, start it with an empty directory and --join, \
-                 then add it again"
-            );
-            self.fault = Some(Fault::Fenced(text));
+            self.fault = Some(self.removed());
         }
+    }
+
+    /// Why a node that was removed stops.
+    pub(super) fn removed(&self) -> Fault {
+        Fault::Fenced(format!(
+            "node {} was removed from the cluster; to bring it back, start it with an empty directory and --join, then add \
+             it again",
+            self.config.raft.id
+        ))
     }
 
     /// Answers what waits, and does nothing any more.
