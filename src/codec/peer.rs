@@ -73,6 +73,29 @@ pub enum Severity {
     Proof,
 }
 
+impl Severity {
+    const fn wire(self) -> (u8, LogIndex) {
+        match self {
+            Self::Retry => (0, 0),
+            Self::Identity => (1, 0),
+            Self::Proof => (2, 0),
+            Self::Replaced(index) => (3, index),
+            Self::Stranger(index) => (4, index),
+        }
+    }
+
+    const fn from_wire(severity: u8, index: LogIndex) -> Option<Self> {
+        Some(match severity {
+            0 => Self::Retry,
+            1 => Self::Identity,
+            2 => Self::Proof,
+            3 => Self::Replaced(index),
+            4 => Self::Stranger(index),
+            _ => return None,
+        })
+    }
+}
+
 /// One message between two nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -146,13 +169,7 @@ impl PeerMessage {
             Self::Hello(facts) => header(kind::HELLO, &facts.wire()),
             Self::Welcome(facts) => header(kind::WELCOME, &facts.wire()),
             Self::Refuse { text, severity } => {
-                let (severity, index) = match severity {
-                    Severity::Retry => (0u8, 0),
-                    Severity::Identity => (1, 0),
-                    Severity::Proof => (2, 0),
-                    Severity::Replaced(index) => (3, *index),
-                    Severity::Stranger(index) => (4, *index),
-                };
+                let (severity, index) = severity.wire();
                 header(kind::REFUSE, &(text, severity, index))
             }
             Self::Formed { cluster } => header(kind::FORMED, &(Halves::from(*cluster),)),
@@ -375,14 +392,8 @@ impl Wire {
                 return Err(FrameError::Malformed("a refusal's text passes its limit"));
             }
             Self::Refuse((text, severity, index)) => {
-                let severity = match severity {
-                    0 => Severity::Retry,
-                    1 => Severity::Identity,
-                    2 => Severity::Proof,
-                    3 => Severity::Replaced(index),
-                    4 => Severity::Stranger(index),
-                    _ => return Err(FrameError::Malformed("a refusal is of an unknown kind")),
-                };
+                let severity = Severity::from_wire(severity, index);
+                let severity = severity.ok_or(FrameError::Malformed("a refusal is of an unknown kind"))?;
                 return Ok(PeerMessage::Refuse { text, severity });
             }
             Self::Formed((cluster,)) => return Ok(PeerMessage::Formed { cluster: cluster.whole() }),

@@ -52,22 +52,18 @@ pub(super) fn classify(
     if name.eq_ignore_ascii_case(b"POST") || name.eq_ignore_ascii_case(b"Host:") {
         return Command::Http;
     }
-    if let Some(control) = Control::find(name) {
-        return if control.takes(arguments.len()) {
-            Command::Control(control)
-        } else {
-            Command::Answer(of_error(&kv::CommandError::Arity(control.name)))
-        };
-    }
-    if name.eq_ignore_ascii_case(b"member")
-        && let Some(reply) = membership::answer(arguments, node)
-    {
-        return Command::Answer(reply);
-    }
-    let data = match (session::Verb::find(name), membership::Verb::find(name)) {
-        (Some(verb), _) => session::request(verb, arguments, settings),
-        (None, Some(verb)) => membership::request(verb, arguments, node),
-        (None, None) => plain(arguments, settings, reads_local),
+    let data = match Control::find(name) {
+        None => plain(arguments, settings, reads_local),
+        Some(control) if !control.takes(arguments.len()) => {
+            Err(of_error(&kv::CommandError::Arity(control.name)))
+        }
+        Some(control) if !control.is_for_node() => return Command::Control(control),
+        Some(control) => match control.name {
+            "once" => session::once(arguments, settings),
+            "session" => session::session(arguments),
+            "member" => membership::member(arguments, node),
+            _ => membership::transfer(arguments),
+        },
     };
     data.map_or_else(Command::Answer, Command::Data)
 }

@@ -55,7 +55,7 @@ const CONNECTION: &str = "connection";
 const CLUSTER: &str = "cluster";
 const SERVER: &str = "server";
 
-/// All control commands, by name; SESSION and ONCE among them for COMMAND's sake, although the node answers those.
+/// All control commands, by name. Those without a verb become requests of the node: see [`Control::is_for_node`].
 pub(super) const CONTROLS: &[Control] = &[
     control(
         ("asking", 1, Some(Verb::Asking)),
@@ -133,7 +133,12 @@ impl Control {
     pub(super) fn find(name: &[u8]) -> Option<&'static Self> {
         let lower = |byte: &u8| byte.to_ascii_lowercase();
         let at = CONTROLS.binary_search_by(|c| c.name.bytes().cmp(name.iter().map(lower))).ok()?;
-        CONTROLS.get(at).filter(|control| control.verb.is_some())
+        CONTROLS.get(at)
+    }
+
+    /// Whether it becomes a request of the node, in a file of its own (`session.rs`, `membership.rs`).
+    pub(super) fn is_for_node(&self) -> bool {
+        self.verb.is_none()
     }
 
     /// Whether `arguments`, the name among them, are a number that it takes.
@@ -322,10 +327,10 @@ mod tests {
         assert!(CONTROLS.windows(2).all(|w| w[0].name < w[1].name));
         for control in CONTROLS {
             assert!(crate::kv::CommandInfo::find(control.name.as_bytes()).is_none(), "{}", control.name);
-            assert_eq!(
-                Control::find(control.name.to_uppercase().as_bytes()).is_some(),
-                control.verb.is_some()
-            );
+            let found = Control::find(control.name.to_uppercase().as_bytes());
+            assert_eq!(found.map(|found| found.name), Some(control.name));
         }
+        let for_node = CONTROLS.iter().filter(|control| control.is_for_node()).map(|control| control.name);
+        assert!(for_node.eq(["member", "once", "session", "transfer"]), "each has its branch in classify");
     }
 }

@@ -33,47 +33,29 @@ use crate::replica::Request;
 /// Bytes that such a request may keep while it is under way: two addresses and some.
 const BYTES: usize = 1024;
 
-/// The two commands of this file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verb {
-    Member,
-    Transfer,
-}
-
-impl Verb {
-    /// The verb of this name, in any case.
-    pub(super) fn find(name: &[u8]) -> Option<Self> {
-        if name.eq_ignore_ascii_case(b"transfer") {
-            Some(Self::Transfer)
-        } else if name.eq_ignore_ascii_case(b"member") {
-            Some(Self::Member)
-        } else {
-            None
-        }
-    }
-}
-
-/// The reply to a MEMBER that changes nothing.
-pub(super) fn answer(arguments: &[Bytes], node: &Status) -> Option<Reply> {
+/// The request that a MEMBER asks for; or, as the error, the reply to one that is answered here and now.
+pub(super) fn member(arguments: &[Bytes], node: &Status) -> Result<Data, Reply> {
     match arguments {
-        [_, subcommand] if subcommand.eq_ignore_ascii_case(b"list") => Some(Reply::of(|out| list(node, out))),
-        [_, subcommand, ..] if subcommand.eq_ignore_ascii_case(b"list") => {
-            Some(of_error(&CommandError::Arity("member|list")))
-        }
-        _ => None,
+        [_, subcommand, rest @ ..] if subcommand.eq_ignore_ascii_case(b"list") => Err(match rest {
+            [] => Reply::of(|out| list(node, out)),
+            _ => of_error(&CommandError::Arity("member|list")),
+        }),
+        [_, subcommand, rest @ ..] => Ok(data(Request::Reconfigure(change(subcommand, rest, node)?))),
+        _ => Err(of_error(&CommandError::Arity("member"))),
     }
 }
 
-/// The request that `arguments` ask for.
-pub(super) fn request(verb: Verb, arguments: &[Bytes], node: &Status) -> Result<Data, Reply> {
-    let request = match (verb, arguments) {
-        (Verb::Transfer, [_]) => Request::Transfer(None),
-        (Verb::Transfer, [_, id]) => Request::Transfer(Some(id_of(id)?)),
-        (Verb::Transfer, _) => return Err(of_error(&CommandError::Arity("transfer"))),
-        (Verb::Member, [_, subcommand, rest @ ..]) => Request::Reconfigure(change(subcommand, rest, node)?),
-        (Verb::Member, _) => return Err(of_error(&CommandError::Arity("member"))),
-    };
-    Ok(Data { kind: Kind::Write, request, slot: 0, bytes: BYTES })
+/// The request that a TRANSFER asks for.
+pub(super) fn transfer(arguments: &[Bytes]) -> Result<Data, Reply> {
+    match arguments {
+        [_] => Ok(data(Request::Transfer(None))),
+        [_, id] => Ok(data(Request::Transfer(Some(id_of(id)?)))),
+        _ => Err(of_error(&CommandError::Arity("transfer"))),
+    }
+}
+
+fn data(request: Request) -> Data {
+    Data { kind: Kind::Write, request, slot: 0, bytes: BYTES }
 }
 
 fn change(subcommand: &Bytes, arguments: &[Bytes], node: &Status) -> Result<Change, Reply> {

@@ -16,35 +16,8 @@ use super::{Kind, Settings};
 use crate::kv::{self, CommandError};
 use crate::replica::{MAX_NONCE, Request};
 
-/// The two commands of this file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verb {
-    Session,
-    Once,
-}
-
-impl Verb {
-    /// The verb of this name, in any case.
-    pub(super) fn find(name: &[u8]) -> Option<Self> {
-        if name.eq_ignore_ascii_case(b"once") {
-            Some(Self::Once)
-        } else if name.eq_ignore_ascii_case(b"session") {
-            Some(Self::Session)
-        } else {
-            None
-        }
-    }
-}
-
-/// The request that `arguments` ask for.
-pub(super) fn request(verb: Verb, arguments: &[Bytes], settings: &Settings) -> Result<Data, Reply> {
-    match verb {
-        Verb::Session => session(arguments),
-        Verb::Once => once(arguments, settings),
-    }
-}
-
-fn session(arguments: &[Bytes]) -> Result<Data, Reply> {
+/// The request that a SESSION asks for.
+pub(super) fn session(arguments: &[Bytes]) -> Result<Data, Reply> {
     let is = |name: &[u8]| arguments.get(1).is_some_and(|verb| verb.eq_ignore_ascii_case(name));
     let request = match (is(b"open"), is(b"close"), arguments.get(2), arguments.len()) {
         (true, _, nonce, 2 | 3) => {
@@ -68,7 +41,8 @@ fn session(arguments: &[Bytes]) -> Result<Data, Reply> {
     Ok(Data { kind: Kind::Write, request, slot: 0, bytes: MAX_NONCE })
 }
 
-fn once(arguments: &[Bytes], settings: &Settings) -> Result<Data, Reply> {
+/// The request that a ONCE asks for.
+pub(super) fn once(arguments: &[Bytes], settings: &Settings) -> Result<Data, Reply> {
     let (Some([session, seq, ack]), Some(inner @ [_, ..])) = (arguments.get(1..4), arguments.get(4..)) else {
         return Err(of_error(&CommandError::Arity("once")));
     };

@@ -29,6 +29,9 @@ impl<S: StateMachine> Node<S> {
         // The leader answers at the deadline; its answer has a moment to arrive.
         self.requests.wake_by(self.grace(sent.deadline));
         let (connection, epoch) = (sent.id.connection, sent.epoch);
+        if planted!("forward-is-sent-twice") {
+            self.requests.asking.insert(id, (sent.deadline, request.clone()));
+        }
         self.requests.sent.insert(id, sent);
         Forwarded { id, connection, epoch, budget, request }
     }
@@ -124,14 +127,17 @@ impl<S: StateMachine> Node<S> {
 
     /// Answers what was sent as undetermined.
     fn give_up(&mut self, which: impl Fn(&Sent) -> bool, out: &mut Actions<S>) {
-        for (id, sent) in core::mem::take(&mut self.requests.sent) {
+        for (tag, sent) in core::mem::take(&mut self.requests.sent) {
             if !which(&sent) {
-                self.requests.sent.insert(id, sent);
+                self.requests.sent.insert(tag, sent);
                 continue;
             }
-            let Sent { id, epoch, deadline, again, .. } = sent;
-            match again {
-                Some(request) => self.hold(Held { id, epoch, deadline, until: deadline, request }),
+            let Sent { id, epoch, .. } = sent;
+            match self.requests.asking.remove(&tag) {
+                // Never there, but for a planted bug.
+                Some((deadline, request)) => {
+                    self.hold(Held { id, epoch, deadline, until: deadline, request })
+                }
                 None if planted!("lost-forward-is-refused") => {
                     self.answer(id, epoch, true, Outcome::Refused(Refused::NoLeader), out);
                 }

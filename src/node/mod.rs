@@ -26,11 +26,13 @@
 //! # Requests
 //!
 //! Exactly one [`Action::Reply`] answers each request. Requests go to the replica of the node that leads: here, or over the
-//! link to it. Reads stay: this node's own state answers them, once the leader has said from which index on (ReadIndex). A read
-//! sees what was answered before it was asked; whoever wants it to see a write has to wait for that (the gateway does). While no leader can be reached they are held, in order, for at most four election timeouts or until their
-//! deadline; then they are refused as having no leader. What was sent to a leader is never sent again if it is a write: a
-//! lost link or another leader makes it [undetermined](crate::replica::Outcome::Undetermined). A connection whose writes
-//! are still under way here after leadership was lost waits for them before its next request goes elsewhere.
+//! link to it. Reads stay: this node's own state answers them, once the leader has said from which index on (ReadIndex); when
+//! that leader is gone the next one is asked. A read sees what was answered before it was asked: whoever wants it to see a
+//! write waits for that first, as the gateway does. While no leader can be reached requests are held, in order, for at most
+//! four election timeouts or until their deadline; then they are refused as having no leader. A write that was sent to a
+//! leader is never sent again: a lost link or another leader makes it
+//! [undetermined](crate::replica::Outcome::Undetermined). A connection whose writes are still under way here after
+//! leadership was lost waits for them before its next request goes elsewhere.
 //!
 //! After a refused write every later write of the same connection and epoch is refused too (`refusals.rs`), here and at
 //! the leader. That holds within one batch as well: when the core might refuse some of it, it is stepped one by one.

@@ -182,10 +182,10 @@ impl<S: StateMachine> Node<S> {
         }
     }
 
-    /// A peer refuses this node. One that is behind may be wrong about disks and clusters, so that a majority of the
-    /// peers has to agree. It is not behind if it has seen more than the commitment that made this disk a member: there is one
-    /// log. The same goes for who says that this node is no member; but it may have been added again, so that a leader gets the time
-    /// to tell. What a peer remembers of this very disk is proof too.
+    /// A peer refuses this node. One that is behind may be wrong about disks and clusters, so that a majority of the peers
+    /// has to agree. It is not behind if it has seen more than the commitment that made this disk a member: there is one log.
+    /// The same goes for who says that this node is no member; but it may have been added again, so that a leader gets the
+    /// time to tell. What a peer remembers of this very disk is proof too.
     fn refused(&mut self, peer: NodeId, text: String, severity: Severity, out: &mut Actions<S>) {
         self.complain(format!("node {peer} refuses this node: {text}"), out);
         let fenced = match severity {

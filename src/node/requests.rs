@@ -28,11 +28,12 @@ pub(super) struct Requests {
     next: Tag,
     /// In this node's replica.
     local: BTreeMap<Tag, Origin>,
+    /// Reads among these while another node leads, with their deadlines: they wait for its word, and for the next leader's if
+    /// it does not come.
+    pub(super) asking: BTreeMap<Tag, (Micros, Request)>,
     /// Waiting for a leader, in order.
     held: VecDeque<Held>,
     held_bytes: usize,
-    /// Of these, reads of clients while another node leads: they wait for its word, and are held again if it does not come.
-    asking: BTreeMap<Tag, (Micros, Request)>,
     /// On their way to the leader, by the name that the leader echoes.
     pub(super) sent: BTreeMap<Tag, Sent>,
     /// Ended requests of peers' clients, to leave in one frame a peer.
@@ -84,8 +85,6 @@ pub(super) struct Sent {
     pub(super) deadline: Micros,
     pub(super) link: LinkId,
     pub(super) term: Term,
-    /// To be sent again, which no write may be: for a planted bug.
-    pub(super) again: Option<Request>,
 }
 
 /// Where requests go.
@@ -332,8 +331,7 @@ impl<S: StateMachine> Node<S> {
                     self.requests.asking.insert(tag, (deadline, request));
                 }
                 Destination::Link { link, term } => {
-                    let again = planted!("forward-is-sent-twice").then(|| request.clone());
-                    let sent = Sent { id, epoch, deadline, link, term, again };
+                    let sent = Sent { id, epoch, deadline, link, term };
                     forwards.push(self.forward(sent, request));
                 }
                 Destination::Elsewhere(leader) => {

@@ -5,6 +5,7 @@ use alloc::vec;
 
 use super::world::{World, addresses, config};
 use super::*;
+use crate::codec::peer::Severity;
 use crate::raft::{Change, ChangeRefused, DiskId, Member, MemberChange, Role};
 
 fn change(world: &mut World, steps: Vec<MemberChange>) -> Outcome {
@@ -174,6 +175,61 @@ fn who_was_removed_while_it_was_away_hears_so_from_any_member() {
     world.run_until(20_000_000, |world| world.machines[&away].halted.is_some());
     let Some(Fault::Fenced(text)) = &world.machines[&away].halted else { panic!("it is not fenced") };
     assert!(text.starts_with(&format!("node {away} was removed from the cluster")), "{text}");
+}
+
+/// Found by the simulator: peers that were behind knew the disk that a member had before, and stopped it.
+#[test]
+fn who_is_behind_what_a_node_knows_of_its_place_does_not_stop_it() {
+    let mut world = World::running(3);
+    let (leader, node) = (world.leader(), world.follower());
+    world.write_through(leader, b"a");
+    world.run_for(1_000_000);
+    let commit = world.node(node).replica().expect("a member").raft().status().commit;
+    let replaced =
+        |index| PeerMessage::Refuse { text: "replaced".into(), severity: Severity::Replaced(index) };
+    for peer in (1..=3).filter(|peer| *peer != node) {
+        let link = world.link(node, peer);
+        world.inject(node, link, &replaced(commit - 1));
+    }
+    world.run_for(1_000);
+    assert_eq!(world.machines[&node].halted, None);
+    world.run_until(20_000_000, |world| world.node(node).status().connected.len() == 3);
+    let link = world.link(node, leader);
+    world.inject(node, link, &replaced(commit));
+    world.run_for(1_000);
+    assert_eq!(world.machines[&node].halted, Some(Fault::Fenced("replaced".into())));
+}
+
+/// Found by the simulator: a node that was removed and added again was stopped by a peer that knew only of the removal.
+#[test]
+fn a_leader_has_time_to_tell_a_node_that_it_was_added_again() {
+    let mut world = World::running(3);
+    let (leader, node) = (world.leader(), world.follower());
+    let peer = (1..=3).find(|id| *id != leader && *id != node).expect("three");
+    world.write_through(leader, b"a");
+    world.run_for(1_000_000);
+    let commit = world.node(node).replica().expect("a member").raft().status().commit;
+    let stranger = PeerMessage::Refuse { text: "stranger".into(), severity: Severity::Stranger(commit) };
+    let refuse = |world: &mut World| {
+        world.run_until(20_000_000, |world| world.node(node).links.link_of(NodeId(peer)).is_some());
+        let link = world.link(node, peer);
+        world.inject(node, link, &stranger);
+        world.run_for(1_000);
+    };
+    let timeout = world.node(node).config.raft.election_timeout;
+    refuse(&mut world);
+    world.run_for(4 * timeout);
+    refuse(&mut world);
+    assert_eq!(world.machines[&node].halted, None, "a leader speaks to it");
+    // Nobody leads: no vote gets onto a disk.
+    world.crash(leader);
+    [node, peer].into_iter().for_each(|id| world.machine(id).disk_stalls = true);
+    world.run_for(4 * timeout);
+    refuse(&mut world);
+    assert_eq!(world.machines[&node].halted, None, "the next leader may still tell");
+    world.run_for(2 * timeout);
+    refuse(&mut world);
+    assert!(matches!(world.machines[&node].halted, Some(Fault::Fenced(_))));
 }
 
 #[test]

@@ -222,10 +222,6 @@ impl<S: StateMachine> Cluster<S> {
         match wire {
             Wire::Connects { clerk, link, endpoint } => self.accept(clerk, link, &endpoint),
             Wire::Asks { connection } => {
-                if let Some(at) = self.resumes_at(connection) {
-                    self.queue.push(at, Happening::Wire(Wire::Asks { connection }));
-                    return;
-                }
                 if let Some(gateway) = self.gateways.get_mut(&connection)
                     && let Some(bytes) = gateway.pipe.pop_front()
                 {
@@ -235,11 +231,6 @@ impl<S: StateMachine> Cluster<S> {
                 }
             }
             Wire::Ends { connection } => {
-                // A stopped process first reads what came before the end: a command that its client has asked elsewhere since.
-                if let Some(at) = self.resumes_at(connection) {
-                    self.queue.push(at, Happening::Wire(Wire::Ends { connection }));
-                    return;
-                }
                 self.end_gateway(connection);
             }
             Wire::Clerk { clerk, event: client::Event::Received { link, .. } }
@@ -268,12 +259,6 @@ impl<S: StateMachine> Cluster<S> {
                 }
             }
         }
-    }
-
-    /// The node of this connection is stopped now: when it goes on.
-    fn resumes_at(&self, connection: u64) -> Option<Micros> {
-        let gateway = self.gateways.get(&connection)?;
-        self.machines.get(&gateway.node)?.resumes_at(self.now)
     }
 
     /// The node's answer to a request of a gateway's; `false` when it is not a gateway's.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::string::String;
 use std::vec::Vec;
 
+use super::Happening;
 use super::counting::{Failures, Shown};
 use super::lanes::{JobLane, LogLane};
 use crate::node::{self, Actions, Event, Fault, Node, Status};
@@ -57,6 +58,8 @@ pub struct Machine<S: StateMachine> {
     pub(super) is_enrolled: bool,
     /// Its process is stopped until then: what reaches it waits.
     pub paused_until: Micros,
+    /// What waits until it goes on, in order.
+    pub(super) postponed: Vec<Happening<S>>,
     /// How much longer than usual everything takes here, in percent: 100 is usual.
     pub slowness: u64,
     /// Ends its process within one of its next disk operations: after how many more, and how.
@@ -136,6 +139,7 @@ impl<S: StateMachine> Machine<S> {
             config,
             is_enrolled,
             paused_until: 0,
+            postponed: Vec::new(),
             slowness: 100,
             crash_within: None,
             crash_at: None,

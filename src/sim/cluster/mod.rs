@@ -55,6 +55,8 @@ enum Happening<S: StateMachine> {
     Turn { node: NodeId, life: u64 },
     /// The time of a node's wake may have come.
     Wake { node: NodeId, life: u64 },
+    /// A process that was stopped goes on, if it is not stopped again.
+    Resumes { node: NodeId },
     /// The operation under way in the log lane ends.
     LogOp { node: NodeId, life: u64 },
     /// The operation under way in the job lane ends.
@@ -297,6 +299,12 @@ impl<S: StateMachine> Cluster<S> {
         self.nodes().into_iter().try_for_each(|node| self.start(node))
     }
 
+    /// A process that is stopped goes on now.
+    pub fn resume(&mut self, node: NodeId) {
+        self.machine(node).paused_until = 0;
+        self.queue.push(self.now, Happening::Resumes { node });
+    }
+
     /// Ends a process at this very moment, wherever its operations are. Its connections break, and so do those of its
     /// clients.
     pub fn crash(&mut self, node: NodeId, crash: Crash) {
@@ -311,6 +319,7 @@ impl<S: StateMachine> Cluster<S> {
         });
         let machine = self.machine(node);
         machine.paused_until = 0;
+        machine.postponed.clear();
         if machine.is_busy() {
             self.tally.add(met::WITHIN_OPERATION);
         }

@@ -3,6 +3,7 @@
 use std::string::String;
 use std::vec::Vec;
 
+use super::clients::Wire;
 use super::{Answer, Checked, Cluster, Happening, counting};
 use crate::codec::frame::{FRAME_HEADER, Frame};
 use crate::node::{Action, Actions, Event, LinkId};
@@ -15,7 +16,9 @@ use crate::time::Micros;
 
 impl<S: StateMachine> Cluster<S> {
     pub(super) fn happen(&mut self, happening: Happening<S>) -> Checked<()> {
+        let Some(happening) = self.unless_stopped(happening) else { return Ok(()) };
         match happening {
+            Happening::Resumes { node } => self.go_on(node),
             Happening::Turn { node, life } => return self.turn(node, life),
             Happening::Wake { node, life } => self.wake(node, life),
             Happening::LogOp { node, life } => self.log_op(node, life),
@@ -40,17 +43,46 @@ impl<S: StateMachine> Cluster<S> {
         Ok(())
     }
 
+    /// What a stopped process would have to do waits until it goes on.
+    fn unless_stopped(&mut self, happening: Happening<S>) -> Option<Happening<S>> {
+        let node = match &happening {
+            Happening::Turn { node, .. } | Happening::LogOp { node, .. } | Happening::JobOp { node, .. } => {
+                *node
+            }
+            // It first reads what came before the end: a command that its client has asked elsewhere since.
+            Happening::Wire(Wire::Asks { connection } | Wire::Ends { connection }) => {
+                self.gateways.get(connection)?.node
+            }
+            _ => return Some(happening),
+        };
+        let now = self.now;
+        let Some(machine) = self.machines.get_mut(&node) else { return Some(happening) };
+        let Some(at) = machine.resumes_at(now) else { return Some(happening) };
+        if machine.postponed.is_empty() {
+            self.queue.push(at, Happening::Resumes { node });
+        }
+        machine.postponed.push(happening);
+        None
+    }
+
+    /// The time of a stopped process to go on has come; later, if it was stopped for longer meanwhile.
+    fn go_on(&mut self, node: NodeId) {
+        let now = self.now;
+        let machine = self.machine(node);
+        if let Some(at) = machine.resumes_at(now) {
+            return self.queue.push(at, Happening::Resumes { node });
+        }
+        for happening in core::mem::take(&mut machine.postponed) {
+            self.queue.push(now, happening);
+        }
+    }
+
     /// A node takes all that waits, its wake last, and what it asks for is done.
     fn turn(&mut self, node: NodeId, life: u64) -> Checked<()> {
         let now = self.now;
         let machine = self.machine(node);
         let local = machine.clock.read(now);
-        let resumes = machine.resumes_at(now);
         let Some(process) = machine.alive(life) else { return Ok(()) };
-        if let Some(at) = resumes {
-            self.queue.push(at, Happening::Turn { node, life });
-            return Ok(());
-        }
         process.turn_planned = false;
         let mut events = core::mem::take(&mut process.inbox);
         if process.wake.is_some_and(|wake| wake <= local.mono) {
@@ -239,10 +271,6 @@ impl<S: StateMachine> Cluster<S> {
         let now = self.now;
         let machine = self.machines.get_mut(&node);
         let Some(machine) = machine.filter(|machine| machine.lives == life) else { return };
-        if let Some(at) = machine.resumes_at(now) {
-            self.queue.push(at, Happening::LogOp { node, life });
-            return;
-        }
         let Some(process) = &mut machine.process else { return };
         let result = match process.log.op() {
             Some(op) => {
@@ -272,10 +300,6 @@ impl<S: StateMachine> Cluster<S> {
         let now = self.now;
         let machine = self.machines.get_mut(&node);
         let Some(machine) = machine.filter(|machine| machine.lives == life) else { return };
-        if let Some(at) = machine.resumes_at(now) {
-            self.queue.push(at, Happening::JobOp { node, life });
-            return;
-        }
         let Some(op) = machine.process.as_ref().and_then(|process| process.jobs.op()) else { return };
         let result = machine.disk.perform(op, &mut machine.rng);
         self.trace.record_disk(now, node, op, &result);

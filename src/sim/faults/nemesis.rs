@@ -186,8 +186,8 @@ impl Nemesis {
         cluster.network.set_weather(Weather::FAIR);
         cluster.network.clients = ClientWeather::FAIR;
         for node in cluster.nodes() {
+            cluster.resume(node);
             let machine = cluster.machine(node);
-            machine.paused_until = 0;
             machine.slowness = 100;
             machine.crash_within = None;
             machine.crash_at = None;
@@ -533,7 +533,7 @@ impl Nemesis {
             machine.disk.disarm();
             machine.provoked.insert(2);
             // A process that is stopped could not refuse.
-            machine.paused_until = 0;
+            cluster.resume(node);
             cluster.start(node)?;
         }
         self.agenda.push(cluster.now() + lasts, Deed::SwapBack(a, b));
@@ -671,6 +671,17 @@ mod tests {
         nemesis.end(&mut cluster).expect("keeps its promises");
         assert_eq!(state(&mut cluster), before);
         assert!(!cluster.network.has_cuts() && cluster.network.clients == ClientWeather::FAIR);
+    }
+
+    /// Seed 10308 of ten minutes: what a stopped process had to do still waited for the end that its pause would have had.
+    #[test]
+    fn a_process_that_was_stopped_goes_on_when_all_is_mended() {
+        let mut cluster = formed(2);
+        let mut nemesis =
+            befalls(&mut cluster, 1, &[Fault::Pause { who: Who::Node(1), lasts: 100 * SECOND }]);
+        cluster.run_for(2 * SECOND).expect("keeps its promises");
+        nemesis.end(&mut cluster).expect("keeps its promises");
+        assert!(cluster.settle(5 * SECOND).expect("keeps its promises").is_some(), "both are there again");
     }
 
     #[test]
