@@ -112,8 +112,7 @@ impl Survivor {
         let mut configuration = recovered.snapshot.as_ref().map(|meta| meta.configuration.clone());
         let snapshot = recovered.snapshot.as_ref().map(|meta| meta.id.last);
         let restored = recovered.snapshot.map(|meta| {
-            let LogId { index, term } = meta.id.last;
-            let file = FileName::Snapshot { index, term };
+            let file = FileName::snapshot(meta.id.last);
             let mut load = LoadSnapshot::new(&identity, meta, file, ReplicaRestorer::new());
             run_job(disk, &mut load);
             load.take().map_err(|error| SurvivorError::load(path, &error))

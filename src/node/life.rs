@@ -41,8 +41,7 @@ impl<S: StateMachine> Node<S> {
                 let Some(snapshot) = recovered.snapshot.clone() else {
                     return self.mend(recovered, None, mend, out);
                 };
-                let last = snapshot.id.last;
-                let file = FileName::Snapshot { index: last.index, term: last.term };
+                let file = FileName::snapshot(snapshot.id.last);
                 let load = LoadSnapshot::new(&identity, snapshot, file, ReplicaRestorer::new());
                 self.loading = Some((recovered, mend));
                 out.push(Action::Job(Job::new(Work::Load(load))));

@@ -21,8 +21,7 @@ pub struct ReadChunk {
 impl ReadChunk {
     /// Up to `len` bytes at `offset` of the file of `snapshot`; fewer only at its end.
     pub fn new(snapshot: &SnapshotMeta, offset: u64, len: u64) -> Self {
-        let last = snapshot.id.last;
-        let file = FileName::Snapshot { index: last.index, term: last.term };
+        let file = FileName::snapshot(snapshot.id.last);
         let expected = len.min(snapshot.len.saturating_sub(offset));
         let op = (expected > 0).then_some(DiskOp::ReadAt { file, offset, len: expected });
         Self { op, file, expected, outcome: Ok(Bytes::new()) }

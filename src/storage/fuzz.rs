@@ -124,7 +124,7 @@ pub fn load_arbitrary(input: &[u8]) -> bool {
     let id = SnapshotId { last: LogId::new(1, 5), checksum: xxhash_rust::xxh3::xxh3_64(&bytes) };
     let meta = SnapshotMeta { id, len, stamp: Stamp::default(), configuration: Configuration::default() };
     let mut disk = TestDisk::default();
-    let file = format::file(id.last);
+    let file = FileName::snapshot(id.last);
     drop(disk.perform(DiskOp::Create { file }));
     disk.spoil(file, |file| *file = bytes);
     let identity = Identity { node: NodeId(1), disk: DiskId(7), cluster: Some(3), boots: 1 };

@@ -6,6 +6,8 @@ use core::fmt;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use crate::raft::LogId;
+
 /// A file of a data directory. [`Display`](fmt::Display) is its name on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -59,6 +61,11 @@ impl fmt::Display for FileName {
 }
 
 impl FileName {
+    /// Where the snapshot lies whose last entry is `last`.
+    pub const fn snapshot(last: LogId) -> Self {
+        Self::Snapshot { index: last.index, term: last.term }
+    }
+
     /// The file that a directory entry names; `None` for a foreign one, which is left alone.
     pub fn parse(name: &str) -> Option<Self> {
         let hex = |s: &str| (s.len() == 16).then(|| u64::from_str_radix(s, 16).ok()).flatten();

@@ -265,8 +265,7 @@ impl Recovery {
 
     /// The snapshot that the log names is there. Its bytes are judged when it is loaded.
     fn check_snapshot(&self, snapshot: &SnapshotMeta) -> Result<FileName, OpenError> {
-        let last = snapshot.id.last;
-        let file = FileName::Snapshot { index: last.index, term: last.term };
+        let file = FileName::snapshot(snapshot.id.last);
         let found = self.files.iter().find(|f| f.0 == file).map(|f| f.1);
         if found == Some(snapshot.len) {
             Ok(file)

@@ -206,8 +206,7 @@ mod tests {
         let opened = opened.map(|opened| {
             let Opened::Formed { identity, recovered, .. } = opened else { panic!("it is a refusal") };
             let restored = recovered.snapshot.clone().map(|meta| {
-                let LogId { index, term } = meta.id.last;
-                let from = FileName::Snapshot { index, term };
+                let from = FileName::snapshot(meta.id.last);
                 let load = LoadSnapshot::new(&identity, meta, from, ReplicaRestorer::new());
                 disk.finish(load).take().unwrap()
             });

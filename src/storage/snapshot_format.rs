@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::ClusterId;
 use super::block::{self, BLOCK, Sealer, Unreadable};
-use super::{ClusterId, FileName};
 use crate::raft::{Configuration, LogId, SnapshotMeta, SnapshotPoint, Stamp};
 
 const HEAD_MAGIC: [u8; 4] = *b"QSNP";
@@ -21,11 +21,6 @@ struct PointRef<'a>(&'a LogId, &'a Stamp, &'a Configuration);
 
 #[derive(Deserialize)]
 struct Point(LogId, Stamp, Configuration);
-
-/// Where the file of a snapshot at `last` lies.
-pub(super) fn file(last: LogId) -> FileName {
-    FileName::Snapshot { index: last.index, term: last.term }
-}
 
 /// The first bytes of the file.
 pub(super) fn head(cluster: ClusterId, point: &SnapshotPoint) -> Vec<u8> {

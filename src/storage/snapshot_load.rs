@@ -224,7 +224,7 @@ impl<R: Restorer> DiskJob for LoadSnapshot<R> {
             }
             Phase::Rename => {
                 self.phase = Phase::SyncDirectory;
-                Some(DiskOp::Rename { from: self.from, to: format::file(self.meta.id.last) })
+                Some(DiskOp::Rename { from: self.from, to: FileName::snapshot(self.meta.id.last) })
             }
             Phase::SyncDirectory => {
                 self.phase = Phase::Finish;

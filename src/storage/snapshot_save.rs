@@ -163,7 +163,7 @@ impl<V: View> DiskJob for SaveSnapshot<V> {
                 }
                 Phase::Rename => {
                     self.phase = Phase::SyncDirectory;
-                    return Some(DiskOp::Rename { from: file, to: format::file(self.point.last) });
+                    return Some(DiskOp::Rename { from: file, to: FileName::snapshot(self.point.last) });
                 }
                 Phase::SyncDirectory => {
                     self.phase = Phase::Done;

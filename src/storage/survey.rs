@@ -111,7 +111,7 @@ impl Survey {
             record.proven = sequence <= proven;
         }
         survey.snapshot = log.replay.snapshot().map(|meta| {
-            let file = FileName::Snapshot { index: meta.id.last.index, term: meta.id.last.term };
+            let file = FileName::snapshot(meta.id.last);
             Part { file, offset: 0, len: meta.len }
         });
         Some(survey)

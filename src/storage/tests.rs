@@ -188,7 +188,7 @@ fn load(disk: &mut TestDisk, meta: &SnapshotMeta, from: FileName) -> Result<Vec<
 }
 
 fn snapshot_file(meta: &SnapshotMeta) -> FileName {
-    FileName::Snapshot { index: meta.id.last.index, term: meta.id.last.term }
+    FileName::snapshot(meta.id.last)
 }
 
 fn indexes(recovered: &Recovered) -> Vec<(u64, u64)> {

@@ -34,8 +34,8 @@ impl Task {
             Self::Remove { segment } => {
                 SmallVec::from_iter([DiskOp::Remove { file: FileName::Segment(segment) }, sync])
             }
-            Self::Snapshot(LogId { index, term }) => {
-                SmallVec::from_iter([DiskOp::Remove { file: FileName::Snapshot { index, term } }, sync])
+            Self::Snapshot(last) => {
+                SmallVec::from_iter([DiskOp::Remove { file: FileName::snapshot(last) }, sync])
             }
         }
     }
