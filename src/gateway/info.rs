@@ -147,7 +147,7 @@ fn quorate(to: &mut String, _: Now, context: &Context<'_>) -> core::fmt::Result 
     };
     write!(to, "node_id:{}\r\nphase:{phase}\r\n", node.id)?;
     write!(to, "cluster_id:{:032x}\r\n", node.cluster.unwrap_or_default())?;
-    write!(to, "membership:{}\r\n", super::membership::role(&node.roster.configuration, node.id))?;
+    write!(to, "membership:{}\r\n", node.roster.configuration.role(node.id))?;
     if let Some(raft) = &node.raft {
         let role = match raft.role {
             Role::Follower => "follower",

@@ -27,7 +27,7 @@ use super::reply::{Reply, of_error};
 use crate::codec::resp::write;
 use crate::kv::CommandError;
 use crate::node::Status;
-use crate::raft::{Change, Configuration, DiskId, Member, MemberChange, NodeId};
+use crate::raft::{Change, DiskId, Member, MemberChange, NodeId};
 use crate::replica::Request;
 
 /// Bytes that such a request may keep while it is under way: two addresses and some.
@@ -110,7 +110,7 @@ fn list(node: &Status, out: &mut Vec<u8>) {
     write::array(out, roster.configuration.members.len() + roster.applicants.len());
     for (&id, member) in &roster.configuration.members {
         let Member { disk, peer_address, client_address } = member;
-        entry(out, id, role(&roster.configuration, id), [peer_address, client_address], *disk);
+        entry(out, id, roster.configuration.role(id), [peer_address, client_address], *disk);
     }
     for (&id, &disk) in &roster.applicants {
         entry(out, id, "applicant", ["", ""], disk);
@@ -125,17 +125,6 @@ fn entry(out: &mut Vec<u8>, id: NodeId, role: &str, [peer, client]: [&str; 2], d
     for (key, value) in [("role", role), ("peer", peer), ("client", client), ("disk", &disk)] {
         write::bulk(out, key.as_bytes());
         write::bulk(out, value.as_bytes());
-    }
-}
-
-/// What a member is in a configuration.
-pub(super) fn role(configuration: &Configuration, id: NodeId) -> &'static str {
-    match (configuration.voters.contains(&id), configuration.outgoing.contains(&id)) {
-        _ if !configuration.members.contains_key(&id) => "none",
-        (true, false) if configuration.is_joint() => "incoming voter",
-        (true, _) => "voter",
-        (false, true) => "outgoing voter",
-        (false, false) => "learner",
     }
 }
 

@@ -84,6 +84,17 @@ impl Configuration {
         self.voters.binary_search(&id).is_ok() || self.outgoing.binary_search(&id).is_ok()
     }
 
+    /// What a node is here, for people: a voter, in a joint configuration of which half if not of both; a learner; or "none".
+    pub fn role(&self, id: NodeId) -> &'static str {
+        match (self.voters.contains(&id), self.outgoing.contains(&id)) {
+            _ if !self.members.contains_key(&id) => "none",
+            (true, false) if self.is_joint() => "incoming voter",
+            (true, _) => "voter",
+            (false, true) => "outgoing voter",
+            (false, false) => "learner",
+        }
+    }
+
     /// Whether a change is under way.
     pub fn is_joint(&self) -> bool {
         !self.outgoing.is_empty()
@@ -272,6 +283,16 @@ mod tests {
         joint.outgoing = [NodeId(1), NodeId(2)].into();
         joint.auto_leave = true;
         assert_eq!(Configuration::from_cbor(&joint.to_cbor()), Ok(joint));
+    }
+
+    #[test]
+    fn a_role_says_in_which_half_a_voter_counts() {
+        let mut joint = voters([1, 2, 3, 4]);
+        joint.voters = [1, 2].map(NodeId).into();
+        assert_eq!(joint.role(NodeId(1)), "voter");
+        joint.outgoing = [2, 3].map(NodeId).into();
+        let roles = [1, 2, 3, 4, 5].map(|id| joint.role(NodeId(id)));
+        assert_eq!(roles, ["incoming voter", "voter", "outgoing voter", "learner", "none"]);
     }
 
     #[test]

@@ -176,7 +176,7 @@ fn summary(survivor: &Survivor, old: &Path) -> String {
         ),
     );
     for (id, member) in &survivor.configuration.members {
-        let role = if survivor.configuration.is_voter(*id) { "voter" } else { "learner" };
+        let role = survivor.configuration.role(*id);
         let (peer, client) = (&member.peer_address, &member.client_address);
         line("member", &format_args!("{id} {role} {peer}/{client}"));
     }
