@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use quorate::kv::KvStore;
 use quorate::node::Addresses;
-use quorate::raft::{Configuration, DiskId, EntryKind, Fault, LogId, LogIndex, Term};
+use quorate::raft::{ConfigError, Configuration, DiskId, EntryKind, Fault, LogId, LogIndex, Term};
 use quorate::replica::{Replay, ReplicaRestorer, StateMachine};
 use quorate::storage::{
     ClusterId, DiskError, DiskOp, DiskReply, FileName, Identity, LoadError, LoadSnapshot, OpenError, Opened,
@@ -111,13 +111,14 @@ impl Survivor {
         };
         let mut configuration = recovered.snapshot.as_ref().map(|meta| meta.configuration.clone());
         let snapshot = recovered.snapshot.as_ref().map(|meta| meta.id.last);
-        let restored = recovered.snapshot.map(|meta| {
+        let restored = recovered.snapshot.as_ref().map(|meta| {
             let file = FileName::snapshot(meta.id.last);
-            let mut load = LoadSnapshot::new(&identity, meta, file, ReplicaRestorer::new());
+            let mut load = LoadSnapshot::new(&identity, meta.clone(), file, ReplicaRestorer::new());
             run_job(disk, &mut load);
             load.take().map_err(|error| SurvivorError::load(path, &error))
         });
-        let mut replay = Replay::new(restored.transpose()?);
+        let refused = |error: ConfigError| SurvivorError::directory(path, format_args!("{error}; {ANOTHER}"));
+        let mut replay = Replay::new(recovered.snapshot.as_ref(), restored.transpose()?).map_err(refused)?;
         let broken = |fault: Fault| SurvivorError::directory(path, fault);
         replay.apply(&recovered.entries).map_err(broken)?;
         let changes = recovered.entries.iter().filter(|entry| entry.kind == EntryKind::Configuration);

@@ -9,7 +9,9 @@ use super::envelope::Envelope;
 use super::session::{Admission, Sessions};
 use super::snapshot::{ReplicaView, Restored};
 use super::{Context, Outcome, StateMachine};
-use crate::raft::{Configuration, Entry, EntryKind, Fault, LogId, LogIndex, Stamp};
+use crate::raft::{
+    ConfigError, Configuration, Entry, EntryKind, Fault, LogId, LogIndex, SnapshotMeta, Stamp,
+};
 
 /// What applying an entry means to a client who waits for it.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,6 +41,20 @@ impl<S: StateMachine> Machine<S> {
             sessions: Sessions::default(),
             applied: LogId::ZERO,
             stamp: Stamp::default(),
+        }
+    }
+
+    /// The machine with which a disk's log begins: `restored` is the state of `snapshot`, if there is one.
+    pub(super) fn recovered(
+        snapshot: Option<&SnapshotMeta>,
+        restored: Option<Restored<S>>,
+    ) -> Result<Self, ConfigError> {
+        match (snapshot, restored) {
+            (None, None) => Ok(Self::empty()),
+            (Some(snapshot), Some(restored)) if restored.applied == snapshot.id.last => {
+                Ok(Self::restored(restored))
+            }
+            _ => Err(ConfigError("the restored state must be that of the recovered snapshot")),
         }
     }
 

@@ -123,13 +123,7 @@ impl<S: StateMachine> Replica<S> {
     ) -> Result<Self, ConfigError> {
         config.validate()?;
         let snapshot_len = recovered.snapshot.as_ref().map_or(0, |snapshot| snapshot.len);
-        let machine = match (&recovered.snapshot, restored) {
-            (None, None) => Machine::empty(),
-            (Some(snapshot), Some(restored)) if restored.applied == snapshot.id.last => {
-                Machine::restored(restored)
-            }
-            _ => return Err(ConfigError("the restored state must be that of the recovered snapshot")),
-        };
+        let machine = Machine::recovered(recovered.snapshot.as_ref(), restored)?;
         let raft = Raft::new(config.raft.clone(), recovered, now)?;
         Ok(Self {
             policy: SnapshotPolicy::new(

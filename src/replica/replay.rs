@@ -2,10 +2,10 @@
 
 use alloc::vec::Vec;
 
+use super::StateMachine;
 use super::apply::Machine;
 use super::snapshot::{ReplicaView, Restored};
-use super::{Context, StateMachine};
-use crate::raft::{Entries, Fault, LogId, Stamp};
+use crate::raft::{ConfigError, Entries, Fault, LogId, SnapshotMeta, Stamp};
 
 /// A replicated machine, sessions and clocks included, that follows a log and answers nobody.
 ///
@@ -18,9 +18,13 @@ pub struct Replay<S: StateMachine> {
 }
 
 impl<S: StateMachine> Replay<S> {
-    /// From the state of the snapshot before the log, or from nothing.
-    pub fn new(restored: Option<Restored<S>>) -> Self {
-        Self { machine: restored.map_or_else(Machine::empty, Machine::restored), replies: Vec::new() }
+    /// From what is before the log: `restored` is the state of `snapshot`, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// A `restored` that is not the state of `snapshot`.
+    pub fn new(snapshot: Option<&SnapshotMeta>, restored: Option<Restored<S>>) -> Result<Self, ConfigError> {
+        Ok(Self { machine: Machine::recovered(snapshot, restored)?, replies: Vec::new() })
     }
 
     /// Applies entries, which follow those before.
@@ -51,11 +55,6 @@ impl<S: StateMachine> Replay<S> {
         &self.machine.state
     }
 
-    /// Where the last applied entry is: the context of queries of [`state`](Self::state).
-    pub fn context(&self) -> Context {
-        self.machine.context()
-    }
-
     /// How many sessions there are.
     pub fn sessions(&self) -> usize {
         self.machine.sessions.len()
@@ -74,7 +73,7 @@ mod tests {
     use super::super::testing::Tape;
     use super::super::{ReplicaRestorer, Restorer, View};
     use super::*;
-    use crate::raft::{Entry, EntryKind};
+    use crate::raft::{Configuration, Entry, EntryKind, SnapshotId};
     use bytes::BytesMut;
 
     const LIMITS: Limits = Limits { window: 16, reply_bytes: 1 << 10, ttl_ms: 1000 };
@@ -89,22 +88,47 @@ mod tests {
         script.iter().zip(first..).map(entry).collect()
     }
 
+    fn restored(replay: &Replay<Tape>) -> Restored<Tape> {
+        let (mut view, mut bytes, mut restorer) = (replay.view(), Vec::new(), ReplicaRestorer::new());
+        while view.read(1 << 10, &mut bytes) {}
+        restorer.push(&bytes).expect("it was written so");
+        restorer.finish().expect("it is whole")
+    }
+
+    fn meta(last: LogId) -> SnapshotMeta {
+        let (stamp, configuration) = (Stamp::default(), Configuration::default());
+        SnapshotMeta { id: SnapshotId { last, checksum: 0 }, len: 0, stamp, configuration }
+    }
+
+    #[test]
+    fn a_state_that_is_not_its_snapshots_is_refused() {
+        let mut replay = Replay::<Tape>::new(None, None).expect("there is no snapshot");
+        replay.apply(&entries(1, &[Envelope::Write(b"x"), Envelope::Write(b"y")])).expect("no gap");
+        let begin = |meta: Option<LogId>, state: bool| {
+            let meta = meta.map(self::meta);
+            Replay::new(meta.as_ref(), state.then(|| restored(&replay))).is_ok()
+        };
+        assert!(begin(Some(LogId::new(1, 2)), true));
+        for last in [LogId::new(1, 1), LogId::new(1, 3), LogId::new(2, 2)] {
+            assert!(!begin(Some(last), true), "{last:?}");
+        }
+        assert!(!begin(Some(LogId::new(1, 2)), false) && !begin(None, true));
+    }
+
     #[test]
     fn a_replayed_log_is_the_state_of_a_replica_and_its_sessions_go_on() {
         let open = Envelope::OpenSession { max_sessions: 9, limits: LIMITS, nonce: b"" };
         let once = |seq| Envelope::Once { session: 1, seq, ack: 0, command: b"x" };
-        let mut replay = Replay::<Tape>::new(None);
+        let mut replay = Replay::<Tape>::new(None, None).expect("there is no snapshot");
         replay.apply(&entries(1, &[open, once(1), once(1), Envelope::Write(b"y")])).expect("no gap");
         assert_eq!(replay.state().items(), [b"x", b"y"], "a command that came twice ran once");
         assert_eq!((replay.applied(), replay.sessions()), (LogId::new(1, 4), 1));
 
-        let (mut view, mut bytes, mut restorer) = (replay.view(), Vec::new(), ReplicaRestorer::new());
-        while view.read(1 << 10, &mut bytes) {}
-        restorer.push(&bytes).expect("it was written so");
-        let mut again = Replay::<Tape>::new(Some(restorer.finish().expect("it is whole")));
+        let mut again =
+            Replay::new(Some(&meta(replay.applied())), Some(restored(&replay))).expect("its own snapshot");
         again.apply(&entries(5, &[once(1), once(2)])).expect("no gap");
         assert_eq!(again.state().items(), [b"x", b"y", b"x"], "the retry is known after the snapshot, too");
-        assert_eq!((again.context().index, again.stamp().unix_ms), (6, 6));
+        assert_eq!((again.applied().index, again.stamp().unix_ms), (6, 6));
         assert!(again.apply(&entries(8, &[open])).is_err(), "a gap");
     }
 }

@@ -183,7 +183,7 @@ mod tests {
         let persist = |vote, snapshot, entries, commit| Persist { id: 1, vote, snapshot, entries, commit };
         let first: Entries = (2..=6).map(|index| entry(2, index)).collect();
         write(&mut disk, &mut log, &persist(None, None, first.clone(), 5));
-        let mut replay = Replay::<Tape>::new(None);
+        let mut replay = Replay::<Tape>::new(None, None).unwrap();
         replay.apply(&founding.entries).unwrap();
         replay.apply(&first.iter().take(4).cloned().collect()).unwrap();
         let (last, stamp) = (replay.applied(), replay.stamp());
@@ -221,7 +221,7 @@ mod tests {
     /// Everything that a disk holds, committed or not.
     fn everything(disk: &mut TestDisk) -> Replay<Tape> {
         let (_, recovered, restored) = look(disk).unwrap();
-        let mut replay = Replay::new(restored);
+        let mut replay = Replay::new(recovered.snapshot.as_ref(), restored).unwrap();
         replay.apply(&recovered.entries).unwrap();
         replay
     }
@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(snapshot.configuration, Configuration::of_voters([(NodeId(1), member)].into()));
         assert_eq!((recovered.entries.len(), recovered.commit), (0, 9));
         assert_eq!(recovered.vote, HardState { term: 4, vote: None });
-        let restored = Replay::new(restored);
+        let restored = Replay::new(Some(snapshot), restored).unwrap();
         assert_eq!(restored.state(), replay.state());
         assert_eq!(restored.state().seed(), replay.state().seed(), "keys keep their order");
 

@@ -164,7 +164,8 @@ fn summary(survivor: &Survivor, old: &Path) -> String {
     if let Some(snapshot) = survivor.snapshot {
         line("snapshot", &format_args!("of the entries up to index {}", snapshot.index));
     }
-    line("log", &format_args!("{} entries", last.index - survivor.snapshot.map_or(0, |s| s.index)));
+    let log = last.index.saturating_sub(survivor.snapshot.map_or(0, |last| last.index));
+    line("log", &format_args!("{log} entries"));
     line("keys", &state.len());
     line("sessions", &survivor.replay.sessions());
     line(
