@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 
 use quorate::kv::KvStore;
 use quorate::node::Addresses;
-use quorate::raft::{ConfigError, Configuration, DiskId, EntryKind, Fault, LogId, LogIndex, Term};
+use quorate::raft::{Config, Configuration, DiskId, LogId, LogIndex, Raft, Term};
 use quorate::replica::{Replay, ReplicaRestorer, StateMachine};
 use quorate::storage::{
     ClusterId, DiskError, DiskOp, DiskReply, FileName, Identity, LoadError, LoadSnapshot, OpenError, Opened,
     Recovery, Refounding, Remains, Settings,
 };
+use quorate::time::Now;
 
 use crate::directory_lock::{self, LockError};
 use crate::disk::Disk;
@@ -109,29 +110,27 @@ impl Survivor {
         let Opened::Formed { identity, recovered, notes, .. } = opened else {
             return Err(SurvivorError::open(path, &OpenError::Unformed));
         };
-        let mut configuration = recovered.snapshot.as_ref().map(|meta| meta.configuration.clone());
-        let snapshot = recovered.snapshot.as_ref().map(|meta| meta.id.last);
+        // Nothing is made of what a node would refuse: the core judges it, and says what is in force.
+        let refused =
+            |why: &dyn fmt::Display| SurvivorError::directory(path, format_args!("{why}; {ANOTHER}"));
+        let raft = Raft::new(Config::new(identity.node, 0), recovered.clone(), Now::new(0, 0))
+            .map_err(|error| refused(&error))?;
+        let (configuration, status) = (raft.configuration().clone(), raft.status());
+        if configuration.members.is_empty() {
+            // It joined, and its leader has sent it nothing yet.
+            return Err(SurvivorError::directory(path, "it holds nothing of its cluster's log"));
+        }
         let restored = recovered.snapshot.as_ref().map(|meta| {
             let file = FileName::snapshot(meta.id.last);
             let mut load = LoadSnapshot::new(&identity, meta.clone(), file, ReplicaRestorer::new());
             run_job(disk, &mut load);
             load.take().map_err(|error| SurvivorError::load(path, &error))
         });
-        let refused = |error: ConfigError| SurvivorError::directory(path, format_args!("{error}; {ANOTHER}"));
-        let mut replay = Replay::new(recovered.snapshot.as_ref(), restored.transpose()?).map_err(refused)?;
-        let broken = |fault: Fault| SurvivorError::directory(path, fault);
-        replay.apply(&recovered.entries).map_err(broken)?;
-        let changes = recovered.entries.iter().filter(|entry| entry.kind == EntryKind::Configuration);
-        if let Some(change) = changes.last() {
-            let read = Configuration::from_cbor(&change.data);
-            configuration = Some(read.map_err(|error| SurvivorError::directory(path, error))?);
-        }
-        let Some(configuration) = configuration else {
-            // It joined, and its leader has sent it nothing yet.
-            return Err(SurvivorError::directory(path, "it holds nothing of its cluster's log"));
-        };
-        let term = recovered.vote.term.max(replay.applied().term);
-        let (commit, segment_bytes) = (recovered.commit, segment_bytes(disk));
+        let mut replay = Replay::new(recovered.snapshot.as_ref(), restored.transpose()?)
+            .map_err(|error| refused(&error))?;
+        replay.apply(&recovered.entries).map_err(|fault| refused(&fault))?;
+        let (term, commit) = (status.term, status.commit);
+        let (snapshot, segment_bytes) = (status.snapshot.map(|id| id.last), segment_bytes(disk));
         let _disk = disk.clone();
         Ok(Self { identity, term, snapshot, commit, configuration, replay, notes, segment_bytes, _disk })
     }
@@ -288,13 +287,18 @@ impl Site {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate::raft::{Member, NodeId, Recovered};
+    use quorate::raft::{Entries, Entry, EntryKind, Member, NodeId, Recovered, Stamp};
     use quorate::storage::Formation;
     use std::collections::BTreeMap;
     use tempfile::TempDir;
 
     /// A directory with `old` in it, the first node of a cluster of two that holds its founding entry.
     fn old() -> (TempDir, PathBuf) {
+        old_with(|_| {})
+    }
+
+    /// The same, with something else on its disk.
+    fn old_with(change: impl FnOnce(&mut Recovered)) -> (TempDir, PathBuf) {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("old");
         let disk = Disk::open(&path).unwrap();
@@ -309,7 +313,8 @@ mod tests {
             client_address: format!("c:{n}"),
         };
         let configuration = Configuration::of_voters([1, 2].map(|n| (NodeId(n), member(n))).into());
-        let founding = Recovered::formed(identity.disk, &configuration);
+        let mut founding = Recovered::formed(identity.disk, &configuration);
+        change(&mut founding);
         let mut formation = Formation::new(settings, identity, 0xc1, &founding);
         run_job(&disk, &mut formation);
         formation.take().unwrap();
@@ -403,6 +408,38 @@ mod tests {
         let unlucky = root.path().join(format!("new{UNFINISHED}"));
         fs::rename(&path, &unlucky).unwrap();
         assert!(refusal(&root.path().join("new"), &unlucky).contains("in the way"));
+    }
+
+    #[test]
+    fn what_a_node_would_refuse_is_no_survivor() {
+        let entry = |term, kind, data: &[u8]| Entry {
+            id: LogId::new(term, 2),
+            kind,
+            stamp: Stamp::default(),
+            data: data.to_vec().into(),
+        };
+        for (entry, expected) in [
+            (entry(3, EntryKind::NoOp, b""), "of a later term than the recovered vote"),
+            (entry(0, EntryKind::Configuration, b"?"), "a configuration that cannot be read"),
+        ] {
+            let (_root, path) = old_with(|founding| {
+                founding.entries = founding.entries.iter().cloned().chain([entry]).collect();
+            });
+            let text = match Survivor::read(&path) {
+                Err(SurvivorError::Directory(text)) => text,
+                other => panic!("{other:?}"),
+            };
+            assert!(text.contains(expected) && text.ends_with(ANOTHER), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_member_that_was_sent_nothing_is_no_survivor() {
+        let (_root, path) = old_with(|founding| {
+            (founding.entries, founding.commit) = (Entries::empty(), 0);
+        });
+        let text = Survivor::read(&path).unwrap_err().to_string();
+        assert!(text.ends_with("it holds nothing of its cluster's log"), "{text}");
     }
 
     #[test]
