@@ -15,6 +15,9 @@ use quorate::storage::{DiskError, DiskOp, DiskReply, DiskResult, FileName};
 
 use crate::directory_lock::{DirectoryLock, LockError};
 
+/// The length of a segment of the log where nobody asks for another.
+pub(crate) const SEGMENT_BYTES: u64 = 64 << 20;
+
 /// Most files kept open at once.
 const MAX_OPEN: usize = 64;
 

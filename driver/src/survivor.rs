@@ -11,21 +11,18 @@ use quorate::node::Addresses;
 use quorate::raft::{Config, Configuration, DiskId, LogId, LogIndex, Raft, Term};
 use quorate::replica::{Replay, ReplicaRestorer, StateMachine};
 use quorate::storage::{
-    ClusterId, DiskError, DiskOp, DiskReply, FileName, Identity, LoadError, LoadSnapshot, OpenError, Opened,
-    Recovery, Refounding, Remains, Settings,
+    ClusterId, DiskError, DiskOp, FileName, Identity, LoadError, LoadSnapshot, OpenError, Opened, Recovery,
+    Refounding, Remains, Settings,
 };
 use quorate::time::Now;
 
 use crate::directory_lock::{self, LockError};
-use crate::disk::Disk;
+use crate::disk::{Disk, SEGMENT_BYTES};
 use crate::job_lane::run_job;
 use crate::process;
 
 /// What the directory is called that is being made, behind the name that it will get.
 const UNFINISHED: &str = ".unfinished-recovery";
-
-/// The lengths of a segment that make sense for a new log.
-const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = 1 << 16..=64 << 20;
 
 /// What is left to do when a directory cannot be used and there is no majority to add its node to again.
 const ANOTHER: &str = "if the cluster has lost its majority, recover it from another node's directory";
@@ -92,7 +89,6 @@ pub(crate) struct Survivor {
     pub(crate) replay: Replay<KvStore>,
     /// What a person should know of.
     pub(crate) notes: Vec<String>,
-    segment_bytes: u64,
     /// No node can start in the directory as long as this lives.
     _disk: Disk,
 }
@@ -130,9 +126,8 @@ impl Survivor {
             .map_err(|error| refused(&error))?;
         replay.apply(&recovered.entries).map_err(|fault| refused(&fault))?;
         let (term, commit) = (status.term, status.commit);
-        let (snapshot, segment_bytes) = (status.snapshot.map(|id| id.last), segment_bytes(disk));
-        let _disk = disk.clone();
-        Ok(Self { identity, term, snapshot, commit, configuration, replay, notes, segment_bytes, _disk })
+        let (snapshot, _disk) = (status.snapshot.map(|id| id.last), disk.clone());
+        Ok(Self { identity, term, snapshot, commit, configuration, replay, notes, _disk })
     }
 
     /// The last entry that it holds.
@@ -169,9 +164,8 @@ impl Survivor {
         let random = || process::random_u128().map_err(|error| SurvivorError::disk(path, error));
         let (cluster, fresh_disk) = (random()?, DiskId(random()?));
         let node = self.identity.node;
-        // No record is written to the log but the first.
-        let (segment_bytes, max_record_bytes) = (self.segment_bytes, 0);
-        let settings = Settings { node, fresh_disk, segment_bytes, max_record_bytes };
+        // No record is written to the log but the first, and a node keeps no spare of another length than its own.
+        let settings = Settings { node, fresh_disk, segment_bytes: SEGMENT_BYTES, max_record_bytes: 0 };
         let remains = Remains {
             term: self.term,
             last: self.last(),
@@ -190,18 +184,6 @@ impl Survivor {
         }
         Ok(cluster)
     }
-}
-
-/// The length of the segments in a directory: that of a spare, which nothing has grown.
-fn segment_bytes(disk: &Disk) -> u64 {
-    let files = match disk.perform(&DiskOp::List) {
-        Ok(DiskReply::Files(files)) => files,
-        _ => Vec::new(),
-    };
-    let len = |of: fn(FileName) -> bool| files.iter().filter(|file| of(file.0)).map(|file| file.1).max();
-    let spare = len(|file| matches!(file, FileName::Spare(_)));
-    let len = spare.or_else(|| len(|file| matches!(file, FileName::Segment(_)))).unwrap_or(0);
-    len.clamp(*SEGMENT_BYTES.start(), *SEGMENT_BYTES.end())
 }
 
 /// Where a new data directory is to be made.

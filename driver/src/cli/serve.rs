@@ -14,7 +14,7 @@ use quorate::raft::{self, DiskId, NodeId};
 use super::address;
 use super::flags::{self, Usage};
 use super::{Failure, NOT_DONE};
-use crate::disk::Disk;
+use crate::disk::{Disk, SEGMENT_BYTES};
 use crate::event_loop::{End, EventLoop, Setup, StartError};
 use crate::peer::PeerLimits;
 use crate::process;
@@ -240,7 +240,7 @@ impl Given {
                 .unwrap_or(u32::MAX),
             trailing_log_bytes: usize::try_from(self.trailing_log_bytes.unwrap_or(4 << 20))
                 .unwrap_or(usize::MAX),
-            segment_bytes: self.segment_bytes.unwrap_or(64 << 20),
+            segment_bytes: self.segment_bytes.unwrap_or(SEGMENT_BYTES),
             max_clients: usize::try_from(self.max_clients.unwrap_or(10_000)).unwrap_or(usize::MAX),
             exit_with_parent: self.exit_with_parent,
         };
