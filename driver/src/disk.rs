@@ -32,7 +32,7 @@ const MAX_SLICES: usize = 64;
 
 static ZEROS: [u8; ZERO_PIECE] = [0; ZERO_PIECE];
 
-/// A data directory, locked for this process as long as any clone lives.
+/// A data directory, locked as long as any clone lives.
 #[derive(Debug, Clone)]
 pub struct Disk(Arc<Shared>);
 
@@ -43,7 +43,7 @@ struct Shared {
     open: Mutex<BTreeMap<FileName, Arc<File>>>,
     /// Whether anything but lists and reads may be asked for.
     writable: bool,
-    _lock: Option<DirectoryLock>,
+    lock: Option<DirectoryLock>,
 }
 
 impl Disk {
@@ -55,8 +55,8 @@ impl Disk {
         Self::locked(path, Some(lock), true).map_err(failed)
     }
 
-    /// Opens a data directory that is there, to be read only: nothing of it is written, not even its lock. No node can run in it
-    /// as long as any clone lives.
+    /// Opens a data directory that is there, to be read only: nothing of it is written, not even its lock. If that
+    /// [is there](Self::is_locked), no node can run in the directory as long as any clone lives.
     pub fn open_to_read(path: &Path) -> Result<Self, LockError> {
         let failed = |error| LockError::Directory { path: path.to_owned(), error };
         // A file in its place is no directory, whatever its name.
@@ -68,7 +68,12 @@ impl Disk {
     fn locked(path: &Path, lock: Option<DirectoryLock>, writable: bool) -> io::Result<Self> {
         let (path, directory) = (path.to_owned(), File::open(path)?);
         let open = Mutex::new(BTreeMap::new());
-        Ok(Self(Arc::new(Shared { path, directory, open, writable, _lock: lock })))
+        Ok(Self(Arc::new(Shared { path, directory, open, writable, lock })))
+    }
+
+    /// Whether nodes are kept out of the directory. Not if it is only read and has no file that could carry the lock.
+    pub fn is_locked(&self) -> bool {
+        self.0.lock.is_some()
     }
 
     /// Performs one operation.

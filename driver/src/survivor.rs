@@ -89,14 +89,22 @@ pub(crate) struct Survivor {
     pub(crate) replay: Replay<KvStore>,
     /// What a person should know of.
     pub(crate) notes: Vec<String>,
-    /// No node can start in the directory as long as this lives.
+    /// Keeps nodes out of the directory, if it has the file that carries the lock.
     _disk: Disk,
 }
 
 impl Survivor {
-    /// Reads a member's directory, and keeps nodes out of it from then on. Writes nothing.
+    /// Reads a member's directory, and keeps nodes out of it from then on; where that cannot be, a note says so. Writes nothing.
     pub(crate) fn read(path: &Path) -> Result<Self, SurvivorError> {
-        Self::read_from(&Disk::open_to_read(path)?, path)
+        let disk = Disk::open_to_read(path)?;
+        let mut survivor = Self::read_from(&disk, path)?;
+        if !disk.is_locked() {
+            survivor.notes.push(format!(
+                "the directory has no file '{}', without which nothing keeps a node from starting in it meanwhile: start none",
+                directory_lock::NAME
+            ));
+        }
+        Ok(survivor)
     }
 
     fn read_from(disk: &Disk, path: &Path) -> Result<Self, SurvivorError> {
@@ -390,6 +398,16 @@ mod tests {
         let unlucky = root.path().join(format!("new{UNFINISHED}"));
         fs::rename(&path, &unlucky).unwrap();
         assert!(refusal(&root.path().join("new"), &unlucky).contains("in the way"));
+    }
+
+    #[test]
+    fn without_its_lock_a_directory_is_read_and_a_note_says_what_that_means() {
+        let (_root, path) = old();
+        assert!(Survivor::read(&path).unwrap().notes.is_empty());
+        fs::remove_file(path.join(directory_lock::NAME)).unwrap();
+        let survivor = Survivor::read(&path).unwrap();
+        assert!(survivor.notes.iter().any(|note| note.contains("no file 'lock'")), "{:?}", survivor.notes);
+        assert!(!path.join(directory_lock::NAME).exists(), "nothing is written");
     }
 
     #[test]
