@@ -1,12 +1,15 @@
 //! What a node says of itself: the section `quorate` of INFO.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::time::Instant;
 
 use quorate::codec::resp::Value;
 
 use crate::blocking_client::BlockingConnection;
+
+/// Most nodes that one crawl asks.
+const MAX_NODES: usize = 64;
 
 /// Names and values, as the node wrote them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -60,8 +63,56 @@ impl NodeInfo {
     }
 }
 
+/// What the nodes of a cluster say of themselves, each with the address at which it was asked: some nodes, in the order in which
+/// they are named, and then those that they name in turn.
+#[derive(Debug)]
+pub(crate) struct Crawl<F> {
+    to_ask: VecDeque<String>,
+    asked: BTreeSet<String>,
+    /// When to give up a node that is asked now.
+    until: F,
+    /// To the node that answered last, which has not been asked for the members that it knows; and when to give it up.
+    open: Option<(BlockingConnection, Instant)>,
+}
+
+impl<F: FnMut() -> Instant> Crawl<F> {
+    /// Begins with the nodes at these addresses, and gives each node up at what `until` says when its turn comes.
+    pub(crate) fn new(addresses: &[String], until: F) -> Self {
+        let to_ask = addresses.iter().cloned().collect();
+        Self { to_ask, asked: BTreeSet::new(), until, open: None }
+    }
+
+    /// The connection to the node that came last, if it answered.
+    pub(crate) fn into_connection(self) -> Option<BlockingConnection> {
+        self.open.map(|(connection, _)| connection)
+    }
+}
+
+impl<F: FnMut() -> Instant> Iterator for Crawl<F> {
+    type Item = (String, io::Result<NodeInfo>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some((mut connection, until)) = self.open.take() {
+            // A node that cannot tell its members has still told what it is doing.
+            self.to_ask.extend(members(&mut connection, until).unwrap_or_default());
+        }
+        while let Some(address) = self.to_ask.pop_front() {
+            if self.asked.len() < MAX_NODES && self.asked.insert(address.clone()) {
+                let until = (self.until)();
+                let answer = BlockingConnection::connect(&address, until).and_then(|mut connection| {
+                    let info = NodeInfo::ask(&mut connection, until)?;
+                    self.open = Some((connection, until));
+                    Ok(info)
+                });
+                return Some((address, answer));
+            }
+        }
+        None
+    }
+}
+
 /// The client addresses of the members that the node at the other end of `connection` knows.
-pub fn members(connection: &mut BlockingConnection, until: Instant) -> io::Result<Vec<String>> {
+fn members(connection: &mut BlockingConnection, until: Instant) -> io::Result<Vec<String>> {
     let lines = text(&connection.ask(&["CLUSTER", "NODES"], until)?)?;
     // <name> <ip>:<port>@<bus port>[,<host>] <flags> …
     let address = |line: &str| Some(line.split(' ').nth(1)?.split('@').next()?.to_owned());
@@ -79,6 +130,15 @@ fn text(value: &Value) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_crawl_asks_each_node_once_and_not_more_than_its_bound() {
+        let addresses: Vec<_> = (1..=100).flat_map(|port| vec![format!("127.0.0.1:{port}"); 2]).collect();
+        // The time is up before anybody is asked.
+        let asked: Vec<_> = Crawl::new(&addresses, Instant::now).map(|(address, _)| address).collect();
+        let expected: Vec<_> = (1..=MAX_NODES).map(|port| format!("127.0.0.1:{port}")).collect();
+        assert_eq!(asked, expected);
+    }
 
     #[test]
     fn the_lines_of_info_are_names_and_values() {

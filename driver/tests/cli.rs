@@ -134,6 +134,12 @@ fn a_cluster_that_does_not_answer_is_named_with_its_addresses() {
         assert_eq!(output.status.code(), Some(3), "{said}");
         assert!(said.contains(&address) && said.contains("not done"), "{said}");
     }
+    for command in ["member list", "member remove 1", "transfer"] {
+        let output = quorate(directory.path(), &format!("{command} --connect {address} --timeout-ms 100"));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(said.contains(&format!("no node answers (asked {address})")), "{said}");
+    }
 }
 
 #[test]

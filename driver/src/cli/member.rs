@@ -10,7 +10,7 @@ use quorate::codec::resp::Value;
 use super::flags::{self, Usage};
 use super::{Failure, NOT_DONE, NOT_KNOWN, address, say};
 use crate::blocking_client::BlockingConnection;
-use crate::node_info::{self, NodeInfo};
+use crate::node_info::Crawl;
 
 const MEMBER_HELP: &str = "\
 usage: quorate member list                       [FLAGS]
@@ -159,13 +159,14 @@ fn command(verb: Verb, words: &[String]) -> Result<Vec<String>, Usage> {
 /// Finds the leader and asks it, again where that may help, until there is an answer or the time is up.
 fn ask_leader(options: &Options) -> Result<Value, Failure> {
     let end = Instant::now() + options.timeout;
+    // What the last node that answered had to say.
     let mut last = format!(
         "no node answers (asked {}); is --connect right, and does the cluster run?",
         options.connect.join(", ")
     );
     loop {
-        match leader(&options.connect, end) {
-            Some(mut connection) => match connection.ask(&options.command, end) {
+        match search(&options.connect, end) {
+            Found::Leader(mut connection) => match connection.ask(&options.command, end) {
                 Ok(Value::Error(text)) => {
                     let text = String::from_utf8_lossy(&text).into_owned();
                     let (code, rest) = text.split_once(' ').unwrap_or(("", &text));
@@ -181,7 +182,8 @@ fn ask_leader(options: &Options) -> Result<Value, Failure> {
                 // It may have arrived.
                 Err(error) => return Err(Failure::Failed { code: NOT_KNOWN, text: lost(&error) }),
             },
-            None => last = "no leader is known; are more than half of the members up?".into(),
+            Found::NoLeader => last = "no leader is known; are more than half of the members up?".into(),
+            Found::Nobody => {}
         }
         if Instant::now() + PAUSE >= end {
             return Err(Failure::Failed { code: NOT_DONE, text: last });
@@ -194,24 +196,29 @@ fn lost(error: &io::Error) -> String {
     format!("the connection to the leader was lost ({error}); 'quorate member list' tells what was done")
 }
 
-/// A connection to the leader: one of these nodes, or one that they know.
-fn leader(connect: &[String], end: Instant) -> Option<BlockingConnection> {
-    let mut to_ask: Vec<String> = connect.iter().rev().cloned().collect();
-    let mut asked = Vec::new();
-    while let Some(address) = to_ask.pop() {
-        if asked.contains(&address) {
-            continue;
-        }
-        asked.push(address.clone());
-        let until = end.min(Instant::now() + PATIENCE);
-        let Ok(mut connection) = BlockingConnection::connect(&address, until) else { continue };
-        match NodeInfo::ask(&mut connection, until) {
-            Ok(info) if info.leads() => return Some(connection),
-            Ok(_) => to_ask.extend(node_info::members(&mut connection, until).unwrap_or_default()),
+/// How a search for the leader ended.
+enum Found {
+    Leader(BlockingConnection),
+    /// Somebody answered, and nobody leads.
+    NoLeader,
+    /// Nobody answered.
+    Nobody,
+}
+
+/// Looks for the leader among these nodes and those that they know.
+fn search(connect: &[String], end: Instant) -> Found {
+    let mut nodes = Crawl::new(connect, || end.min(Instant::now() + PATIENCE));
+    let mut found = Found::Nobody;
+    while let Some((_, answer)) = nodes.next() {
+        match answer {
+            Ok(info) if info.leads() => {
+                return nodes.into_connection().map_or(Found::NoLeader, Found::Leader);
+            }
+            Ok(_) => found = Found::NoLeader,
             Err(_) => {}
         }
     }
-    None
+    found
 }
 
 /// One member, for people.

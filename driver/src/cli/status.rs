@@ -1,6 +1,5 @@
 //! `quorate status`: what each node is doing.
 
-use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::io;
 use std::time::{Duration, Instant};
@@ -9,8 +8,7 @@ use lexopt::{Arg, Parser};
 
 use super::flags::{self, Usage};
 use super::{Failure, NOT_DONE, address, say};
-use crate::blocking_client::BlockingConnection;
-use crate::node_info::{self, NodeInfo};
+use crate::node_info::{Crawl, NodeInfo};
 
 const COMMAND: &str = "status";
 
@@ -25,9 +23,6 @@ Asks each node what it is doing: those named and all members that they know.
 
 Exit codes: 0 a leader is known; 2 a flag cannot be used; 3 no node answers, or none knows a leader.
 ";
-
-/// Most nodes that are asked.
-const MAX_NODES: usize = 64;
 
 /// The columns: their heads and the names in INFO.
 const COLUMNS: &[(&str, &str)] = &[
@@ -106,22 +101,7 @@ fn parse(mut parser: Parser) -> Result<Option<Options>, Usage> {
 
 /// Asks the nodes named, and those that they name in turn.
 fn ask_all(options: &Options) -> Vec<Answer> {
-    let mut to_ask = options.connect.clone();
-    let mut asked = BTreeSet::new();
-    let mut answers = Vec::new();
-    while let Some(address) = to_ask.pop() {
-        if asked.len() >= MAX_NODES || !asked.insert(address.clone()) {
-            continue;
-        }
-        let until = Instant::now() + options.timeout;
-        let answer = BlockingConnection::connect(&address, until).and_then(|mut connection| {
-            let info = NodeInfo::ask(&mut connection, until)?;
-            // A node that cannot tell its members has still told what it is doing.
-            to_ask.extend(node_info::members(&mut connection, until).unwrap_or_default());
-            Ok(info)
-        });
-        answers.push((address, answer));
-    }
+    let mut answers: Vec<_> = Crawl::new(&options.connect, || Instant::now() + options.timeout).collect();
     // The same node may be reached by two names.
     let id = |answer: &Answer| answer.1.as_ref().ok().and_then(|info| info.number("node_id"));
     answers.sort_by_key(|answer| (id(answer).unwrap_or(u64::MAX), answer.0.clone()));
