@@ -206,9 +206,7 @@ impl Given {
                 if members.contains_key(&id) {
                     return Err(Usage::flag("join", format_args!("names node {id} itself: name the others")));
                 }
-                let client = self.listen_client.clone().ok_or_else(missing("listen-client"))?;
-                let peer = self.listen_peer.clone().ok_or_else(missing("listen-peer"))?;
-                (members, Addresses { peer, client })
+                (members, None)
             }
             (cluster, None) => {
                 let cluster = address::cluster("cluster", cluster.as_ref().ok_or_else(missing("cluster"))?)?;
@@ -218,18 +216,20 @@ impl Given {
                     let what = format_args!("{} is not in --cluster, which has {ids}; add it there", id.0);
                     Usage::flag("id", what)
                 })?;
-                (cluster, own)
+                (cluster, Some(own))
             }
         };
-        let listen = |flag, given: Option<String>, own: String| {
-            let flag = if given.is_some() { flag } else { "cluster" };
-            address::listen(flag, &given.unwrap_or(own), self.insecure)
+        let listen = |flag, given: Option<String>, own: Option<&String>| match (given, own) {
+            (Some(given), _) => address::listen(flag, &given, self.insecure),
+            (None, Some(own)) => address::listen("cluster", own, self.insecure),
+            // Whoever joins is in no list that says where it is.
+            (None, None) => Err(Usage::missing(COMMAND, flag)),
         };
         let options = Options {
             id,
             data_dir,
-            listen_client: listen("listen-client", self.listen_client, own.client)?,
-            listen_peer: listen("listen-peer", self.listen_peer, own.peer)?,
+            listen_client: listen("listen-client", self.listen_client, own.as_ref().map(|own| &own.client))?,
+            listen_peer: listen("listen-peer", self.listen_peer, own.as_ref().map(|own| &own.peer))?,
             cluster,
             forward: !self.moved,
             election_timeout_ms: self.election_timeout_ms.unwrap_or(300),
@@ -396,6 +396,7 @@ mod tests {
         assert_eq!(options.cluster.len(), 2);
         for (line, expected) in [
             ("--id 4 --data-dir d --join CLUSTER", "--listen-client is missing"),
+            ("--id 4 --data-dir d --join CLUSTER --listen-client 127.0.0.1:9", "--listen-peer is missing"),
             ("--id 4 --data-dir d --join CLUSTER --cluster CLUSTER", "give one"),
             ("--id 2 --data-dir d --join CLUSTER --listen-client a:9 --listen-peer a:8", "name the others"),
         ] {
