@@ -3,6 +3,9 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::address;
 
 /// A command line that cannot be used, in one line.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,6 +25,38 @@ impl Usage {
     /// A flag that has to be given.
     pub(crate) fn missing(command: &str, flag: &str) -> Self {
         Self(format!("--{flag} is missing; see 'quorate {command} --help'"))
+    }
+}
+
+/// Where the nodes of a local cluster are reached by clients, if nobody says otherwise.
+pub(crate) const LOCAL_NODES: [&str; 3] = ["127.0.0.1:7101", "127.0.0.1:7102", "127.0.0.1:7103"];
+
+/// Which nodes are asked, and for how long: `--connect` and `--timeout-ms`.
+#[derive(Debug)]
+pub(crate) struct Reach {
+    /// Client addresses.
+    pub(crate) connect: Vec<String>,
+    pub(crate) timeout: Duration,
+    /// The longest timeout that is taken, in milliseconds.
+    max_ms: u64,
+}
+
+impl Reach {
+    /// The flags that it takes.
+    pub(crate) const FLAGS: &[&str] = &["connect", "timeout-ms"];
+
+    /// What holds where no flag is given.
+    pub(crate) fn new(connect: &[&str], timeout: Duration, max_ms: u64) -> Self {
+        Self { connect: connect.iter().map(|&address| address.to_owned()).collect(), timeout, max_ms }
+    }
+
+    /// Takes the value of one of [`FLAGS`](Self::FLAGS).
+    pub(crate) fn take(&mut self, flag: &str, value: OsString) -> Result<(), Usage> {
+        match flag {
+            "connect" => self.connect = address::connect(flag, &text(flag, value)?)?,
+            _ => self.timeout = Duration::from_millis(number(flag, &value, 1..=self.max_ms)?),
+        }
+        Ok(())
     }
 }
 

@@ -9,8 +9,8 @@ use lexopt::{Arg, Parser};
 use quorate::client::ClerkError;
 use quorate::codec::resp::Value;
 
-use super::flags::{self, Usage};
-use super::{Failure, NO_SUCH_KEY, NOT_DONE, NOT_KNOWN, address};
+use super::flags::{LOCAL_NODES, Reach, Usage};
+use super::{Failure, NO_SUCH_KEY, NOT_DONE, NOT_KNOWN};
 use crate::blocking_client::Client;
 
 /// One of the commands about a key.
@@ -71,8 +71,7 @@ was done.
 
 struct Options {
     words: Vec<OsString>,
-    connect: Vec<String>,
-    timeout: Duration,
+    reach: Reach,
 }
 
 pub(crate) fn run(verb: Verb, parser: Parser) -> Result<(), Failure> {
@@ -83,8 +82,9 @@ pub(crate) fn run(verb: Verb, parser: Parser) -> Result<(), Failure> {
     let mut command = vec![verb.redis().as_bytes().to_vec()];
     command.extend(options.words.into_iter().map(OsStringExt::into_vec));
     let system = |error: std::io::Error| Failure::Failed { code: NOT_DONE, text: error.to_string() };
-    let asked = options.connect.join(", ");
-    let mut client = Client::new(options.connect, options.timeout).map_err(system)?;
+    let Reach { connect, timeout, .. } = options.reach;
+    let asked = connect.join(", ");
+    let mut client = Client::new(connect, timeout).map_err(system)?;
     let reply = match verb {
         Verb::Get => client.read(&command),
         _ => client.write(&command),
@@ -106,29 +106,23 @@ pub(crate) fn run(verb: Verb, parser: Parser) -> Result<(), Failure> {
 
 fn parse(verb: Verb, mut parser: Parser) -> Result<Option<Options>, Usage> {
     let refused = |error: lexopt::Error| Usage::refused(verb.name(), &error);
-    let default = ["127.0.0.1:7101", "127.0.0.1:7102", "127.0.0.1:7103"].map(str::to_owned);
-    let mut options =
-        Options { words: Vec::new(), connect: default.into(), timeout: Duration::from_secs(10) };
+    let (mut words, mut reach) = (Vec::new(), Reach::new(&LOCAL_NODES, Duration::from_secs(10), 3_600_000));
     let wanted = 1 + usize::from(verb.takes_value());
     while let Some(argument) = parser.next().map_err(refused)? {
         match argument {
             Arg::Long("help") | Arg::Short('h') => return Ok(None),
-            Arg::Long("connect") => {
-                let list = flags::text("connect", parser.value().map_err(refused)?)?;
-                options.connect = address::connect("connect", &list)?;
+            Arg::Long(flag) if Reach::FLAGS.contains(&flag) => {
+                let flag = flag.to_owned();
+                reach.take(&flag, parser.value().map_err(refused)?)?;
             }
-            Arg::Long("timeout-ms") => {
-                let ms = flags::number("timeout-ms", &parser.value().map_err(refused)?, 1..=3_600_000)?;
-                options.timeout = Duration::from_millis(ms);
-            }
-            Arg::Value(word) if options.words.len() < wanted => options.words.push(word),
+            Arg::Value(word) if words.len() < wanted => words.push(word),
             other => return Err(refused(other.unexpected())),
         }
     }
-    let missing = match options.words.len() {
+    let missing = match words.len() {
         0 => "KEY",
         n if n < wanted => "VALUE",
-        _ => return Ok(Some(options)),
+        _ => return Ok(Some(Options { words, reach })),
     };
     let name = verb.name();
     Err(Usage(format!("{name}: {missing} is missing; see 'quorate {name} --help'")))

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use lexopt::{Arg, Parser};
 use quorate::codec::resp::Value;
 
-use super::flags::{self, Usage};
+use super::flags::{self, LOCAL_NODES, Reach, Usage};
 use super::{Failure, NOT_DONE, NOT_KNOWN, address, say};
 use crate::blocking_client::BlockingConnection;
 use crate::node_info::Crawl;
@@ -74,8 +74,7 @@ impl Verb {
 struct Options {
     /// As a node understands it.
     command: Vec<String>,
-    connect: Vec<String>,
-    timeout: Duration,
+    reach: Reach,
 }
 
 pub(crate) fn run(verb: Verb, parser: Parser) -> Result<(), Failure> {
@@ -94,19 +93,15 @@ pub(crate) fn run(verb: Verb, parser: Parser) -> Result<(), Failure> {
 
 fn parse(verb: Verb, mut parser: Parser) -> Result<Option<Options>, Usage> {
     let refused = |error: lexopt::Error| Usage::refused(verb.name(), &error);
-    let default = ["127.0.0.1:7101", "127.0.0.1:7102", "127.0.0.1:7103"].map(str::to_owned);
-    let (mut connect, mut timeout, mut force) = (default.to_vec(), Duration::from_secs(30), false);
+    let mut reach = Reach::new(&LOCAL_NODES, Duration::from_secs(30), 3_600_000);
+    let mut force = false;
     let mut words = Vec::new();
     while let Some(argument) = parser.next().map_err(refused)? {
         match argument {
             Arg::Long("help") | Arg::Short('h') => return Ok(None),
-            Arg::Long("connect") => {
-                let list = flags::text("connect", parser.value().map_err(refused)?)?;
-                connect = address::connect("connect", &list)?;
-            }
-            Arg::Long("timeout-ms") => {
-                let ms = flags::number("timeout-ms", &parser.value().map_err(refused)?, 1..=3_600_000)?;
-                timeout = Duration::from_millis(ms);
+            Arg::Long(flag) if Reach::FLAGS.contains(&flag) => {
+                let flag = flag.to_owned();
+                reach.take(&flag, parser.value().map_err(refused)?)?;
             }
             Arg::Long("force") if verb == Verb::Member => force = true,
             Arg::Value(word) if words.len() < 2 => words.push(flags::text(verb.name(), word)?),
@@ -117,7 +112,7 @@ fn parse(verb: Verb, mut parser: Parser) -> Result<Option<Options>, Usage> {
     if force {
         command.push("FORCE".into());
     }
-    Ok(Some(Options { command, connect, timeout }))
+    Ok(Some(Options { command, reach }))
 }
 
 /// What a node is to be told.
@@ -158,14 +153,14 @@ fn command(verb: Verb, words: &[String]) -> Result<Vec<String>, Usage> {
 
 /// Finds the leader and asks it, again where that may help, until there is an answer or the time is up.
 fn ask_leader(options: &Options) -> Result<Value, Failure> {
-    let end = Instant::now() + options.timeout;
+    let end = Instant::now() + options.reach.timeout;
     // What the last node that answered had to say.
     let mut last = format!(
         "no node answers (asked {}); is --connect right, and does the cluster run?",
-        options.connect.join(", ")
+        options.reach.connect.join(", ")
     );
     loop {
-        match search(&options.connect, end) {
+        match search(&options.reach.connect, end) {
             Found::Leader(mut connection) => match connection.ask(&options.command, end) {
                 Ok(Value::Error(text)) => {
                     let text = String::from_utf8_lossy(&text).into_owned();

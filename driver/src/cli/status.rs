@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use lexopt::{Arg, Parser};
 
-use super::flags::{self, Usage};
-use super::{Failure, NOT_DONE, address, say};
+use super::flags::{LOCAL_NODES, Reach, Usage};
+use super::{Failure, NOT_DONE, say};
 use crate::node_info::{Crawl, NodeInfo};
 
 const COMMAND: &str = "status";
@@ -48,8 +48,7 @@ const LAG: &str = "lag";
 const DIGEST_DIGITS: usize = 8;
 
 struct Options {
-    connect: Vec<String>,
-    timeout: Duration,
+    reach: Reach,
     json: bool,
 }
 
@@ -60,7 +59,7 @@ pub(crate) fn run(parser: Parser) -> Result<(), Failure> {
         print!("{HELP}");
         return Ok(());
     };
-    let answers = ask_all(&options);
+    let answers = ask_all(&options.reach);
     for line in if options.json { json(&answers) } else { table(&answers) } {
         say(line);
     }
@@ -79,18 +78,15 @@ pub(crate) fn run(parser: Parser) -> Result<(), Failure> {
 
 fn parse(mut parser: Parser) -> Result<Option<Options>, Usage> {
     let refused = |error: lexopt::Error| Usage::refused(COMMAND, &error);
-    let mut options =
-        Options { connect: vec!["127.0.0.1:7101".into()], timeout: Duration::from_secs(1), json: false };
+    // One node is enough: it names the others.
+    let reach = Reach::new(&LOCAL_NODES[..1], Duration::from_secs(1), 600_000);
+    let mut options = Options { reach, json: false };
     while let Some(argument) = parser.next().map_err(refused)? {
         match argument {
             Arg::Long("help") | Arg::Short('h') => return Ok(None),
-            Arg::Long("connect") => {
-                let list = flags::text("connect", parser.value().map_err(refused)?)?;
-                options.connect = address::connect("connect", &list)?;
-            }
-            Arg::Long("timeout-ms") => {
-                let ms = flags::number("timeout-ms", &parser.value().map_err(refused)?, 1..=600_000)?;
-                options.timeout = Duration::from_millis(ms);
+            Arg::Long(flag) if Reach::FLAGS.contains(&flag) => {
+                let flag = flag.to_owned();
+                options.reach.take(&flag, parser.value().map_err(refused)?)?;
             }
             Arg::Long("json") => options.json = true,
             other => return Err(refused(other.unexpected())),
@@ -100,8 +96,8 @@ fn parse(mut parser: Parser) -> Result<Option<Options>, Usage> {
 }
 
 /// Asks the nodes named, and those that they name in turn.
-fn ask_all(options: &Options) -> Vec<Answer> {
-    let mut answers: Vec<_> = Crawl::new(&options.connect, || Instant::now() + options.timeout).collect();
+fn ask_all(reach: &Reach) -> Vec<Answer> {
+    let mut answers: Vec<_> = Crawl::new(&reach.connect, || Instant::now() + reach.timeout).collect();
     // The same node may be reached by two names.
     let id = |answer: &Answer| answer.1.as_ref().ok().and_then(|info| info.number("node_id"));
     answers.sort_by_key(|answer| (id(answer).unwrap_or(u64::MAX), answer.0.clone()));
