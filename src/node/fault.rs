@@ -25,14 +25,22 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The exit code of a process that ends by it: 2 for a directory that cannot be used, 3 for a failed disk, 4 when
-    /// fenced by the cluster, 5 for a broken invariant.
+    /// The exit code of a directory that cannot be used.
+    pub const DIRECTORY: u8 = 2;
+    /// The exit code of a disk that failed.
+    pub const DISK: u8 = 3;
+    /// The exit code of a node that the cluster refuses, or has removed.
+    pub const FENCED: u8 = 4;
+    /// The exit code of a broken invariant.
+    pub const BROKEN: u8 = 5;
+
+    /// The exit code of a process that ends by it.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Directory(_) => 2,
-            Self::Disk(_) => 3,
-            Self::Fenced(_) => 4,
-            Self::Raft(_) | Self::Diverged { .. } => 5,
+            Self::Directory(_) => Self::DIRECTORY,
+            Self::Disk(_) => Self::DISK,
+            Self::Fenced(_) => Self::FENCED,
+            Self::Raft(_) | Self::Diverged { .. } => Self::BROKEN,
         }
     }
 }

@@ -47,6 +47,7 @@ pub fn shrink<W: Workload>(
         end_early(&mut best, &mut try_one);
         use_fewer_nodes(&mut best, &mut try_one);
         leave_out(&mut best, &mut try_one, |plan| &mut plan.faults);
+        leave_out(&mut best, &mut try_one, |plan| &mut plan.errands);
         leave_out(&mut best, &mut try_one, |plan| &mut plan.clients);
         leave_out(&mut best, &mut try_one, |plan| &mut plan.quirks);
         if size(&best.plan) == before {
@@ -60,8 +61,9 @@ fn checker_of(violation: &Violation) -> String {
     violation.checker().into()
 }
 
-fn size(plan: &Plan) -> (u64, usize, usize, usize, u64) {
-    (plan.nodes, plan.faults.len(), plan.clients.len(), plan.quirks.len(), plan.faults_end)
+fn size(plan: &Plan) -> (u64, usize, usize, usize, usize, u64) {
+    let Plan { nodes, faults, errands, clients, quirks, faults_end, .. } = plan;
+    (*nodes, faults.len(), errands.len(), clients.len(), quirks.len(), *faults_end)
 }
 
 type Try<'a> = dyn FnMut(&mut Shrunk, Plan) -> bool + 'a;
@@ -74,6 +76,7 @@ fn end_early(best: &mut Shrunk, try_one: &mut Try<'_>) {
         smaller.faults_end = at + 1;
         smaller.end = smaller.faults_end;
         smaller.faults.retain(|(when, _)| *when <= at);
+        smaller.errands.retain(|(when, _)| *when <= at);
         try_one(best, smaller);
     }
     for share in [2, 4, 8] {
@@ -82,6 +85,7 @@ fn end_early(best: &mut Shrunk, try_one: &mut Try<'_>) {
         smaller.end = smaller.faults_end;
         let end = smaller.faults_end;
         smaller.faults.retain(|(when, _)| *when <= end);
+        smaller.errands.retain(|(when, _)| *when <= end);
         if smaller.faults_end > 0 && smaller.faults_end < best.plan.faults_end {
             try_one(best, smaller);
         }
@@ -158,7 +162,10 @@ mod tests {
     /// A plan with a client 2 and much else.
     fn plan() -> Plan {
         let plans = (0..).map(|seed| Plan::draw(seed, None, Some(5), 4));
-        plans.into_iter().find(|plan| plan.clients.len() > 3 && plan.faults.len() > 3).expect("one of them")
+        plans
+            .into_iter()
+            .find(|plan| plan.clients.len() > 3 && plan.faults.len() > 3 && plan.errands.len() > 1)
+            .expect("one of them")
     }
 
     #[test]
@@ -167,7 +174,8 @@ mod tests {
         let shrunk = shrink(&plan, || Picky(KvWorkload::draw(1)), || true).expect("it fails");
         let left: Vec<u64> = shrunk.plan.clients.iter().map(|client| client.number).collect();
         assert_eq!((shrunk.plan.nodes, &left[..]), (1, &[2][..]));
-        assert!(shrunk.plan.faults.is_empty() && shrunk.plan.quirks.is_empty());
+        assert!(shrunk.plan.faults.is_empty() && shrunk.plan.errands.is_empty());
+        assert!(shrunk.plan.quirks.is_empty());
         assert!(shrunk.plan.faults_end < plan.faults_end && shrunk.tried > 5);
         assert_eq!(
             shrunk.report.violation.map(|violation| violation.what),

@@ -58,11 +58,6 @@ impl<S: StateMachine> Cluster<S> {
     pub(super) fn count_step(&mut self, node: NodeId, status: &Status, is_cut: bool) -> Option<Moment> {
         let nodes = self.machines.len();
         let now = Shown::of(status);
-        let is_joint = now.snapshot.is_some_and(|snapshot| {
-            let raft = self.replica(node).map(Replica::raft);
-            let configuration = raft.and_then(|raft| raft.configurations(snapshot.last.index).next());
-            configuration.is_some_and(Configuration::is_joint)
-        });
         let process = self.machines.get_mut(&node)?.process.as_mut()?;
         let before = process.shown.replace(now);
         if before == Some(now) && !is_cut {
@@ -90,7 +85,9 @@ impl<S: StateMachine> Cluster<S> {
         }
         if let Some(snapshot) = now.snapshot.filter(|_| now.snapshot != before.snapshot) {
             let is_taken = snapshot.last.index <= before.commit;
-            if is_joint {
+            let raft = self.machines.get(&node)?.node()?.replica().map(Replica::raft);
+            let configuration = raft.and_then(|raft| raft.configurations(snapshot.last.index).next());
+            if configuration.is_some_and(Configuration::is_joint) {
                 tally.add(met::JOINT_SNAPSHOT);
             }
             tally.add(if is_taken { met::SNAPSHOT_TAKEN } else { met::SNAPSHOT_INSTALLED });

@@ -10,6 +10,7 @@ mod counting;
 mod lanes;
 mod ledger;
 mod machine;
+mod majority;
 mod observe;
 mod perform;
 mod pipeline;
@@ -21,6 +22,7 @@ mod watch;
 pub use clients::{ClerkId, Finished};
 pub use ledger::Committed;
 pub use machine::{Crash, Machine, Moment};
+pub(crate) use majority::short_half;
 pub use settings::Settings;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -201,8 +203,8 @@ impl<S: StateMachine> Cluster<S> {
     /// be added as.
     pub fn enrol(&mut self, node: NodeId, members: &Configuration, keeps_its_disk: bool) -> Checked<Member> {
         let was_member = self.machine(node).lives > 0;
-        let keeps =
-            keeps_its_disk && self.machine(node).fault.as_ref().is_none_or(|fault| fault.exit_code() == 4);
+        let keeps = keeps_its_disk
+            && self.machine(node).fault.as_ref().is_none_or(|fault| fault.exit_code() == Fault::FENCED);
         if was_member && !keeps {
             self.wipe(node);
         } else {
@@ -276,9 +278,15 @@ impl<S: StateMachine> Cluster<S> {
         self.machines.get(&node)?.fault.as_ref()
     }
 
-    /// Starts the process of a machine that is down, with what its disk holds.
+    /// The nodes that the settings of a machine name.
+    pub fn told(&self, node: NodeId) -> impl Iterator<Item = NodeId> {
+        let machine = self.machines.get(&node);
+        machine.into_iter().flat_map(|machine| machine.config.founders.keys().copied())
+    }
+
+    /// Starts the process of a machine that is down, with what its disk holds. One that was taken away stays away.
     pub fn start(&mut self, node: NodeId) -> Checked<()> {
-        if self.is_up(node) {
+        if self.is_up(node) || !self.machine(node).is_enrolled {
             return Ok(());
         }
         self.count_start(node);
@@ -311,12 +319,17 @@ impl<S: StateMachine> Cluster<S> {
         if !self.machine(node).is_up() {
             return;
         }
-        self.trace.record(self.now, node, "crash", &[], || std::format!("{crash:?}"));
-        self.trace.event(self.now, node, || What::Crash(crash));
         self.tally.add(match crash {
             Crash::Process => met::KILLED,
             Crash::Power => met::POWER_FAILED,
         });
+        self.end(node, crash);
+    }
+
+    /// A process is no more, whatever ended it.
+    pub(super) fn end(&mut self, node: NodeId, crash: Crash) {
+        self.trace.record(self.now, node, "crash", &[], || std::format!("{crash:?}"));
+        self.trace.event(self.now, node, || What::Crash(crash));
         let machine = self.machine(node);
         machine.paused_until = 0;
         machine.postponed.clear();

@@ -132,6 +132,7 @@ impl<S: StateMachine> Cluster<S> {
 
 /// The kind of a request and the state machine's bytes.
 fn request_in_words(request: &Request) -> Vec<Bytes> {
+    let words;
     let (kind, bytes): (&'static str, &[u8]) = match request {
         Request::Write(command) => ("write", command),
         Request::Once { command, .. } => ("once", command),
@@ -139,8 +140,14 @@ fn request_in_words(request: &Request) -> Vec<Bytes> {
         Request::CloseSession { .. } => ("close-session", b""),
         Request::Read(query) => ("read", query),
         Request::ReadLocal(query) => ("read-local", query),
-        Request::Reconfigure(_) => ("reconfigure", b""),
-        Request::Transfer(_) => ("transfer", b""),
+        Request::Reconfigure(change) => {
+            words = std::format!("{:?}", change.steps);
+            ("reconfigure", words.as_bytes())
+        }
+        Request::Transfer(to) => {
+            words = to.map_or_else(String::new, |to| std::format!("{to:?}"));
+            ("transfer", words.as_bytes())
+        }
     };
     std::vec![Bytes::from_static(kind.as_bytes()), Bytes::copy_from_slice(bytes)]
 }

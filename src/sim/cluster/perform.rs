@@ -148,7 +148,7 @@ impl<S: StateMachine> Cluster<S> {
                 self.machine(node).note(note.0);
             }
             Action::Discard(garbage) => drop(garbage),
-            Action::Stopped => self.crash(node, super::Crash::Process),
+            Action::Stopped => self.end(node, super::Crash::Process),
             Action::Halt(fault) => {
                 let words = std::format!("halted: {fault}");
                 self.trace.record(self.now, node, "halt", &[words.as_bytes()], || words.clone());

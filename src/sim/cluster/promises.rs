@@ -13,7 +13,7 @@ use std::string::String;
 
 use super::ledger::{Ledger, Log};
 use crate::codec::peer::PeerMessage;
-use crate::raft::{HardState, LogIndex, Message, NodeId, Recovered, SnapshotProgress, Status, Term};
+use crate::raft::{DiskId, HardState, LogIndex, Message, NodeId, Recovered, SnapshotProgress, Status, Term};
 use crate::sim::network::{Kind, Kinds};
 
 /// Kinds of frames that may promise something; [`Promises::leaves`] tells which of them do.
@@ -37,7 +37,8 @@ pub(super) struct Claim {
 /// What nodes have promised.
 #[derive(Debug, Default)]
 pub(super) struct Promises {
-    votes: BTreeMap<(NodeId, Term), NodeId>,
+    /// By the disk that gave it: another disk is another voter.
+    votes: BTreeMap<(Option<DiskId>, Term), NodeId>,
     made: BTreeMap<NodeId, Claim>,
 }
 
@@ -45,7 +46,7 @@ impl Promises {
     /// A frame leaves: what its sender's disk must hold, if it promises anything.
     pub(super) fn leaves(
         &mut self,
-        from: NodeId,
+        (from, disk): (NodeId, Option<DiskId>),
         to: NodeId,
         message: &PeerMessage,
         log: &Log,
@@ -67,7 +68,7 @@ impl Promises {
             _ => return Ok(None),
         };
         if let HardState { term, vote: Some(vote) } = claim.vote {
-            let first = *self.votes.entry((from, term)).or_insert(vote);
+            let first = *self.votes.entry((disk, term)).or_insert(vote);
             if first != vote {
                 return Err(format!(
                     "one vote: in term {term} the vote went to {first:?}, now it goes to {vote:?}"
@@ -98,8 +99,6 @@ impl Promises {
     /// The node's disk is another one: what was promised on the old one is known to be lost.
     pub(super) fn disk_changed(&mut self, node: NodeId) {
         self.made.remove(&node);
-        // Another disk is another voter: who still takes it for the old one does not count it.
-        self.votes.retain(|(voter, _), _| *voter != node);
     }
 
     /// The core of a new life has shown itself.
@@ -178,7 +177,7 @@ mod tests {
     #[test]
     fn a_second_vote_in_a_term_is_caught() {
         let (mut promises, log, ledger) = (Promises::default(), Log::default(), Ledger::default());
-        let mut leaves = |to, term| promises.leaves(A, to, &grants(term), &log, &ledger);
+        let mut leaves = |to, term| promises.leaves((A, Some(DiskId(1))), to, &grants(term), &log, &ledger);
         assert!(leaves(B, 1).is_ok() && leaves(B, 1).is_ok() && leaves(C, 2).is_ok());
         assert!(leaves(B, 2).is_err_and(|text| text.starts_with("one vote")));
     }
@@ -188,7 +187,9 @@ mod tests {
         let (mut promises, log, ledger) = (Promises::default(), Log::default(), Ledger::default());
         let mut leaves = |round| {
             let message = PeerMessage::Raft(Message::HeartbeatReply { term: 3, round, wall: 0 });
-            promises.leaves(A, B, &message, &log, &ledger).map(|claim| claim.map(|claim| claim.vote.term))
+            promises
+                .leaves((A, Some(DiskId(1))), B, &message, &log, &ledger)
+                .map(|claim| claim.map(|claim| claim.vote.term))
         };
         assert_eq!((leaves(0), leaves(1)), (Ok(None), Ok(Some(3))));
     }
@@ -214,7 +215,9 @@ mod tests {
             let message = PeerMessage::Raft(message);
             let wire = message.seal(|_| bytes::Bytes::new()).0.concat();
             let kind = Kind::of(&wire[crate::codec::frame::FRAME_HEADER..]);
-            let claim = promises.leaves(from, A, &message, &log, &ledger).expect("a sound promise");
+            let claim = promises
+                .leaves((from, Some(DiskId(from.0.into()))), A, &message, &log, &ledger)
+                .expect("a sound promise");
             assert_eq!((claim.is_some(), PROMISING.contains(kind)), (promising, promising), "{message:?}");
         }
     }
@@ -223,7 +226,8 @@ mod tests {
     fn what_is_not_in_the_log_cannot_be_acknowledged() {
         let (mut promises, log, ledger) = (Promises::default(), Log::default(), Ledger::default());
         let message = PeerMessage::Raft(Message::AppendAccepted { term: 1, matched: 1 });
-        let error = promises.leaves(A, B, &message, &log, &ledger).expect_err("the log is empty");
+        let error =
+            promises.leaves((A, Some(DiskId(1))), B, &message, &log, &ledger).expect_err("the log is empty");
         assert!(error.starts_with("promise"), "{error}");
     }
 

@@ -6,6 +6,7 @@ use std::string::String;
 use std::vec::Vec;
 
 use super::ledger::{Committed, Ledger, Log};
+use super::majority::{short_half, short_of_all};
 use crate::raft::{Configuration, DiskId, LogId, LogIndex, NodeId, Raft, Role, Status, Term};
 use crate::time::Micros;
 
@@ -154,25 +155,15 @@ impl Safety {
             self.configuration = Some(configuration.clone());
         }
         // Of several configurations in a log each may have been in force when this was decided.
-        let mut first = None;
-        for configuration in raft.configurations(commit) {
-            match self.short_of_majority(commit, configuration) {
-                None => return self.check_candidates(commit),
-                Some(what) => first = first.or(Some(what)),
-            }
+        let short = |configuration: &Configuration| {
+            short_half(configuration, |id| self.says_it_has(configuration.members[&id].disk, commit))
+        };
+        if let Some((on_disk, all)) = short_of_all(raft.configurations(commit), short) {
+            return Err(format!(
+                "majority persistence: {commit} is committed and on {on_disk} of {all} disks"
+            ));
         }
-        first.map_or(Ok(()), Err)
-    }
-
-    /// The half of a configuration of which no majority has `commit` on disk.
-    fn short_of_majority(&self, commit: LogIndex, configuration: &Configuration) -> Option<String> {
-        let halves = [&configuration.voters, &configuration.outgoing];
-        let has_it = |id: &&NodeId| self.says_it_has(configuration.members[id].disk, commit);
-        let on_disk = |voters: &Vec<NodeId>| voters.iter().filter(has_it).count();
-        let short = |voters: &&Vec<NodeId>| !voters.is_empty() && on_disk(voters) <= voters.len() / 2;
-        let voters = halves.into_iter().find(short)?;
-        let (on_disk, all) = (on_disk(voters), voters.len());
-        Some(format!("majority persistence: {commit} is committed and on {on_disk} of {all} disks"))
+        self.check_candidates(commit)
     }
 
     /// Leader Completeness (§5.4), before anybody campaigns: whose log lacks what is committed could not win an election
@@ -189,15 +180,12 @@ impl Safety {
             if !known.disk.as_ref().is_some_and(is_sound) || self.ledger.has_committed(candidate, commit) {
                 continue;
             }
-            let halves = [&configuration.voters, &configuration.outgoing];
-            let grants = |id: &&NodeId| {
-                let disk = configuration.members[id].disk;
-                let voter = self.known.get(id).filter(|voter| voter.seen && voter.disk == Some(disk));
+            let grants = |id: NodeId| {
+                let disk = configuration.members[&id].disk;
+                let voter = self.known.get(&id).filter(|voter| voter.seen && voter.disk == Some(disk));
                 is_sound(&disk) && voter.is_some_and(|voter| voter.log.last <= candidate.last)
             };
-            let wins = halves
-                .into_iter()
-                .all(|voters| voters.is_empty() || voters.iter().filter(grants).count() > voters.len() / 2);
+            let wins = short_half(configuration, grants).is_none();
             if wins {
                 return Err(format!(
                     "leader completeness: {commit} is committed, and {id:?} could be elected without it, with {:?} as its last",
@@ -206,6 +194,11 @@ impl Safety {
             }
         }
         Ok(())
+    }
+
+    /// The disk of a node, once its core has shown it.
+    pub(super) fn disk(&self, node: NodeId) -> Option<DiskId> {
+        self.known.get(&node)?.disk
     }
 
     /// Whether a node has said that this disk of its has the log up to `index`.

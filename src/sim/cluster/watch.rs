@@ -1,14 +1,17 @@
 //! Where the checkers look: after each step of a node, and at each frame that leaves it.
 
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::string::String;
+use std::vec::Vec;
 
+use super::majority::{short_half, short_of_all};
 use super::promises::PROMISING;
 use super::safety::Step;
 use super::{Checked, Cluster, Committed};
 use crate::codec::peer::PeerMessage;
 use crate::node::Fault;
-use crate::raft::{Configuration, NodeId, Recovered};
+use crate::raft::{Configuration, DiskId, LogIndex, NodeId, Recovered};
 use crate::replica::StateMachine;
 use crate::sim::network::{Care, Parcel};
 use crate::sim::own_alarms_count;
@@ -75,11 +78,10 @@ impl<S: StateMachine> Cluster<S> {
         if checked.is_ok() {
             checked = self.check_bounds(node, &status);
         }
-        let configuration = (self.safety.last_committed() > committed).then(|| raft.configuration().clone());
-        if let (Ok(()), Some(configuration)) = (&checked, configuration)
-            && self.rng.chance(self.settings.probed, 1000)
-        {
-            checked = self.watch_disks(&configuration);
+        let index = self.safety.last_committed();
+        if checked.is_ok() && index > committed && self.rng.chance(self.settings.probed, 1000) {
+            let deciding: Vec<_> = raft.configurations(index).cloned().collect();
+            checked = self.watch_disks(index, &deciding);
         }
         let is_cut = self.safety.log(node).is_some_and(|log| log.cut.is_some());
         let moment = self.count_step(node, &status, is_cut);
@@ -93,28 +95,24 @@ impl<S: StateMachine> Cluster<S> {
 
     /// What was just committed is on a majority of disks (promise 7), whatever nodes say of theirs. Disks that recovery
     /// refuses were struck since, and those that are gone or were set back tell nothing; for these their nodes' word must do.
-    fn watch_disks(&mut self, configuration: &Configuration) -> Result<(), String> {
-        let index = self.safety.last_committed();
-        for voters in [&configuration.voters, &configuration.outgoing] {
-            let mut on_disk = 0;
-            for &voter in voters {
-                let disk = configuration.members[&voter].disk;
-                let has_it = match self.worst_case(voter) {
-                    Ok(found) if found.disk == disk && !self.safety.was_set_back(disk) => {
-                        self.safety.ledger.keeps_committed(&found, index)
-                    }
-                    _ => self.safety.says_it_has(disk, index),
-                };
-                on_disk += usize::from(has_it);
+    fn watch_disks(&mut self, index: LogIndex, deciding: &[Configuration]) -> Result<(), String> {
+        let voters = deciding.iter().flat_map(|c| c.voters.iter().chain(&c.outgoing));
+        let found: BTreeMap<NodeId, _> = voters.map(|&id| (id, self.worst_case(id))).collect();
+        let has_it = |id: NodeId, disk: DiskId| match found.get(&id) {
+            Some(Ok(found)) if found.disk == disk && !self.safety.was_set_back(disk) => {
+                self.safety.ledger.keeps_committed(found, index)
             }
-            if !voters.is_empty() && on_disk <= voters.len() / 2 {
-                return Err(std::format!(
-                    "durability: {index} is committed, and a power failure now would leave it on {on_disk} of {} disks",
-                    voters.len()
-                ));
-            }
+            _ => self.safety.says_it_has(disk, index),
+        };
+        let short = |configuration: &Configuration| {
+            short_half(configuration, |id| has_it(id, configuration.members[&id].disk))
+        };
+        match short_of_all(deciding.iter(), short) {
+            None => Ok(()),
+            Some((on_disk, all)) => Err(std::format!(
+                "durability: {index} is committed, and a power failure now would leave it on {on_disk} of {all} disks"
+            )),
         }
-        Ok(())
     }
 
     /// A frame leaves a node.
@@ -131,7 +129,8 @@ impl<S: StateMachine> Cluster<S> {
         }
         let (Ok((message, _)), Some(to)) = (PeerMessage::open(payload), to) else { return Ok(()) };
         let Some(log) = self.safety.log(node) else { return Ok(()) };
-        let claim = self.promises.leaves(node, to, &message, log, &self.safety.ledger);
+        let from = (node, self.safety.disk(node));
+        let claim = self.promises.leaves(from, to, &message, log, &self.safety.ledger);
         let claim = claim.map_err(|what| self.violation(node, what))?;
         let Some(claim) = claim.filter(|_| self.rng.chance(self.settings.probed, 1000)) else {
             return Ok(());

@@ -8,14 +8,16 @@
 //! was synced, a wiped or rolled-back disk) are dealt to a minority of nodes, and the refusal that must come of each is
 //! checked: a node that takes part after its disk has forgotten is a violation.
 
+mod disks;
 mod nemesis;
 mod operator;
 mod plan;
 mod profile;
 mod quirk;
+mod weather;
 
+pub use disks::Disks;
 pub use nemesis::Nemesis;
-pub(crate) use nemesis::can_spare;
 pub use operator::Operator;
 pub use plan::{Manner, Plan, Population};
 pub use profile::{Profile, names};
@@ -183,5 +185,5 @@ pub(super) fn usual_weather(plan: &Plan, rng: &mut Rng) -> crate::sim::network::
         Profile::Calm | Profile::Disk => true,
         Profile::Lab | Profile::Wild | Profile::Churn => rng.chance(1, 2),
     };
-    if is_fair { Weather::FAIR } else { nemesis::weather(rng) }
+    if is_fair { Weather::FAIR } else { weather::weather(rng) }
 }

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::vec::Vec;
 
-use super::{Errand, duration};
-use crate::node::Event;
+use super::{Disks, Errand, Nemesis, duration};
+use crate::node::{Event, Fault};
 use crate::raft::{Change, ChangeRefused, Configuration, MemberChange, NodeId, TransferFailed};
 use crate::replica::{Outcome, Refused, Request, StateMachine};
 use crate::rng::Rng;
@@ -19,9 +19,6 @@ use crate::time::Micros;
 
 const MS: Micros = 1_000;
 const SECOND: Micros = 1_000_000;
-
-/// Exit code of a node that the cluster refuses, or has removed.
-const FENCED: u8 = 4;
 
 /// Whom a request concerns whose answer is awaited.
 #[derive(Debug, Default)]
@@ -39,8 +36,6 @@ pub struct Operator {
     agenda: Queue<Errand>,
     /// What was asked for and is not answered, with those whom it removes or adds.
     asked: BTreeMap<crate::node::RequestId, Asked>,
-    /// Nodes that were told to stop, and when they start again.
-    stopping: BTreeMap<NodeId, Micros>,
     /// Nodes that are being removed: their machines are wanted until no configuration has them.
     leaving: BTreeSet<NodeId>,
     /// When to look after what is left to do at the end: an explicit joint configuration is left.
@@ -54,43 +49,29 @@ impl Operator {
         for (at, errand) in errands {
             agenda.push(*at, *errand);
         }
-        let (asked, stopping, leaving) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        Self { rng: Rng::stream(seed, 304), agenda, asked, stopping, leaving, tidies_at: None }
+        let (asked, leaving) = (BTreeMap::new(), BTreeSet::new());
+        Self { rng: Rng::stream(seed, 304), agenda, asked, leaving, tidies_at: None }
     }
 
     /// When it next does something.
     pub fn next_at(&self) -> Option<Micros> {
-        let times = self.agenda.next_at().into_iter().chain(self.stopping.values().copied());
-        times.chain(self.tidies_at).min()
+        self.agenda.next_at().into_iter().chain(self.tidies_at).min()
     }
 
-    /// Does what is due. `away` are nodes without a disk of their own.
-    pub fn act<S: StateMachine>(&mut self, cluster: &mut Cluster<S>, away: &BTreeSet<NodeId>) -> Checked<()> {
+    /// Does what is due.
+    pub fn act<S: StateMachine>(&mut self, cluster: &mut Cluster<S>, nemesis: &mut Nemesis) -> Checked<()> {
         self.listen(cluster);
         let now = cluster.now();
-        let due = |(&node, &at): (&NodeId, &Micros)| (at <= now).then_some(node);
-        let starting: Vec<NodeId> = self.stopping.iter().filter_map(due).collect();
-        for node in starting {
-            // Who hands over first takes its time.
-            if cluster.is_up(node) {
-                self.stopping.insert(node, now + SECOND);
-                continue;
-            }
-            self.stopping.remove(&node);
-            if !away.contains(&node) {
-                cluster.start(node)?;
-            }
-        }
         self.retire(cluster);
         if self.tidies_at.is_some_and(|at| at <= now) {
             self.tidies_at = Some(now + SECOND);
             if cluster.committed_configuration().is_some_and(|c| c.is_joint() && !c.auto_leave) {
-                self.go(Errand::Leave, cluster, away)?;
+                self.go(Errand::Leave, cluster, nemesis)?;
             }
         }
         while self.agenda.next_at().is_some_and(|at| at <= cluster.now()) {
             let Some((_, errand)) = self.agenda.pop() else { break };
-            self.go(errand, cluster, away)?;
+            self.go(errand, cluster, nemesis)?;
         }
         Ok(())
     }
@@ -100,7 +81,6 @@ impl Operator {
     pub fn end<S: StateMachine>(&mut self, cluster: &mut Cluster<S>) {
         let now = cluster.now();
         while self.agenda.pop().is_some() {}
-        self.stopping.values_mut().for_each(|at| *at = now);
         self.tidies_at = Some(now);
     }
 
@@ -150,7 +130,7 @@ impl Operator {
         &mut self,
         errand: Errand,
         cluster: &mut Cluster<S>,
-        away: &BTreeSet<NodeId>,
+        nemesis: &mut Nemesis,
     ) -> Checked<()> {
         let (Some(leader), Some(configuration)) =
             (cluster.leader(), cluster.committed_configuration().cloned())
@@ -159,7 +139,7 @@ impl Operator {
         };
         let auto_leave = !self.rng.chance(1, 5);
         let steps = match errand {
-            Errand::Admit => return self.admit(leader, &configuration, cluster, away),
+            Errand::Admit => return self.admit(leader, &configuration, cluster, nemesis.disks()),
             Errand::Transfer => {
                 let to = self.rng.chance(1, 2).then(|| self.any(&configuration.voters)).flatten();
                 self.ask(leader, Request::Transfer(to), Asked::default(), cluster);
@@ -167,21 +147,22 @@ impl Operator {
             }
             Errand::Stop => {
                 let node = if self.rng.chance(1, 2) { Some(leader) } else { self.any(&cluster.nodes()) };
-                let Some(node) = node.filter(|node| cluster.is_up(*node) && !away.contains(node)) else {
+                let Some(node) = node.filter(|node| cluster.is_up(*node) && nemesis.disks().is_own(*node))
+                else {
                     return Ok(());
                 };
                 cluster.tell(node, Event::Stop);
                 cluster.count(met::STOPPED);
-                self.stopping.insert(node, cluster.now() + duration(&mut self.rng, 700 * MS, 10 * SECOND));
+                nemesis.down_for(node, duration(&mut self.rng, 50 * MS, 10 * SECOND));
                 return Ok(());
             }
             Errand::Leave => Vec::new(),
             Errand::Promote => self.promote(&configuration).into_iter().collect(),
             Errand::Demote => self.any(&configuration.voters).map(MemberChange::Demote).into_iter().collect(),
-            Errand::Remove => self.remove(&configuration, away).into_iter().collect(),
+            Errand::Remove => self.remove(&configuration, nemesis.disks()).into_iter().collect(),
             Errand::Several => {
                 let mut steps: Vec<_> = self.promote(&configuration).into_iter().collect();
-                steps.extend(self.remove(&configuration, away));
+                steps.extend(self.remove(&configuration, nemesis.disks()));
                 if self.rng.chance(1, 2) {
                     steps.extend(self.promote(&configuration));
                     steps.extend(self.any(&configuration.voters).map(MemberChange::Demote));
@@ -195,7 +176,7 @@ impl Operator {
         let change = Change { steps, auto_leave, force: false };
         let removed: Vec<NodeId> = change.steps.iter().filter_map(removed).collect();
         for node in &removed {
-            cluster.machine(*node).provoked.insert(FENCED);
+            cluster.machine(*node).provoked.insert(Fault::FENCED);
         }
         self.ask(leader, Request::Reconfigure(change), Asked { removed, added: None }, cluster);
         Ok(())
@@ -208,7 +189,7 @@ impl Operator {
         leader: NodeId,
         configuration: &Configuration,
         cluster: &mut Cluster<S>,
-        away: &BTreeSet<NodeId>,
+        disks: &Disks,
     ) -> Checked<()> {
         // Who was added by a change that is not committed yet counts as a member.
         let mut members: BTreeSet<NodeId> = configuration.members.keys().copied().collect();
@@ -216,7 +197,7 @@ impl Operator {
             members.extend(other.members.keys().copied());
         }
         members.extend(self.asked.values().filter_map(|asked| asked.added));
-        let free = |node: &NodeId| !members.contains(node) && !away.contains(node);
+        let free = |node: &NodeId| !members.contains(node) && disks.is_own(*node);
         let machines: Vec<NodeId> = cluster.machines().into_iter().filter(free).collect();
         let most = cluster.founders() + 2;
         if configuration.members.len() as u64 >= most {
@@ -249,9 +230,9 @@ impl Operator {
     }
 
     /// Those without a disk first.
-    fn remove(&mut self, configuration: &Configuration, away: &BTreeSet<NodeId>) -> Option<MemberChange> {
+    fn remove(&mut self, configuration: &Configuration, disks: &Disks) -> Option<MemberChange> {
         let members: Vec<NodeId> = configuration.members.keys().copied().collect();
-        let lost: Vec<NodeId> = members.iter().copied().filter(|id| away.contains(id)).collect();
+        let lost: Vec<NodeId> = members.iter().copied().filter(|id| !disks.is_own(*id)).collect();
         let from = if lost.is_empty() || self.rng.chance(1, 3) { members } else { lost };
         self.any(&from).map(MemberChange::Remove)
     }

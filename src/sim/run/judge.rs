@@ -14,16 +14,19 @@ use crate::sim::workload::Workload;
 impl<W: Workload> Run<'_, W> {
     /// Every disk that forgot has been refused, in the words that its fault demands.
     pub(super) fn judge_refusals(&mut self) -> Checked<()> {
-        let bound = self.cluster.now() + self.nemesis.patience();
+        let bound = self.cluster.now() + self.nemesis.disks().patience();
         while self.cluster.now() < bound {
-            if self.nemesis.judge(&mut self.cluster).is_ok() {
+            if self.nemesis.disks().judge(&self.cluster).is_ok() {
                 break;
             }
             let next = self.cluster.now() + 50_000;
             self.go_on_until(next, |_| false)?;
         }
-        self.nemesis.judge(&mut self.cluster).map_err(|(node, what)| self.cluster.violation(node, what))?;
-        for what in self.nemesis.refused() {
+        self.nemesis
+            .disks()
+            .judge(&self.cluster)
+            .map_err(|(node, what)| self.cluster.violation(node, what))?;
+        for what in self.nemesis.disks().refused() {
             self.cluster.count(what);
         }
         Ok(())

@@ -14,12 +14,12 @@ use std::vec::Vec;
 
 use super::check::HistoryOf;
 use super::cluster::{Checked, Cluster, Violation};
-use super::faults::{Nemesis, Operator, Plan, can_spare};
+use super::faults::{Nemesis, Operator, Plan};
 use super::queue::Queue;
 use super::tally::Tally;
 use super::trace::TraceEvent;
 use super::workload::Workload;
-use crate::raft::{Configuration, NodeId};
+use crate::raft::NodeId;
 use crate::rng::Rng;
 use crate::time::Micros;
 use actor::Actor;
@@ -157,23 +157,33 @@ impl<'a, W: Workload> Run<'a, W> {
         self.go_on_until(self.plan.faults_end, |_| false)?;
         self.nemesis.end(&mut self.cluster)?;
         self.operator.end(&mut self.cluster);
-        let stuck = self.is_lost();
-        if stuck.is_none() {
-            self.recover()?;
-        }
+        let stuck = match self.recover() {
+            Ok(()) => None,
+            // Whoever has lost a majority of its disks need not become well again.
+            Err(violation) => match self.is_lost().filter(|_| violation.checker() == "liveness") {
+                Some(why) => Some(why),
+                None => return Err(violation),
+            },
+        };
         self.judge_refusals()?;
         self.judge_history()?;
         Ok(stuck)
     }
 
-    /// Why no majority can be had any more, if that is so.
+    /// Why no majority can be had any more, if that is so: of the committed configuration, or of a later one in a log.
     fn is_lost(&self) -> Option<String> {
-        let lost = self.nemesis.lost().collect();
-        let decides = |configuration: &&Configuration| !can_spare(configuration, &lost);
-        let stuck = self.cluster.configurations().find(decides)?;
-        let gone: Vec<String> = lost.iter().map(ToString::to_string).collect();
-        let voters = stuck.voters.len().max(stuck.outgoing.len());
-        Some(format!("the disks of {} of {voters} nodes are gone: {}", gone.len(), gone.join(", ")))
+        let disks = self.nemesis.disks();
+        let in_logs = self.cluster.nodes().into_iter().filter_map(|node| self.cluster.replica(node));
+        let in_logs = in_logs.flat_map(|replica| {
+            let raft = replica.raft();
+            raft.configurations(raft.status().commit)
+        });
+        let mut all = self.cluster.committed_configuration().into_iter().chain(in_logs);
+        let stuck = all.find(|configuration| !disks.leave_a_majority(configuration))?;
+        let gone: Vec<_> = disks.lost().filter(|node| stuck.is_voter(*node)).collect();
+        let voters = stuck.members.keys().filter(|node| stuck.is_voter(**node)).count();
+        let names: Vec<String> = gone.iter().map(ToString::to_string).collect();
+        Some(format!("the disks of {} of {voters} voters are gone: {}", gone.len(), names.join(", ")))
     }
 
     /// Liveness: a mended majority serves and agrees.
@@ -234,7 +244,7 @@ impl<'a, W: Workload> Run<'a, W> {
             }
             self.cluster.pass_to(ours);
             self.nemesis.act(&mut self.cluster)?;
-            self.operator.act(&mut self.cluster, &self.nemesis.away())?;
+            self.operator.act(&mut self.cluster, &mut self.nemesis)?;
             while self.agenda.next_at().is_some_and(|at| at <= self.cluster.now()) {
                 let Some((_, place)) = self.agenda.pop() else { break };
                 self.act(place);
@@ -307,7 +317,7 @@ impl<'a, W: Workload> Run<'a, W> {
     }
 
     fn well(&self) -> impl Iterator<Item = NodeId> + '_ {
-        let lost: Vec<NodeId> = self.nemesis.lost().collect();
+        let lost: Vec<NodeId> = self.nemesis.disks().lost().collect();
         let members = self.cluster.committed_configuration().map(|configuration| &configuration.members);
         let is_member = move |node: &NodeId| members.is_none_or(|members| members.contains_key(node));
         self.cluster.nodes().into_iter().filter(move |node| !lost.contains(node) && is_member(node))

@@ -23,10 +23,11 @@ pub(super) fn failure(options: &Options, report: &Report) -> Failure {
         let seed = report.seed;
         if let Some(shrunk) = shrink(&plan, || KvWorkload::draw(seed), || Instant::now() < until) {
             say(format_args!(
-                "made smaller in {} runs: {} nodes, {} faults, {} clients, {:.1} s",
+                "made smaller in {} runs: {} nodes, {} faults, {} errands, {} clients, {:.1} s",
                 shrunk.tried,
                 shrunk.plan.nodes,
                 shrunk.plan.faults.len(),
+                shrunk.plan.errands.len(),
                 shrunk.plan.clients.len(),
                 shrunk.report.simulated as f64 / 1e6,
             ));
