@@ -33,7 +33,8 @@ Prints 'ready id=… client=… peer=…' when it accepts connections; its log g
   --id N                    this node, from 1 on; one of --cluster
   --data-dir DIR            where its log and snapshots are kept; used by one process at a time
   --cluster LIST            every founder: ID=PEER/CLIENT, each host:port, as others reach it. Once the cluster is
-                            formed, the membership in the log wins over this flag
+                            formed, the membership in the log wins over this flag. With an empty directory, and no
+                            other founder left to tell, a founder forms a new cluster: a node of --join never does
   --join LIST               instead of --cluster: members of a running cluster that this node is no founder of. It says
                             hello to them and waits until 'quorate member add' adds it
   --listen-client HOST:PORT where to accept clients (this node's CLIENT of --cluster)
