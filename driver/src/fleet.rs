@@ -76,8 +76,8 @@ pub struct Fleet {
     places: Vec<Place>,
     flags: Vec<String>,
     own_flags: BTreeMap<u64, Vec<String>>,
-    /// Nodes that are no founders.
-    joining: BTreeSet<u64>,
+    /// Nodes that are no founders, with those whom they are told of; `None` for all others.
+    joining: BTreeMap<u64, Option<BTreeSet<u64>>>,
     logs: Logs,
     running: BTreeMap<u64, Running>,
 }
@@ -86,7 +86,7 @@ impl Fleet {
     /// A cluster with nodes at `places`, whose processes are `executable serve`; nothing is started. `flags` are given to
     /// each node.
     pub fn new(executable: &Path, places: Vec<Place>, flags: Vec<String>, logs: Logs) -> Self {
-        let (own_flags, joining, running) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        let (own_flags, joining, running) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         Self { executable: executable.to_owned(), places, flags, own_flags, joining, logs, running }
     }
 
@@ -97,7 +97,16 @@ impl Fleet {
 
     /// From now on the node at `place`, which may be a new one, is started to join the others.
     pub fn join(&mut self, place: Place) {
-        self.joining.insert(place.id);
+        self.add(place, None);
+    }
+
+    /// The same, by these of the others.
+    pub fn join_by(&mut self, place: Place, others: &[u64]) {
+        self.add(place, Some(others.iter().copied().collect()));
+    }
+
+    fn add(&mut self, place: Place, told: Option<BTreeSet<u64>>) {
+        self.joining.insert(place.id, told);
         if self.place(place.id).is_none() {
             self.places.push(place);
         }
@@ -132,8 +141,12 @@ impl Fleet {
 
     /// The command that runs node `id`, for a person or for [`start`](Self::start).
     pub fn command(&self, place: &Place) -> Command {
-        let joins = self.joining.contains(&place.id);
-        let founds = |p: &&Place| if joins { p.id != place.id } else { !self.joining.contains(&p.id) };
+        let told = self.joining.get(&place.id);
+        let joins = told.is_some();
+        let is_told = |p: &Place| told.and_then(Option::as_ref).is_none_or(|told| told.contains(&p.id));
+        let founds = |p: &&Place| {
+            if joins { p.id != place.id && is_told(p) } else { !self.joining.contains_key(&p.id) }
+        };
         let member = |p: &Place| format!("{}={}/{}", p.id, p.peer, p.client);
         let cluster: Vec<_> = self.places.iter().filter(founds).map(member).collect();
         let mut command = Command::new(&self.executable);

@@ -82,6 +82,12 @@ impl<F: FnMut() -> Instant> Crawl<F> {
         Self { to_ask, asked: BTreeSet::new(), until, open: None }
     }
 
+    /// Asks the node that came last, if it answered.
+    pub(crate) fn ask(&mut self, command: &[&str]) -> io::Result<Value> {
+        let (connection, until) = self.open.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        connection.ask(command, *until)
+    }
+
     /// The connection to the node that came last, if it answered.
     pub(crate) fn into_connection(self) -> Option<BlockingConnection> {
         self.open.map(|(connection, _)| connection)

@@ -140,6 +140,19 @@ fn three_nodes_become_five_and_then_three_others_under_load_and_no_write_is_lost
     println!("{:?}", writers.finish(&cluster));
 }
 
+/// Found by README's own commands: the leader had never heard of a node that was told of a follower alone.
+#[test]
+fn a_node_that_knows_only_a_follower_is_added_all_the_same() {
+    let mut cluster = Cluster::start(3, &[]);
+    let follower = cluster.fleet.place(cluster.follower()).unwrap().clone();
+    let [place] = more_places(&cluster, 1).try_into().unwrap();
+    cluster.fleet.join_by(place.clone(), &[follower.id]);
+    cluster.restart(place.id);
+    done(&cluster, &["member", "add", &at(&place)]);
+    done(&cluster, &["member", "promote", &place.id.to_string()]);
+    cluster.converged();
+}
+
 #[test]
 fn a_node_comes_back_under_another_address() {
     let mut cluster = Cluster::start(3, &[]);

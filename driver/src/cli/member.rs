@@ -1,5 +1,6 @@
 //! `quorate member` and `quorate transfer`: who belongs to the cluster, and who leads it.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -161,7 +162,7 @@ fn ask_leader(options: &Options) -> Result<Value, Failure> {
     );
     loop {
         match search(&options.reach.connect, end) {
-            Found::Leader(mut connection) => match connection.ask(&options.command, end) {
+            Found::Leader(mut connection) => match connection.ask(&with_disk(options, end)?, end) {
                 Ok(Value::Error(text)) => {
                     let text = String::from_utf8_lossy(&text).into_owned();
                     let (code, rest) = text.split_once(' ').unwrap_or(("", &text));
@@ -185,6 +186,39 @@ fn ask_leader(options: &Options) -> Result<Value, Failure> {
         }
         thread::sleep(PAUSE);
     }
+}
+
+/// The command; for a node that is to be added, with the disk with which it has said hello to whichever member it knows.
+fn with_disk(options: &Options, end: Instant) -> Result<Vec<String>, Failure> {
+    let mut command = options.command.clone();
+    if let [_, name, id, ..] = &command[..]
+        && name == "add"
+    {
+        let disks = applications(id, &options.reach.connect, end);
+        if disks.len() > 1 {
+            let disks: Vec<_> = disks.into_iter().collect();
+            let text = format!(
+                "{} machines say that they are node {id}, with the disks {}; stop all but one; nothing was done",
+                disks.len(),
+                disks.join(", ")
+            );
+            return Err(Failure::Failed { code: NOT_DONE, text });
+        }
+        command.extend(disks.into_iter().flat_map(|disk| ["DISK".to_owned(), disk]));
+    }
+    Ok(command)
+}
+
+/// The disks with which node `id` waits to be added, by what all members know.
+fn applications(id: &str, connect: &[String], end: Instant) -> BTreeSet<String> {
+    let mut nodes = Crawl::new(connect, || end.min(Instant::now() + PATIENCE));
+    let mut disks = BTreeSet::new();
+    while nodes.next().is_some() {
+        let Ok(Value::Array(members)) = nodes.ask(&["MEMBER", "LIST"]) else { continue };
+        let applies = |member: &&Value| field(member, "role") == "applicant" && field(member, "id") == id;
+        disks.extend(members.iter().filter(applies).map(|member| field(member, "disk")));
+    }
+    disks
 }
 
 fn lost(error: &io::Error) -> String {
@@ -218,18 +252,21 @@ fn search(connect: &[String], end: Instant) -> Found {
 
 /// One member, for people.
 fn line(member: &Value) -> String {
-    let Value::Array(pairs) = member else { return String::new() };
-    let field = |name: &str| {
-        let at = pairs.chunks(2).find(|pair| pair[0].text().is_some_and(|key| key == name.as_bytes()));
-        match at.and_then(|pair| pair.get(1)) {
-            Some(Value::Integer(number)) => number.to_string(),
-            Some(value) => String::from_utf8_lossy(value.text().map_or(&[][..], |text| text)).into_owned(),
-            None => String::new(),
-        }
-    };
+    let field = |name| field(member, name);
     let (peer, client) = (field("peer"), field("client"));
     let at = if peer.is_empty() { "waits to be added".into() } else { format!("{peer}/{client}") };
     format!("{:>4}  {:<14}  disk {}  {at}", field("id"), field("role"), field("disk"))
+}
+
+/// What MEMBER LIST says of a member under this name; empty when it says nothing.
+fn field(member: &Value, name: &str) -> String {
+    let Value::Array(pairs) = member else { return String::new() };
+    let at = pairs.chunks(2).find(|pair| pair[0].text().is_some_and(|key| key == name.as_bytes()));
+    match at.and_then(|pair| pair.get(1)) {
+        Some(Value::Integer(number)) => number.to_string(),
+        Some(value) => String::from_utf8_lossy(value.text().map_or(&[][..], |text| text)).into_owned(),
+        None => String::new(),
+    }
 }
 
 #[cfg(test)]
