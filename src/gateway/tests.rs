@@ -122,11 +122,11 @@ impl Harness {
         match request {
             Request::Write(command) | Request::Once { command, .. } => {
                 self.applied += 1;
-                let context = replica::Context { index: self.applied, unix_ms: self.now.wall };
+                let context = replica::Context::at(self.applied, self.now.wall);
                 self.store.apply(context, command, &mut out);
             }
             Request::Read(query) | Request::ReadLocal(query) => {
-                let context = replica::Context { index: self.applied, unix_ms: self.now.wall };
+                let context = replica::Context::at(self.applied, self.now.wall);
                 self.store.query(context, query, &mut out);
             }
             Request::OpenSession { .. } => return Outcome::SessionOpened(100),

@@ -47,7 +47,7 @@ impl Client {
     }
 
     fn context(&self) -> Context {
-        Context { index: self.index, unix_ms: 1_000_000 + self.index }
+        Context::at(self.index, 1_000_000 + self.index)
     }
 }
 

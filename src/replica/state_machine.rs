@@ -13,6 +13,16 @@ pub struct Context {
     pub index: LogIndex,
     /// The log's clock at the entry, in milliseconds of Unix time; never backwards along the log.
     pub unix_ms: Millis,
+    /// For a query, the clock of the node that is asked, never below `unix_ms`: how long something still lasts may be told
+    /// by it, and nothing may be decided by it, since no two nodes' clocks agree. For a command, `unix_ms`.
+    pub now_ms: Millis,
+}
+
+impl Context {
+    /// Where a command is applied.
+    pub const fn at(index: LogIndex, unix_ms: Millis) -> Self {
+        Self { index, unix_ms, now_ms: unix_ms }
+    }
 }
 
 /// A deterministic state machine: the same commands in the same order give the same state and the same replies on every
@@ -29,6 +39,18 @@ pub trait StateMachine: Sized + Send + 'static {
     /// Applies `command` and appends the reply to `out`. A command that cannot be understood gets a reply that says so: it
     /// is in the log, so it must not panic and must do the same on every node.
     fn apply(&mut self, context: Context, command: &[u8], out: &mut Vec<u8>);
+
+    /// When, by the log's clock, the state has something to do that no client asks for; `None` for never. When the time has
+    /// come, a leader appends an entry for it if no client's entry comes before.
+    fn next_deadline(&self) -> Option<Millis> {
+        None
+    }
+
+    /// Does what is due at `context`, which is the next entry's, before its command is applied: `most` pieces of it at most,
+    /// so that a step stays short. What is left is done at later entries.
+    fn expire(&mut self, context: Context, most: usize) {
+        let _ = (context, most);
+    }
 
     /// Answers `query` from the state as it is, and appends the reply to `out`. `context` is the last applied entry's.
     fn query(&self, context: Context, query: &[u8], out: &mut Vec<u8>);

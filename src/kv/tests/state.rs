@@ -133,7 +133,7 @@ fn arbitrary_bytes_get_one_reply_and_do_the_same_everywhere() {
             bytes[at] = rng.next_u64() as u8;
             bytes.truncate(1 + rng.below(bytes.len() as u64 * 2) as usize);
         }
-        let context = Context { index: step, unix_ms: step };
+        let context = Context::at(step, step);
         let (mut first, mut second, mut asked) = (Vec::new(), Vec::new(), Vec::new());
         let before = one.digest();
         one.query(context, &bytes, &mut asked);

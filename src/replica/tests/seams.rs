@@ -224,7 +224,7 @@ fn the_earlier_of_the_core_s_and_the_requests_wake_up_times_is_asked_for_when_it
     let mut replica = replica(config(1));
     let wake = |replica: &mut Replica<Tape>, woken| {
         let mut out = Actions::new();
-        replica.ask_for_wake(woken, &mut out);
+        replica.ask_for_wake(Now::default(), woken, &mut out);
         out.drain().map(|action| if let Action::WakeAt(at) = action { at } else { 0 }).collect::<Vec<_>>()
     };
     perform(&mut replica, raft::Action::WakeAt(50_000));
