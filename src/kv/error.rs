@@ -27,6 +27,12 @@ pub enum CommandError {
     KeyTooLong,
     /// A value passes [`MAX_VALUE`](super::MAX_VALUE).
     ValueTooLong,
+    /// A time of EXPIRE and its kin, or an option about time, is none or out of range; the command's name.
+    ExpireTime(&'static str),
+    /// EXPIRE does not know this option.
+    UnsupportedOption(Vec<u8>),
+    /// What is wrong, in Redis's words.
+    Text(&'static str),
     /// There was no command at all.
     Empty,
 }
@@ -53,25 +59,33 @@ impl CommandError {
             text.extend(part);
             text.extend_from_slice(b"' ");
         }
-        for byte in &mut text {
-            // An error is one line: Redis writes a space for whatever would end it.
-            if matches!(byte, b'\r' | b'\n') {
-                *byte = b' ';
-            }
-        }
-        Self::Unknown(text)
+        Self::Unknown(one_line(text))
     }
 
     /// Appends the error as a RESP reply, byte for byte what Redis sends (its text need not be UTF-8).
     pub fn reply(&self, out: &mut Vec<u8>) {
         match self {
             Self::Unknown(text) => reply::error(out, text),
+            Self::UnsupportedOption(name) => {
+                let text = [b"ERR Unsupported option ", &name[..]].concat();
+                reply::error(out, &one_line(text));
+            }
             other => {
                 let text = alloc::format!("{other}");
                 reply::error(out, text.as_bytes());
             }
         }
     }
+}
+
+/// An error is one line: Redis writes a space for whatever would end it.
+fn one_line(mut text: Vec<u8>) -> Vec<u8> {
+    for byte in &mut text {
+        if matches!(byte, b'\r' | b'\n') {
+            *byte = b' ';
+        }
+    }
+    text
 }
 
 impl fmt::Display for CommandError {
@@ -85,6 +99,9 @@ impl fmt::Display for CommandError {
             Self::Cursor => f.write_str("ERR invalid cursor"),
             Self::KeyTooLong => write!(f, "ERR key exceeds maximum allowed size ({MAX_KEY} bytes)"),
             Self::ValueTooLong => f.write_str("ERR string exceeds maximum allowed size (proto-max-bulk-len)"),
+            Self::ExpireTime(name) => write!(f, "ERR invalid expire time in '{name}' command"),
+            Self::UnsupportedOption(name) => write!(f, "ERR Unsupported option {}", name.escape_ascii()),
+            Self::Text(text) => f.write_str(text),
             Self::Empty => f.write_str("ERR empty command"),
         }
     }

@@ -13,8 +13,11 @@
 //! `store` the state with its digest; `write`, `read` and `scan` the commands; `snapshot` the state as a stream of bytes.
 
 mod command;
+mod deadlines;
 mod error;
+mod expire;
 mod glob;
+mod lifetime;
 mod number;
 mod packed;
 mod parse;
@@ -22,8 +25,10 @@ mod read;
 mod record;
 mod reply;
 mod scan;
+mod set;
 mod snapshot;
 mod store;
+mod transaction;
 mod tree;
 mod write;
 
@@ -35,6 +40,7 @@ pub use error::CommandError;
 pub use parse::{Call, parse};
 pub use snapshot::{KvRestorer, KvView};
 pub use store::KvStore;
+pub use transaction::{transaction, versions};
 
 /// Longest key, in bytes.
 pub const MAX_KEY: usize = 64 << 10;

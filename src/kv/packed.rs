@@ -13,6 +13,10 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::expire::{Replaces, Tells};
+use super::lifetime::Lifetime;
+use super::set::{Compare, Set};
+use super::transaction::Transaction;
 use super::{MAX_KEY, MAX_VALUE};
 
 /// The opcodes.
@@ -24,6 +28,13 @@ pub(super) mod opcode {
     pub(in crate::kv) const DEL: u8 = 0x05;
     pub(in crate::kv) const MSET: u8 = 0x06;
     pub(in crate::kv) const INCRBY: u8 = 0x07;
+    pub(in crate::kv) const SET_WITH: u8 = 0x08;
+    pub(in crate::kv) const GETEX: u8 = 0x09;
+    pub(in crate::kv) const EXPIRE: u8 = 0x0a;
+    pub(in crate::kv) const PERSIST: u8 = 0x0b;
+    pub(in crate::kv) const DELEX: u8 = 0x0c;
+    pub(in crate::kv) const MSETEX: u8 = 0x0d;
+    pub(in crate::kv) const EXEC: u8 = 0x40;
     pub(in crate::kv) const GET: u8 = 0x81;
     pub(in crate::kv) const STRLEN: u8 = 0x82;
     pub(in crate::kv) const GETRANGE: u8 = 0x83;
@@ -31,6 +42,9 @@ pub(super) mod opcode {
     pub(in crate::kv) const MGET: u8 = 0x85;
     pub(in crate::kv) const DBSIZE: u8 = 0x86;
     pub(in crate::kv) const SCAN: u8 = 0x87;
+    pub(in crate::kv) const TTL: u8 = 0x88;
+    pub(in crate::kv) const VERSIONS: u8 = 0x89;
+    pub(in crate::kv) const EXEC_READS: u8 = 0xc0;
     /// Set in the opcodes of reads.
     pub(in crate::kv) const READ: u8 = 0x80;
 }
@@ -65,7 +79,7 @@ impl SetFlags {
         self.0
     }
 
-    fn from_byte(byte: u8) -> Option<Self> {
+    pub(super) fn from_byte(byte: u8) -> Option<Self> {
         let flags = Self(byte);
         (byte & !Self::ALL == 0 && !flags.has(Self::NX.with(Self::XX))).then_some(flags)
     }
@@ -81,6 +95,13 @@ pub(super) enum Write<'a> {
     Del { keys: Fields<'a> },
     MSet { pairs: Fields<'a> },
     IncrBy { key: &'a [u8], by: i64 },
+    SetWith(Set<'a>),
+    GetEx { lifetime: Lifetime, key: &'a [u8] },
+    Expire { replaces: Replaces, lifetime: Lifetime, key: &'a [u8] },
+    Persist { key: &'a [u8] },
+    DelEx { compare: Compare<'a>, key: &'a [u8] },
+    MSetEx { flags: SetFlags, lifetime: Lifetime, pairs: Fields<'a> },
+    Exec(Transaction<'a>),
 }
 
 /// A read, borrowed from its packed bytes.
@@ -93,6 +114,9 @@ pub(super) enum Read<'a> {
     MGet { keys: Fields<'a> },
     DbSize,
     Scan(Scan<'a>),
+    Ttl { tells: Tells, key: &'a [u8] },
+    Versions { keys: Fields<'a> },
+    Exec(Transaction<'a>),
 }
 
 /// The arguments of SCAN.
@@ -128,6 +152,13 @@ impl<'a> Write<'a> {
             opcode::DEL => from.keys().map(|keys| Self::Del { keys }),
             opcode::MSET => from.pairs().map(|pairs| Self::MSet { pairs }),
             opcode::INCRBY => from.key().zip(from.signed()).map(|(key, by)| Self::IncrBy { key, by }),
+            opcode::SET_WITH => from.set_with(),
+            opcode::GETEX => from.getex(),
+            opcode::EXPIRE => from.expire(),
+            opcode::PERSIST => from.key().map(|key| Self::Persist { key }),
+            opcode::DELEX => from.delex(),
+            opcode::MSETEX => from.msetex(),
+            opcode::EXEC => from.transaction().map(Self::Exec),
             _ => return Err(Malformed::Opcode(op)),
         };
         write.filter(|_| from.0.is_empty()).ok_or(Malformed::Arguments(op))
@@ -147,6 +178,9 @@ impl<'a> Read<'a> {
             opcode::MGET => from.keys().map(|keys| Self::MGet { keys }),
             opcode::DBSIZE => Some(Self::DbSize),
             opcode::SCAN => from.scan().map(Self::Scan),
+            opcode::TTL => from.ttl(),
+            opcode::VERSIONS => from.keys().map(|keys| Self::Versions { keys }),
+            opcode::EXEC_READS => from.transaction().map(Self::Exec),
             _ => return Err(Malformed::Opcode(op)),
         };
         read.filter(|_| from.0.is_empty()).ok_or(Malformed::Arguments(op))
@@ -173,23 +207,43 @@ impl<'a> Iterator for Fields<'a> {
     fn next(&mut self) -> Option<&'a [u8]> {
         self.len = self.len.checked_sub(1)?;
         let mut from = Unpacker(self.rest);
-        let field = from.bytes(MAX_KEY.max(MAX_VALUE))?;
+        let field = from.bytes(usize::MAX)?;
         self.rest = from.0;
         Some(field)
     }
 }
 
 /// Takes arguments from the front of what is left.
-struct Unpacker<'a>(&'a [u8]);
+pub(super) struct Unpacker<'a>(&'a [u8]);
 
 impl<'a> Unpacker<'a> {
-    fn byte(&mut self) -> Option<u8> {
+    pub(super) const fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// What is left.
+    pub(super) const fn rest(&self) -> &'a [u8] {
+        self.0
+    }
+
+    /// Everything that is left, as byte strings.
+    pub(super) fn all_bytes(&mut self) -> Option<Fields<'a>> {
+        let all = self.0;
+        let mut len = 0;
+        while !self.0.is_empty() {
+            self.bytes(all.len())?;
+            len += 1;
+        }
+        Some(Fields { rest: all, len })
+    }
+
+    pub(super) fn byte(&mut self) -> Option<u8> {
         let (&byte, rest) = self.0.split_first()?;
         self.0 = rest;
         Some(byte)
     }
 
-    fn varint(&mut self) -> Option<u64> {
+    pub(super) fn varint(&mut self) -> Option<u64> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -205,7 +259,7 @@ impl<'a> Unpacker<'a> {
         None
     }
 
-    fn signed(&mut self) -> Option<i64> {
+    pub(super) fn signed(&mut self) -> Option<i64> {
         let coded = self.varint()?;
         Some((coded >> 1) as i64 ^ -((coded & 1) as i64))
     }
@@ -217,11 +271,11 @@ impl<'a> Unpacker<'a> {
         Some(bytes)
     }
 
-    fn key(&mut self) -> Option<&'a [u8]> {
+    pub(super) fn key(&mut self) -> Option<&'a [u8]> {
         self.bytes(MAX_KEY)
     }
 
-    fn value(&mut self) -> Option<&'a [u8]> {
+    pub(super) fn value(&mut self) -> Option<&'a [u8]> {
         self.bytes(MAX_VALUE)
     }
 
@@ -235,7 +289,7 @@ impl<'a> Unpacker<'a> {
         (len > 0).then_some(Fields { rest: all, len })
     }
 
-    fn pairs(&mut self) -> Option<Fields<'a>> {
+    pub(super) fn pairs(&mut self) -> Option<Fields<'a>> {
         let all = self.0;
         let mut len = 0;
         while !self.0.is_empty() {

@@ -17,7 +17,7 @@ pub enum Call {
     Read(Bytes),
 }
 
-type Parsed = Result<Call, CommandError>;
+pub(super) type Parsed = Result<Call, CommandError>;
 
 /// Checks a command's arguments, its name first, and packs it.
 ///
@@ -58,38 +58,11 @@ pub(super) fn getrange(args: &[Bytes]) -> Parsed {
     Ok(Call::Read(to.bytes(key).signed(start).signed(end).finish()))
 }
 
-pub(super) fn set(args: &[Bytes]) -> Parsed {
-    let mut flags = SetFlags::default();
-    for option in args.iter().skip(3) {
-        let (flag, excluded) = match_option(option)?;
-        if excluded.is_some_and(|excluded| flags.has(excluded)) {
-            return Err(CommandError::Syntax);
-        }
-        flags = flags.with(flag);
-    }
-    pack_set(flags, args)
-}
-
-fn match_option(option: &[u8]) -> Result<(SetFlags, Option<SetFlags>), CommandError> {
-    let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
-    if is("nx") {
-        Ok((SetFlags::NX, Some(SetFlags::XX)))
-    } else if is("xx") {
-        Ok((SetFlags::XX, Some(SetFlags::NX)))
-    } else if is("get") {
-        Ok((SetFlags::GET, None))
-    } else if is("keepttl") {
-        Ok((SetFlags::KEEPTTL, None))
-    } else {
-        Err(CommandError::Syntax)
-    }
-}
-
 pub(super) fn getset(args: &[Bytes]) -> Parsed {
     pack_set(SetFlags::GET, args)
 }
 
-fn pack_set(flags: SetFlags, args: &[Bytes]) -> Parsed {
+pub(super) fn pack_set(flags: SetFlags, args: &[Bytes]) -> Parsed {
     let (key, value) = (key(args, 1)?, value(args, 2)?);
     let to = Packer::new(opcode::SET, 1 + Packer::room(key) + Packer::room(value));
     Ok(Call::Write(to.byte(flags.byte()).bytes(key).bytes(value).finish()))
@@ -187,7 +160,7 @@ fn write_pair(op: u8, args: &[Bytes]) -> Parsed {
     Ok(Call::Write(to.bytes(key).bytes(value).finish()))
 }
 
-fn pack_keys(op: u8, args: &[Bytes]) -> Result<Bytes, CommandError> {
+pub(super) fn pack_keys(op: u8, args: &[Bytes]) -> Result<Bytes, CommandError> {
     let mut room = 0;
     for at in 1..args.len() {
         room += Packer::room(key(args, at)?);
@@ -195,16 +168,16 @@ fn pack_keys(op: u8, args: &[Bytes]) -> Result<Bytes, CommandError> {
     Ok(args.iter().skip(1).fold(Packer::new(op, room), |to, key| to.bytes(key)).finish())
 }
 
-fn key(args: &[Bytes], at: usize) -> Result<&[u8], CommandError> {
+pub(super) fn key(args: &[Bytes], at: usize) -> Result<&[u8], CommandError> {
     let key: &[u8] = args.get(at).ok_or(CommandError::Syntax)?;
     if key.len() > MAX_KEY { Err(CommandError::KeyTooLong) } else { Ok(key) }
 }
 
-fn value(args: &[Bytes], at: usize) -> Result<&[u8], CommandError> {
+pub(super) fn value(args: &[Bytes], at: usize) -> Result<&[u8], CommandError> {
     bounded_value(args.get(at).ok_or(CommandError::Syntax)?)
 }
 
-fn bounded_value(value: &[u8]) -> Result<&[u8], CommandError> {
+pub(super) fn bounded_value(value: &[u8]) -> Result<&[u8], CommandError> {
     if value.len() > MAX_VALUE { Err(CommandError::ValueTooLong) } else { Ok(value) }
 }
 

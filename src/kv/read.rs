@@ -6,9 +6,10 @@ use super::packed::{Fields, Read};
 use super::record::Record;
 use super::store::KvStore;
 use super::{MAX_REPLY, reply};
+use crate::replica::Context;
 
 impl KvStore {
-    pub(super) fn read(&self, read: Read<'_>, out: &mut Vec<u8>) {
+    pub(super) fn read(&self, at: Context, read: Read<'_>, out: &mut Vec<u8>) {
         match read {
             Read::Get { key } => value_or_null(self.record(key), out),
             Read::StrLen { key } => {
@@ -22,6 +23,9 @@ impl KvStore {
             Read::MGet { keys } => self.mget(keys, out),
             Read::DbSize => reply::count(out, self.tree.len()),
             Read::Scan(scan) => self.scan(scan, out),
+            Read::Ttl { tells, key } => self.tell_deadline(at, tells, key, out),
+            Read::Versions { keys } => self.versions(keys, out),
+            Read::Exec(transaction) => self.exec_reads(at, transaction, out),
         }
     }
 

@@ -113,6 +113,19 @@ impl Record {
         *self = Self::new(meta, self.key(), value, scratch);
     }
 
+    /// Replaces version and deadline: in place when nobody shares the record.
+    pub(super) fn set_meta(&mut self, meta: Meta) {
+        if self.unshared().is_none() {
+            *self = match self {
+                Self::Exact(bytes) => Self::Exact(Arc::from(&bytes[..])),
+                Self::Growing(bytes) => Self::Growing(Arc::new(bytes.to_vec())),
+            };
+        }
+        if let Some(bytes) = self.unshared() {
+            write_meta(bytes, meta);
+        }
+    }
+
     /// Adds `tail` to the value, whose length with it must be within its limit.
     pub(super) fn append(&mut self, meta: Meta, tail: &[u8], scratch: &mut Vec<u8>) {
         let len = self.bytes().len() + tail.len();

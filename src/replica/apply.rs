@@ -61,7 +61,9 @@ impl<S: StateMachine> Machine<S> {
 
     /// The machine that a snapshot holds.
     pub(super) fn restored(restored: Restored<S>) -> Self {
-        let Restored { state, sessions, applied, stamp } = restored;
+        let Restored { mut state, sessions, applied, stamp } = restored;
+        // It learns what time it is; what is due is done at the next entry, as on the other nodes.
+        state.expire(Context::at(applied.index, stamp.unix_ms), 0);
         Self { state, sessions, applied, stamp }
     }
 

@@ -14,6 +14,11 @@ fn replies_are_redis_own_to_the_byte() {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
+        if let Some(ms) = line.strip_prefix("pass ") {
+            // Nothing is taken out: what is dead is dead before that.
+            client.tick(ms.trim().parse().unwrap(), 0);
+            continue;
+        }
         let (command, expected) = line.split_once("=>").unwrap();
         let expected = expected.strip_prefix(' ').unwrap();
         assert_one_value(&client.run(&words("dbsize")));
@@ -38,6 +43,10 @@ fn flags_say_whether_a_command_goes_to_the_log() {
     for command in COMMANDS {
         let mut args = alloc::vec![Bytes::from_static(command.name.as_bytes())];
         args.resize(command.arity.unsigned_abs() as usize, Bytes::from_static(b"1"));
+        // Without an option it changes nothing.
+        if command.name == "getex" {
+            args.push(Bytes::from_static(b"persist"));
+        }
         let write = matches!(parse(&args), Ok(Call::Write(_)));
         assert!(parse(&args).is_ok(), "{}", command.name);
         assert_eq!(write, command.flags.contains(&"write"), "{}", command.name);

@@ -86,7 +86,7 @@ fn the_digest_tells_states_apart() {
     assert_ne!(base, digest(&["set a 1"]));
     assert_eq!(digest(&[]), digest(&["set a 1", "del a"]));
     let other_seed = {
-        let mut client = Client { store: KvStore::empty(SEED + 1), index: 0 };
+        let mut client = Client { store: KvStore::empty(SEED + 1), ..Client::new() };
         client.say("set a 1");
         client.store.digest()
     };
@@ -255,7 +255,7 @@ fn keys_whose_hashes_collide_are_scanned_and_kept() {
     for mask in [0, 0xf << 60, 1 << 63, 7] {
         let mut keyed = Keyed::new(SEED);
         keyed.mask = mask;
-        let mut client = Client { store: KvStore { keyed, ..KvStore::empty(SEED) }, index: 0 };
+        let mut client = Client { store: KvStore { keyed, ..KvStore::empty(SEED) }, ..Client::new() };
         for n in 0..300 {
             client.say(&alloc::format!("set k{n} {n}"));
         }
@@ -353,13 +353,13 @@ fn keys_of_one_cursor_come_together_or_not_at_all() {
 #[test]
 fn a_deadline_stays_and_goes_as_in_redis() {
     let cases = [
-        ("set k 2 keepttl", 99),
-        ("set k 2 keepttl get", 99),
-        ("incr k", 99),
-        ("append k 0", 99),
-        ("append k ''", 99),
-        ("set k 2 nx", 99),
-        ("setnx k 2", 99),
+        ("set k 2 keepttl", 9_999_999),
+        ("set k 2 keepttl get", 9_999_999),
+        ("incr k", 9_999_999),
+        ("append k 0", 9_999_999),
+        ("append k ''", 9_999_999),
+        ("set k 2 nx", 9_999_999),
+        ("setnx k 2", 9_999_999),
         ("set k 2", 0),
         ("set k 2 xx", 0),
         ("getset k 2", 0),
@@ -367,7 +367,7 @@ fn a_deadline_stays_and_goes_as_in_redis() {
     ];
     for (line, deadline) in cases {
         let mut client = Client::new();
-        client.store.put(Meta { version: 0, deadline: 99 }, b"k", b"1");
+        client.store.put(Meta { version: 0, deadline: 9_999_999 }, b"k", b"1");
         client.say(line);
         assert_eq!(client.store.record(b"k").unwrap().meta().deadline, deadline, "{line}");
         assert_eq!(client.store.digest(), digest_from_scratch(&client.store));
