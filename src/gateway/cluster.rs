@@ -34,6 +34,12 @@ pub(super) fn leader(node: &Status) -> Option<NodeId> {
     node.raft.as_ref().and_then(|raft| raft.leader)
 }
 
+/// Where clients find the leader, if another node is known to lead.
+pub(super) fn elsewhere(node: &Status) -> Option<String> {
+    let leader = leader(node).filter(|leader| *leader != node.id)?;
+    node.members.get(&leader).map(|member| member.client.clone())
+}
+
 /// Whom to show as the master.
 fn master(node: &Status) -> Option<NodeId> {
     node.raft.as_ref()?;

@@ -1,12 +1,13 @@
 //! The course of a connection: parse, classify, dispatch or hold, answer in order, close.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::mem;
 
 use super::command::{Command, Data, Held, classify};
 use super::queue::Queue;
 use super::reply::{self, Reply};
+use super::transaction::Then;
 use super::{
     Action, Connection, Context, Deadlines, Event, Kind, Output, Protocol, Settings, client, cluster,
 };
@@ -49,6 +50,10 @@ impl Connection {
             held: None,
             queue: Queue::default(),
             output: Output::default(),
+            transaction: None,
+            watched: BTreeMap::new(),
+            then: BTreeMap::new(),
+            asks_versions: false,
             epoch: 0,
             consumed: 0,
             command_start: 0,
@@ -117,7 +122,7 @@ impl Connection {
                 }
                 continue;
             }
-            if self.phase != Phase::Open {
+            if self.phase != Phase::Open || self.asks_versions {
                 return;
             }
             if self.is_full() {
@@ -156,15 +161,19 @@ impl Connection {
         let mut arguments = mem::take(&mut self.arguments);
         self.has_spoken = true;
         self.about.runs(&arguments);
-        match classify(&arguments, &self.settings, self.reads_local, context.node) {
-            Command::Data(data) => {
+        let reads_local = self.reads_local && (self.watched.is_empty() || self.transaction.is_some());
+        let command = classify(&arguments, &self.settings, reads_local, context.node);
+        match self.queue_up(command, &arguments, context) {
+            Some(Command::Data(data)) => {
                 self.held = self.try_held(Held::Data(data), context, out);
             }
-            Command::Control(control) => {
+            Some(Command::Control(control)) => {
                 self.on_control(control, &arguments, now, context, out);
             }
-            Command::Answer(reply) => self.answer_now(reply),
-            Command::Http => self.phase = Phase::Closing,
+            Some(Command::Exec(once)) => self.exec(once, now, context, out),
+            Some(Command::Answer(reply)) => self.answer_now(reply),
+            Some(Command::Http) => self.phase = Phase::Closing,
+            None => {}
         }
         arguments.clear();
         arguments.shrink_to(ARGUMENTS_KEPT);
@@ -172,7 +181,12 @@ impl Connection {
     }
 
     /// Does what `held` asks for if that may be done now, or gives it back.
-    fn try_held(&mut self, held: Held, context: &Context<'_>, out: &mut Vec<Action>) -> Option<Held> {
+    pub(super) fn try_held(
+        &mut self,
+        held: Held,
+        context: &Context<'_>,
+        out: &mut Vec<Action>,
+    ) -> Option<Held> {
         let under_way = self.queue.under_way();
         match held {
             Held::Data(_) if self.refused_up_to.is_some() => self.answer_now(reply::after_refusal()),
@@ -194,6 +208,10 @@ impl Connection {
 
     fn dispatch(&mut self, data: Data, out: &mut Vec<Action>) {
         let number = self.queue.wait(data.kind, self.protocol, data.bytes, data.slot);
+        if !matches!(data.then, Then::Pass) {
+            self.asks_versions |= matches!(data.then, Then::Watch(_));
+            self.then.insert(number, data.then);
+        }
         let id = RequestId { connection: self.id, number };
         out.push(Action::Request { id, epoch: self.epoch, request: data.request });
     }
@@ -226,7 +244,11 @@ impl Connection {
             let received = self.consumed.wrapping_add(self.input.filled().len() as u64);
             self.refused_up_to = Some(received);
         }
-        let reply = reply::of_outcome(outcome, waiting.slot, self.settings.redirect, context.node);
+        let then = self.then.remove(&number).unwrap_or_default();
+        if matches!(then, Then::Watch(_)) {
+            self.asks_versions = false;
+        }
+        let reply = self.reply_of(then, outcome, waiting.slot, context);
         self.queue.answer(number, reply);
     }
 
@@ -270,7 +292,7 @@ impl Connection {
         if self.phase != Phase::Open || self.input_ended || self.has_much_output() {
             return false;
         }
-        let waits = self.held.is_some() || self.is_full();
+        let waits = self.held.is_some() || self.asks_versions || self.is_full();
         !waits || self.input.filled().len() < CHUNK
     }
 

@@ -25,8 +25,8 @@
 //! itself, so it cannot be told that an earlier GET is still under way; each reply is put in the protocol that was spoken
 //! when its command was parsed. WAIT alone waits for what came before it.
 //!
-//! MULTI, EXEC and WATCH are not here yet and get the error of an unknown command. Their queue belongs between `command`
-//! and the node: a transaction is a list of parsed calls on the connection that EXEC packs into one request.
+//! While MULTI is open commands are queued instead, and EXEC sends them as one request (`transaction`). Nothing follows a
+//! WATCH before its keys' versions have come.
 
 mod client;
 mod cluster;
@@ -46,6 +46,7 @@ mod session;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 use bytes::Bytes;
 
@@ -228,6 +229,14 @@ pub struct Connection {
     held: Option<Held>,
     queue: Queue,
     output: Output,
+    /// What MULTI began.
+    transaction: Option<transaction::Transaction>,
+    /// Keys with the versions that they had when they were watched.
+    watched: alloc::collections::BTreeMap<Bytes, u64>,
+    /// What is to be done with replies that are not simply passed on, by the numbers of their requests.
+    then: alloc::collections::BTreeMap<u64, transaction::Then>,
+    /// Whether the versions of watched keys are on their way.
+    asks_versions: bool,
     epoch: u32,
     /// Bytes of input taken by the parser.
     consumed: u64,

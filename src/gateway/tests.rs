@@ -5,6 +5,7 @@ mod control;
 mod course;
 mod fuzz;
 mod membership;
+mod transactions;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
@@ -135,6 +136,13 @@ impl Harness {
             Request::Transfer(_) => return Outcome::Transferred,
         }
         Outcome::Reply(out.into())
+    }
+
+    /// Another client's command, whose words are these.
+    pub(super) fn store_runs(&mut self, line: &str) {
+        let words: Vec<Bytes> = line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+        let Ok(crate::kv::Call::Write(command)) = crate::kv::parse(&words) else { panic!("it is a write") };
+        self.outcome(&Request::Write(command));
     }
 
     /// Answers the first request that waits by `outcome`.
