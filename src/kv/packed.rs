@@ -13,7 +13,12 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::bits::BitRange;
+use super::float::Extended;
+use super::lcs::LcsForm;
 use super::{MAX_KEY, MAX_VALUE};
+
+mod unpack;
 
 /// The opcodes.
 pub(super) mod opcode {
@@ -24,6 +29,13 @@ pub(super) mod opcode {
     pub(in crate::kv) const DEL: u8 = 0x05;
     pub(in crate::kv) const MSET: u8 = 0x06;
     pub(in crate::kv) const INCRBY: u8 = 0x07;
+    pub(in crate::kv) const SETRANGE: u8 = 0x10;
+    pub(in crate::kv) const SETBIT: u8 = 0x11;
+    pub(in crate::kv) const INCRBYFLOAT: u8 = 0x12;
+    pub(in crate::kv) const MSETNX: u8 = 0x13;
+    pub(in crate::kv) const RENAME: u8 = 0x14;
+    pub(in crate::kv) const COPY: u8 = 0x15;
+    pub(in crate::kv) const FLUSH: u8 = 0x16;
     pub(in crate::kv) const GET: u8 = 0x81;
     pub(in crate::kv) const STRLEN: u8 = 0x82;
     pub(in crate::kv) const GETRANGE: u8 = 0x83;
@@ -31,6 +43,13 @@ pub(super) mod opcode {
     pub(in crate::kv) const MGET: u8 = 0x85;
     pub(in crate::kv) const DBSIZE: u8 = 0x86;
     pub(in crate::kv) const SCAN: u8 = 0x87;
+    pub(in crate::kv) const GETBIT: u8 = 0x90;
+    pub(in crate::kv) const BITCOUNT: u8 = 0x91;
+    pub(in crate::kv) const BITPOS: u8 = 0x92;
+    pub(in crate::kv) const LCS: u8 = 0x93;
+    pub(in crate::kv) const TYPE: u8 = 0x94;
+    pub(in crate::kv) const KEYS: u8 = 0x95;
+    pub(in crate::kv) const RANDOMKEY: u8 = 0x96;
     /// Set in the opcodes of reads.
     pub(in crate::kv) const READ: u8 = 0x80;
 }
@@ -81,6 +100,13 @@ pub(super) enum Write<'a> {
     Del { keys: Fields<'a> },
     MSet { pairs: Fields<'a> },
     IncrBy { key: &'a [u8], by: i64 },
+    SetRange { key: &'a [u8], offset: u64, part: &'a [u8] },
+    SetBit { key: &'a [u8], offset: u64, bit: bool },
+    IncrByFloat { key: &'a [u8], by: Extended },
+    MSetNx { pairs: Fields<'a> },
+    Rename { from: &'a [u8], to: &'a [u8], only_new: bool },
+    Copy { from: &'a [u8], to: &'a [u8], replace: bool },
+    Flush,
 }
 
 /// A read, borrowed from its packed bytes.
@@ -93,6 +119,13 @@ pub(super) enum Read<'a> {
     MGet { keys: Fields<'a> },
     DbSize,
     Scan(Scan<'a>),
+    GetBit { key: &'a [u8], offset: u64 },
+    BitCount { key: &'a [u8], range: Option<BitRange> },
+    BitPos { key: &'a [u8], bit: bool, range: Option<BitRange> },
+    Lcs { one: &'a [u8], other: &'a [u8], form: LcsForm },
+    Type { key: &'a [u8] },
+    Keys { pattern: &'a [u8] },
+    RandomKey { draw: u64 },
 }
 
 /// The arguments of SCAN.
@@ -128,6 +161,15 @@ impl<'a> Write<'a> {
             opcode::DEL => from.keys().map(|keys| Self::Del { keys }),
             opcode::MSET => from.pairs().map(|pairs| Self::MSet { pairs }),
             opcode::INCRBY => from.key().zip(from.signed()).map(|(key, by)| Self::IncrBy { key, by }),
+            opcode::SETRANGE => from.set_range(),
+            opcode::SETBIT => from.set_bit(),
+            opcode::INCRBYFLOAT => {
+                from.key().zip(from.extended()).map(|(key, by)| Self::IncrByFloat { key, by })
+            }
+            opcode::MSETNX => from.pairs().map(|pairs| Self::MSetNx { pairs }),
+            opcode::RENAME => from.rename(),
+            opcode::COPY => from.copy(),
+            opcode::FLUSH => Some(Self::Flush),
             _ => return Err(Malformed::Opcode(op)),
         };
         write.filter(|_| from.0.is_empty()).ok_or(Malformed::Arguments(op))
@@ -147,6 +189,15 @@ impl<'a> Read<'a> {
             opcode::MGET => from.keys().map(|keys| Self::MGet { keys }),
             opcode::DBSIZE => Some(Self::DbSize),
             opcode::SCAN => from.scan().map(Self::Scan),
+            opcode::GETBIT => {
+                from.key().zip(from.bit_offset()).map(|(key, offset)| Self::GetBit { key, offset })
+            }
+            opcode::BITCOUNT => from.bit_count(),
+            opcode::BITPOS => from.bit_pos(),
+            opcode::LCS => from.lcs(),
+            opcode::TYPE => from.key().map(|key| Self::Type { key }),
+            opcode::KEYS => from.value().map(|pattern| Self::Keys { pattern }),
+            opcode::RANDOMKEY => from.varint().map(|draw| Self::RandomKey { draw }),
             _ => return Err(Malformed::Opcode(op)),
         };
         read.filter(|_| from.0.is_empty()).ok_or(Malformed::Arguments(op))

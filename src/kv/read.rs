@@ -22,6 +22,13 @@ impl KvStore {
             Read::MGet { keys } => self.mget(keys, out),
             Read::DbSize => reply::count(out, self.tree.len()),
             Read::Scan(scan) => self.scan(scan, out),
+            Read::GetBit { key, offset } => self.getbit(key, offset, out),
+            Read::BitCount { key, range } => self.bitcount(key, range, out),
+            Read::BitPos { key, bit, range } => self.bitpos(key, bit, range, out),
+            Read::Lcs { one, other, form } => self.lcs(one, other, form, out),
+            Read::Type { key } => self.type_of(key, out),
+            Read::Keys { pattern } => self.keys(pattern, out),
+            Read::RandomKey { draw } => self.randomkey(draw, out),
         }
     }
 
@@ -33,7 +40,7 @@ impl KvStore {
             // One long value named a thousand times would be a reply of gigabytes.
             if out.len().saturating_sub(start) > MAX_REPLY {
                 out.truncate(start);
-                return reply::error(out, b"ERR reply exceeds maximum allowed size");
+                return reply::too_long(out);
             }
         }
     }

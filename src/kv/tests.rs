@@ -1,6 +1,7 @@
 //! The room as a whole: commands in, exact replies out.
 
 mod commands;
+mod keyspace;
 mod snapshots;
 mod state;
 
@@ -90,6 +91,7 @@ fn assert_one_value(reply: &[u8]) {
                 rest.strip_prefix(b"\r\n").unwrap()
             }
             b'*' => (0..number()).fold(rest, |rest, _| value(rest)),
+            b'%' => (0..2 * number()).fold(rest, |rest, _| value(rest)),
             other => panic!("{other}"),
         }
     }
