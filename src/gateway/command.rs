@@ -46,11 +46,12 @@ pub(super) enum Command {
     Http,
 }
 
-/// Decides what `arguments` are. `reads_local` is set by READONLY.
+/// Decides what `arguments` are. `reads_local` is set by READONLY; `draw` is for a command that chooses.
 pub(super) fn classify(
     arguments: &[Bytes],
     settings: &Settings,
     reads_local: bool,
+    draw: u64,
     node: &Status,
 ) -> Command {
     let Some(name) = arguments.first() else { return Command::Answer(of_error(&kv::CommandError::Empty)) };
@@ -62,7 +63,7 @@ pub(super) fn classify(
         Some(Control { name: "once", .. }) if session::is_exec(arguments) => {
             return session::exec(arguments).map_or_else(Command::Answer, |once| Command::Exec(Some(once)));
         }
-        None => plain(arguments, settings, reads_local),
+        None => plain(arguments, settings, reads_local, draw),
         Some(control) if !control.takes(arguments.len()) => {
             Err(of_error(&kv::CommandError::Arity(control.name)))
         }
@@ -78,9 +79,9 @@ pub(super) fn classify(
 }
 
 /// A command of the state machine, outside any session.
-fn plain(arguments: &[Bytes], settings: &Settings, reads_local: bool) -> Result<Data, Reply> {
+fn plain(arguments: &[Bytes], settings: &Settings, reads_local: bool, draw: u64) -> Result<Data, Reply> {
     let slot = check_limits(arguments, settings)?;
-    let call = kv::parse(arguments).map_err(|error| of_error(&error))?;
+    let call = kv::parse(arguments).map_err(|error| of_error(&error))?.drawing(draw);
     let (kv::Call::Write(packed) | kv::Call::Read(packed)) = &call;
     let bytes = packed.len();
     let (kind, request) = match call {

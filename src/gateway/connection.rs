@@ -15,6 +15,7 @@ use crate::codec::input::Input;
 use crate::codec::resp::{RequestLimits, RequestParser, write};
 use crate::node::RequestId;
 use crate::replica::Outcome;
+use crate::rng::Rng;
 use crate::time::{Micros, Now};
 
 /// Bytes that are read at a time.
@@ -162,7 +163,7 @@ impl Connection {
         self.has_spoken = true;
         self.about.runs(&arguments);
         let reads_local = self.reads_local && (self.watched.is_empty() || self.transaction.is_some());
-        let command = classify(&arguments, &self.settings, reads_local, context.node);
+        let command = classify(&arguments, &self.settings, reads_local, self.draw(now), context.node);
         match self.queue_up(command, &arguments, context) {
             Some(Command::Data(data)) => {
                 self.held = self.try_held(Held::Data(data), context, out);
@@ -178,6 +179,11 @@ impl Connection {
         arguments.clear();
         arguments.shrink_to(ARGUMENTS_KEPT);
         self.arguments = arguments;
+    }
+
+    /// A number for a command that chooses: another one for each command of each connection.
+    fn draw(&self, now: Now) -> u64 {
+        Rng::stream(now.mono ^ self.id.rotate_left(32), self.consumed).next_u64()
     }
 
     /// Does what `held` asks for if that may be done now, or gives it back.

@@ -13,11 +13,16 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::bits::BitRange;
 use super::expire::{Replaces, Tells};
+use super::float::Extended;
+use super::lcs::LcsForm;
 use super::lifetime::Lifetime;
 use super::set::{Compare, Set};
 use super::transaction::Transaction;
 use super::{MAX_KEY, MAX_VALUE};
+
+mod unpack;
 
 /// The opcodes.
 pub(super) mod opcode {
@@ -35,6 +40,13 @@ pub(super) mod opcode {
     pub(in crate::kv) const DELEX: u8 = 0x0c;
     pub(in crate::kv) const MSETEX: u8 = 0x0d;
     pub(in crate::kv) const EXEC: u8 = 0x40;
+    pub(in crate::kv) const SETRANGE: u8 = 0x10;
+    pub(in crate::kv) const SETBIT: u8 = 0x11;
+    pub(in crate::kv) const INCRBYFLOAT: u8 = 0x12;
+    pub(in crate::kv) const MSETNX: u8 = 0x13;
+    pub(in crate::kv) const RENAME: u8 = 0x14;
+    pub(in crate::kv) const COPY: u8 = 0x15;
+    pub(in crate::kv) const FLUSH: u8 = 0x16;
     pub(in crate::kv) const GET: u8 = 0x81;
     pub(in crate::kv) const STRLEN: u8 = 0x82;
     pub(in crate::kv) const GETRANGE: u8 = 0x83;
@@ -45,6 +57,13 @@ pub(super) mod opcode {
     pub(in crate::kv) const TTL: u8 = 0x88;
     pub(in crate::kv) const VERSIONS: u8 = 0x89;
     pub(in crate::kv) const EXEC_READS: u8 = 0xc0;
+    pub(in crate::kv) const GETBIT: u8 = 0x90;
+    pub(in crate::kv) const BITCOUNT: u8 = 0x91;
+    pub(in crate::kv) const BITPOS: u8 = 0x92;
+    pub(in crate::kv) const LCS: u8 = 0x93;
+    pub(in crate::kv) const TYPE: u8 = 0x94;
+    pub(in crate::kv) const KEYS: u8 = 0x95;
+    pub(in crate::kv) const RANDOMKEY: u8 = 0x96;
     /// Set in the opcodes of reads.
     pub(in crate::kv) const READ: u8 = 0x80;
 }
@@ -102,6 +121,13 @@ pub(super) enum Write<'a> {
     DelEx { compare: Compare<'a>, key: &'a [u8] },
     MSetEx { flags: SetFlags, lifetime: Lifetime, pairs: Fields<'a> },
     Exec(Transaction<'a>),
+    SetRange { key: &'a [u8], offset: u64, part: &'a [u8] },
+    SetBit { key: &'a [u8], offset: u64, bit: bool },
+    IncrByFloat { key: &'a [u8], by: Extended },
+    MSetNx { pairs: Fields<'a> },
+    Rename { from: &'a [u8], to: &'a [u8], only_new: bool },
+    Copy { from: &'a [u8], to: &'a [u8], replace: bool },
+    Flush,
 }
 
 /// A read, borrowed from its packed bytes.
@@ -117,6 +143,13 @@ pub(super) enum Read<'a> {
     Ttl { tells: Tells, key: &'a [u8] },
     Versions { keys: Fields<'a> },
     Exec(Transaction<'a>),
+    GetBit { key: &'a [u8], offset: u64 },
+    BitCount { key: &'a [u8], range: Option<BitRange> },
+    BitPos { key: &'a [u8], bit: bool, range: Option<BitRange> },
+    Lcs { one: &'a [u8], other: &'a [u8], form: LcsForm },
+    Type { key: &'a [u8] },
+    Keys { pattern: &'a [u8] },
+    RandomKey { draw: u64 },
 }
 
 /// The arguments of SCAN.
@@ -159,6 +192,15 @@ impl<'a> Write<'a> {
             opcode::DELEX => from.delex(),
             opcode::MSETEX => from.msetex(),
             opcode::EXEC => from.transaction().map(Self::Exec),
+            opcode::SETRANGE => from.set_range(),
+            opcode::SETBIT => from.set_bit(),
+            opcode::INCRBYFLOAT => {
+                from.key().zip(from.extended()).map(|(key, by)| Self::IncrByFloat { key, by })
+            }
+            opcode::MSETNX => from.pairs().map(|pairs| Self::MSetNx { pairs }),
+            opcode::RENAME => from.rename(),
+            opcode::COPY => from.copy(),
+            opcode::FLUSH => Some(Self::Flush),
             _ => return Err(Malformed::Opcode(op)),
         };
         write.filter(|_| from.0.is_empty()).ok_or(Malformed::Arguments(op))
@@ -181,6 +223,15 @@ impl<'a> Read<'a> {
             opcode::TTL => from.ttl(),
             opcode::VERSIONS => from.keys().map(|keys| Self::Versions { keys }),
             opcode::EXEC_READS => from.transaction().map(Self::Exec),
+            opcode::GETBIT => {
+                from.key().zip(from.bit_offset()).map(|(key, offset)| Self::GetBit { key, offset })
+            }
+            opcode::BITCOUNT => from.bit_count(),
+            opcode::BITPOS => from.bit_pos(),
+            opcode::LCS => from.lcs(),
+            opcode::TYPE => from.key().map(|key| Self::Type { key }),
+            opcode::KEYS => from.value().map(|pattern| Self::Keys { pattern }),
+            opcode::RANDOMKEY => from.varint().map(|draw| Self::RandomKey { draw }),
             _ => return Err(Malformed::Opcode(op)),
         };
         read.filter(|_| from.0.is_empty()).ok_or(Malformed::Arguments(op))

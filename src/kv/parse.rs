@@ -8,6 +8,10 @@ use super::number::{parse_cursor, parse_i64};
 use super::packed::{Packer, SetFlags, opcode};
 use super::{MAX_KEY, MAX_VALUE};
 
+pub(super) mod bits;
+pub(super) mod keyspace;
+pub(super) mod strings;
+
 /// A command, checked and packed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
@@ -15,6 +19,21 @@ pub enum Call {
     Write(Bytes),
     /// For a query: it changes nothing.
     Read(Bytes),
+}
+
+impl Call {
+    /// Gives RANDOMKEY the number by which it chooses; every other command stays as it is.
+    ///
+    /// A state machine draws no random numbers, and with the same one the same state answers the same key: whoever sends
+    /// the command draws, once for each.
+    pub fn drawing(self, draw: u64) -> Self {
+        match self {
+            Self::Read(packed) if packed.first() == Some(&opcode::RANDOMKEY) => {
+                keyspace::pack_randomkey(draw)
+            }
+            other => other,
+        }
+    }
 }
 
 pub(super) type Parsed = Result<Call, CommandError>;
@@ -89,15 +108,7 @@ pub(super) fn mget(args: &[Bytes]) -> Parsed {
 }
 
 pub(super) fn mset(args: &[Bytes]) -> Parsed {
-    if args.len().is_multiple_of(2) {
-        return Err(CommandError::Arity("mset"));
-    }
-    let mut room = 0;
-    for at in (1..args.len()).step_by(2) {
-        room += Packer::room(key(args, at)?) + Packer::room(value(args, at + 1)?);
-    }
-    let to = args.iter().skip(1).fold(Packer::new(opcode::MSET, room), |to, field| to.bytes(field));
-    Ok(Call::Write(to.finish()))
+    pack_pairs(opcode::MSET, "mset", args)
 }
 
 pub(super) fn incr(args: &[Bytes]) -> Parsed {
@@ -158,6 +169,18 @@ fn write_pair(op: u8, args: &[Bytes]) -> Parsed {
     let (key, value) = (key(args, 1)?, value(args, 2)?);
     let to = Packer::new(op, Packer::room(key) + Packer::room(value));
     Ok(Call::Write(to.bytes(key).bytes(value).finish()))
+}
+
+fn pack_pairs(op: u8, name: &'static str, args: &[Bytes]) -> Parsed {
+    if args.len().is_multiple_of(2) {
+        return Err(CommandError::Arity(name));
+    }
+    let mut room = 0;
+    for at in (1..args.len()).step_by(2) {
+        room += Packer::room(key(args, at)?) + Packer::room(value(args, at + 1)?);
+    }
+    let to = args.iter().skip(1).fold(Packer::new(op, room), |to, field| to.bytes(field));
+    Ok(Call::Write(to.finish()))
 }
 
 pub(super) fn pack_keys(op: u8, args: &[Bytes]) -> Result<Bytes, CommandError> {

@@ -26,6 +26,13 @@ impl KvStore {
             Read::Ttl { tells, key } => self.tell_deadline(at, tells, key, out),
             Read::Versions { keys } => self.versions(keys, out),
             Read::Exec(transaction) => self.exec_reads(at, transaction, out),
+            Read::GetBit { key, offset } => self.getbit(key, offset, out),
+            Read::BitCount { key, range } => self.bitcount(key, range, out),
+            Read::BitPos { key, bit, range } => self.bitpos(key, bit, range, out),
+            Read::Lcs { one, other, form } => self.lcs(one, other, form, out),
+            Read::Type { key } => self.type_of(key, out),
+            Read::Keys { pattern } => self.keys(pattern, out),
+            Read::RandomKey { draw } => self.randomkey(draw, out),
         }
     }
 
@@ -37,7 +44,7 @@ impl KvStore {
             // One long value named a thousand times would be a reply of gigabytes.
             if out.len().saturating_sub(start) > MAX_REPLY {
                 out.truncate(start);
-                return reply::error(out, b"ERR reply exceeds maximum allowed size");
+                return reply::too_long(out);
             }
         }
     }

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::deadlines::Deadlines;
-use super::record::{HEADER, MAX_RECORD, Record};
+use super::record::{ALL, HEADER, MAX_RECORD, Record};
 use super::store::{Keyed, KvStore};
 use super::tree::{Builder, Tree};
 use crate::replica::{RestoreError, Restorer, StateMachine, View};
@@ -200,7 +200,7 @@ impl KvRestorer {
     fn take_record(&mut self, part: &[u8]) -> Result<Awaits, RestoreError> {
         let record = Record::from_bytes(part).ok_or(RestoreError::Malformed("a record's lengths"))?;
         let place = self.keyed.place(record.key());
-        self.digest = self.digest.wrapping_add(self.keyed.digest(place, &record, 0));
+        self.digest = self.digest.wrapping_add(self.keyed.digest(place, &record, ALL));
         let deadline = record.meta().deadline;
         if deadline != 0 {
             self.deadlines.push((deadline, place));

@@ -1,13 +1,17 @@
 //! The state: the tree of records, and a digest of it that is kept as it changes.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::any::Any;
 use core::fmt;
+use core::mem;
+use core::ops::Range;
 
 use siphasher::sip::SipHasher13;
 
 use super::deadlines::Deadlines;
 use super::packed::{Malformed, Read, Write, opcode};
-use super::record::{Meta, Record};
+use super::record::{ALL, Meta, Record};
 use super::reply;
 use super::snapshot::{KvRestorer, KvView};
 use super::tree::Tree;
@@ -23,6 +27,8 @@ pub struct KvStore {
     pub(super) now: Millis,
     pub(super) digest: u128,
     pub(super) scratch: Vec<u8>,
+    /// Trees that FLUSHALL replaced, until somebody takes them: to drop one takes long.
+    pub(super) flushed: Vec<(Tree, Deadlines)>,
 }
 
 /// The hashes of a cluster: keyed by its seed, so that clients can neither choose keys that collide nor states whose
@@ -59,9 +65,9 @@ impl Keyed {
         hash
     }
 
-    /// What a record that stands at `place` adds to the digest, from byte `from` of it on.
-    pub(super) fn digest(&self, place: u64, record: &Record, from: usize) -> u128 {
-        record.digest(self.digest_seed, place, from)
+    /// What a record that stands at `place` adds to the digest, as far as a change of these bytes of it may change that.
+    pub(super) fn digest(&self, place: u64, record: &Record, changed: Range<usize>) -> u128 {
+        record.digest(self.digest_seed, place, changed)
     }
 }
 
@@ -92,14 +98,14 @@ impl KvStore {
         let place = self.keyed.place(key);
         let Some(record) = self.tree.get_mut(place, key) else {
             let record = Record::new(meta, key, value, &mut self.scratch);
-            self.digest = self.digest.wrapping_add(self.keyed.digest(place, &record, 0));
+            self.digest = self.digest.wrapping_add(self.keyed.digest(place, &record, ALL));
             self.tree.insert(place, record);
             return self.deadlines.insert(meta.deadline, place);
         };
         let deadline = record.meta().deadline;
-        let before = self.keyed.digest(place, record, 0);
+        let before = self.keyed.digest(place, record, ALL);
         record.set_value(meta, value, &mut self.scratch);
-        let after = self.keyed.digest(place, record, 0);
+        let after = self.keyed.digest(place, record, ALL);
         self.digest = self.digest.wrapping_sub(before).wrapping_add(after);
         self.moved(place, deadline, meta.deadline);
     }
@@ -108,10 +114,10 @@ impl KvStore {
     pub(super) fn touch(&mut self, meta: Meta, key: &[u8]) {
         let place = self.keyed.place(key);
         let Some(record) = self.tree.get_mut(place, key) else { return };
-        let (deadline, end) = (record.meta().deadline, record.bytes().len());
-        let before = self.keyed.digest(place, record, end);
+        let deadline = record.meta().deadline;
+        let before = self.keyed.digest(place, record, 0..0);
         record.set_meta(meta);
-        let after = self.keyed.digest(place, record, end);
+        let after = self.keyed.digest(place, record, 0..0);
         self.digest = self.digest.wrapping_sub(before).wrapping_add(after);
         self.moved(place, deadline, meta.deadline);
     }
@@ -121,19 +127,44 @@ impl KvStore {
         let place = self.keyed.place(key);
         let Some(record) = self.tree.get_mut(place, key) else { return };
         let end = record.bytes().len();
-        let before = self.keyed.digest(place, record, end);
+        let before = self.keyed.digest(place, record, end..usize::MAX);
         let meta = Meta { version, ..record.meta() };
         record.append(meta, tail, &mut self.scratch);
         let end = if planted!("append-digests-from-its-end") { record.bytes().len() } else { end };
-        let after = self.keyed.digest(place, record, end);
+        let after = self.keyed.digest(place, record, end..usize::MAX);
         self.digest = self.digest.wrapping_sub(before).wrapping_add(after);
+    }
+
+    /// Puts `part` into the value of `key`, which must be there, from byte `at` on, for a cost that does not grow with the
+    /// value. The length with it must be within its limit.
+    pub(super) fn patch(&mut self, version: u64, key: &[u8], at: usize, part: &[u8]) {
+        let place = self.keyed.place(key);
+        let Some(record) = self.tree.get_mut(place, key) else { return };
+        let start = record.value_start() + at;
+        // Zeros that come between the old end and the part are a change, too.
+        let changed = start.min(record.bytes().len())..start + part.len();
+        let before = self.keyed.digest(place, record, changed.clone());
+        let meta = Meta { version, ..record.meta() };
+        record.patch(meta, at, part, &mut self.scratch);
+        let after = self.keyed.digest(place, record, changed);
+        self.digest = self.digest.wrapping_sub(before).wrapping_add(after);
+    }
+
+    /// Takes all keys out, at once.
+    pub(super) fn clear(&mut self) {
+        let tree = mem::replace(&mut self.tree, Tree::new());
+        let deadlines = mem::take(&mut self.deadlines);
+        self.digest = 0;
+        if tree.len() > 0 {
+            self.flushed.push((tree, deadlines));
+        }
     }
 
     /// Takes `key` out; its record, if it lived.
     pub(super) fn take(&mut self, key: &[u8]) -> Option<Record> {
         let place = self.keyed.place(key);
         let record = self.tree.remove(place, key)?;
-        self.digest = self.digest.wrapping_sub(self.keyed.digest(place, &record, 0));
+        self.digest = self.digest.wrapping_sub(self.keyed.digest(place, &record, ALL));
         self.moved(place, record.meta().deadline, 0);
         Some(record).filter(|record| self.lives(record))
     }
@@ -183,6 +214,7 @@ impl StateMachine for KvStore {
             now: 0,
             digest: 0,
             scratch: Vec::new(),
+            flushed: Vec::new(),
         }
     }
 
@@ -229,6 +261,10 @@ impl StateMachine for KvStore {
 
     fn digest(&self) -> u128 {
         self.digest
+    }
+
+    fn take_garbage(&mut self) -> Option<Box<dyn Any + Send>> {
+        if self.flushed.is_empty() { None } else { Some(Box::new(mem::take(&mut self.flushed))) }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod commands;
 mod expiry;
+mod keyspace;
 mod snapshots;
 mod state;
 mod transactions;
@@ -101,6 +102,7 @@ fn assert_one_value(reply: &[u8]) {
                 rest.strip_prefix(b"\r\n").unwrap()
             }
             b'*' => (0..number()).fold(rest, |rest, _| value(rest)),
+            b'%' => (0..2 * number()).fold(rest, |rest, _| value(rest)),
             other => panic!("{other}"),
         }
     }

@@ -33,6 +33,13 @@ impl KvStore {
             Write::DelEx { compare, key } => self.delex(compare, key, out),
             Write::MSetEx { flags, lifetime, pairs } => self.msetex(at, flags, lifetime, pairs, out),
             Write::Exec(transaction) => self.exec(at, transaction, out),
+            Write::SetRange { key, offset, part } => self.setrange(version, key, offset, part, out),
+            Write::SetBit { key, offset, bit } => self.setbit(version, key, offset, bit, out),
+            Write::IncrByFloat { key, by } => self.incrbyfloat(version, key, by, out),
+            Write::MSetNx { pairs } => self.msetnx(version, pairs, out),
+            Write::Rename { from, to, only_new } => self.rename(version, from, to, only_new, out),
+            Write::Copy { from, to, replace } => self.copy(version, from, to, replace, out),
+            Write::Flush => self.flush(out),
         }
     }
 

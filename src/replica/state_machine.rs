@@ -1,6 +1,8 @@
 //! The state machine that a cluster replicates: the users' own code, or [`kv`](crate::kv).
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::any::Any;
 use core::fmt;
 
 use crate::raft::LogIndex;
@@ -64,6 +66,12 @@ pub trait StateMachine: Sized + Send + 'static {
 
     /// A digest of the whole state, kept incrementally: equal states have equal digests, and nodes compare them.
     fn digest(&self) -> u128;
+
+    /// Takes all that commands left behind and that takes long to drop: it will be dropped where it delays nobody. Asked
+    /// after every batch of commands. A machine that leaves nothing behind need not know of this.
+    fn take_garbage(&mut self) -> Option<Box<dyn Any + Send>> {
+        None
+    }
 }
 
 /// An immutable picture of a state. Dropping one may be slow and happens where it was read.

@@ -58,6 +58,7 @@ impl<S: StateMachine> Replica<S> {
             out.push(Action::Halt(fault));
             return;
         }
+        self.discard_leftovers(out);
         self.take_snapshot(out);
         self.report_configuration(out);
         self.ask_for_wake(now, woken, out);
@@ -355,6 +356,13 @@ impl<S: StateMachine> Replica<S> {
         }
         self.answer_reads(out);
         Ok(())
+    }
+
+    /// Hands on what the commands of this step left behind.
+    fn discard_leftovers(&mut self, out: &mut Actions<S>) {
+        if let Some(leftovers) = self.machine.state.take_garbage() {
+            out.push(Action::Discard(Garbage::Leftovers(leftovers)));
+        }
     }
 
     /// Takes a picture of the state if the policy, or the embedder, wants one.
