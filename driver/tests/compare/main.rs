@@ -1,0 +1,100 @@
+//! Random commands to a real redis-server and to Quorate: the same replies, byte for byte, but for the differences that
+//! `src/docs/redis_compatibility.md` lists.
+//!
+//! `cargo test` compares a few thousand commands with fixed seeds. `QUORATE_COMPARE=100000` compares so many, prints how often
+//! each command and each option was done, and fails where that is too seldom; `QUORATE_SEED` gives it other commands.
+//! Without a redis-server in `PATH` the comparison is left out, and says so.
+
+mod arguments;
+mod commands;
+mod exceptions;
+mod generate;
+mod redis;
+mod run;
+#[path = "../support/mod.rs"]
+mod support;
+mod wire;
+
+use std::collections::BTreeSet;
+use std::env;
+use std::time::Instant;
+
+use exceptions::EXCEPTIONS;
+use generate::{Generator, Kind};
+use redis::Redis;
+use run::{Servers, Tally, forms, missing, play, shrink};
+use support::Cluster;
+
+/// Commands of one episode.
+const EPISODE: usize = 400;
+
+/// In a full run everything is done at least so often.
+const ENOUGH: u64 = 200;
+
+/// Most differences that one run shows.
+const SHOWN: usize = 12;
+
+fn number(name: &str) -> Option<u64> {
+    Some(env::var(name).ok()?.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+/// Compares `length` commands; what was met, and what differs.
+fn compare(servers: &Servers, kind: Kind, length: u64, missing: &BTreeSet<String>) -> Tally {
+    let seed = number("QUORATE_SEED").unwrap_or(1);
+    let (mut tally, mut differences) = (Tally::default(), 0);
+    let mut seen = BTreeSet::new();
+    for seed in seed.. {
+        if tally.commands >= length {
+            break;
+        }
+        let commands = Generator::new(seed, missing).episode(kind, EPISODE);
+        let Some(difference) = play(servers, &commands, &mut tally).unwrap() else { continue };
+        differences += 1;
+        let label = difference.command.words.first().map(|word| word.to_ascii_lowercase());
+        if seen.insert(label) {
+            println!("seed {seed}:");
+            shrink(servers, &commands, &difference).unwrap().iter().for_each(|command| println!("  {command}"));
+            println!("  the replies differ to {difference}");
+        }
+        if seen.len() >= SHOWN {
+            break;
+        }
+    }
+    assert_eq!(differences, 0, "differences that the page does not list");
+    tally
+}
+
+fn print(tally: &Tally, missing: &BTreeSet<String>) {
+    println!("{:32} {:>8} {:>8} {:>8}", "command or option", "done", "null", "failed");
+    for (label, count) in &tally.counts {
+        println!("{label:32} {:>8} {:>8} {:>8}", count.done, count.null, count.failed);
+    }
+    for (name, times) in &tally.exceptions {
+        println!("difference of the page: {name:40} {times:>8}");
+    }
+    for label in missing {
+        println!("missing: {label}");
+    }
+}
+
+#[test]
+fn replies_are_those_of_redis() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let cluster = Cluster::start(1, &[]);
+    let address = cluster.address(1).to_owned();
+    let servers = Servers { redis: redis.address.clone(), ours: [address.clone(), address] };
+    let missing = missing(&servers, forms(Kind::Mixed)).unwrap();
+    let full = number("QUORATE_COMPARE");
+    let started = Instant::now();
+    let tally = compare(&servers, Kind::Mixed, full.unwrap_or(4000), &missing);
+    println!("{} commands in {:.1?}", tally.commands, started.elapsed());
+    print(&tally, &missing);
+    if full.is_none() {
+        return;
+    }
+    let seldom: Vec<_> = tally.counts.iter().filter(|(_, count)| count.done < ENOUGH).collect();
+    assert!(seldom.is_empty() && missing.is_empty(), "done too seldom: {seldom:?}; missing: {missing:?}");
+    let met = |name: &str| tally.exceptions.contains_key(name);
+    let unmet: Vec<_> = EXCEPTIONS.iter().filter(|exception| !met(exception.name)).map(|e| e.name).collect();
+    assert!(unmet.is_empty(), "differences that were not met: {unmet:?}");
+}
