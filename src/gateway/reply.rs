@@ -164,6 +164,11 @@ fn session_error(error: SessionError) -> &'static str {
     }
 }
 
+/// As much of `text` as Redis shows of it: it formats errors as C does, where a NUL is the end.
+pub(super) fn c_string(text: &[u8]) -> &[u8] {
+    text.split(|&byte| byte == 0).next().unwrap_or_default()
+}
+
 /// Redis's text of what the state machine's parser refuses.
 pub(super) fn of_error(error: &CommandError) -> Reply {
     Reply::of(|out| error.reply(out))

@@ -115,7 +115,7 @@ const PATTERNS: &[&[u8]] = &[
 ];
 
 const WORDS: &[&[u8]] = &[
-    b"", b"NX", b"XX", b"GET", b"EX", b"KEEPTTL", b"PERSIST", b"REPLACE", b"COUNT", b"MATCH", b"LEN", b"BIT", b"SYNC",
+    b"", b"NX", b"XX", b"GET", b"EX", b"KEEPTTL", b"PERSIST", b"REPLACE", b"COUNT", b"MATCH", b"LEN", b"BIT",
     b"GT", b"nonsense", b"\x00", b"0",
 ];
 
@@ -166,7 +166,7 @@ impl Arg {
             Self::Name => pick(rng, &[&b"worker"[..], b"w-1", b"", b"a:b"]).to_vec(),
             Self::Slot => number(rng.below(16_384)),
             Self::CommandName => {
-                pick(rng, &[&b"get"[..], b"SET", b"mget", b"del", b"incr", b"ping", b"nonsense"]).to_vec()
+                pick(rng, &[&b"get"[..], b"SET", b"mget", b"del", b"incr", b"ping", b"lpush", b"nonsense"]).to_vec()
             }
             Self::Word(word) => word.as_bytes().to_vec(),
             Self::OneOf(words) => pick(rng, words).as_bytes().to_vec(),

@@ -9,6 +9,8 @@ pub(crate) enum Compare {
     Exact,
     /// Numbers that depend on the time of the call, so far apart at most; what is negative is exact.
     Near(i64),
+    /// The time, about the same, in the form of TIME.
+    Time,
     /// Arrays in any order.
     Set,
     /// The rest of the iteration is made on both; all that it gives is compared as a set.
@@ -47,10 +49,12 @@ pub(crate) struct Form {
     pub(crate) options: &'static [Opt],
     pub(crate) compare: Compare,
     pub(crate) weight: u64,
+    /// Is refused whatever its arguments are.
+    pub(crate) fails: bool,
 }
 
 const fn form(name: &'static str, arguments: &'static [Arg]) -> Form {
-    Form { name, label: name, arguments, more: &[], options: &[], compare: Compare::Exact, weight: 10 }
+    Form { name, label: name, arguments, more: &[], options: &[], compare: Compare::Exact, weight: 10, fails: false }
 }
 
 impl Form {
@@ -68,6 +72,10 @@ impl Form {
 
     const fn compare(self, compare: Compare) -> Self {
         Self { compare, ..self }
+    }
+
+    const fn fails(self) -> Self {
+        Self { fails: true, ..self }
     }
 
     const fn weight(self, weight: u64) -> Self {
@@ -115,7 +123,7 @@ const UNITS: &[&str] = &["BYTE", "BIT"];
 
 /// Times on the two servers differ by this much at most, in seconds: far less than drawn times differ, far more than a busy
 /// machine needs.
-const SKEW: i64 = 60;
+pub(crate) const SKEW: i64 = 60;
 
 /// Commands that read or change keys, and all their options.
 pub(crate) const DATA: &[Form] = &[
@@ -179,10 +187,10 @@ pub(crate) const DATA: &[Form] = &[
 
 /// Keys that die while the test runs.
 pub(crate) const MORTAL: &[Form] = &[
-    form("set", &[Key, Value, Word("PX"), OneOf(&["1", "2", "3"])]).label("set, soon dead"),
-    form("psetex", &[Key, OneOf(&["1", "2", "3"]), Value]).label("psetex, soon dead"),
-    form("pexpire", &[Key, OneOf(&["1", "2", "3"])]).label("pexpire, soon dead"),
-    form("getex", &[Key, Word("PX"), OneOf(&["1", "2", "3"])]).label("getex, soon dead"),
+    form("set", &[Key, Value, Word("PX"), OneOf(&["1", "2", "3"])]).label("set, soon dead").compare(Compare::Mortal),
+    form("psetex", &[Key, OneOf(&["1", "2", "3"]), Value]).label("psetex, soon dead").compare(Compare::Mortal),
+    form("pexpire", &[Key, OneOf(&["1", "2", "3"])]).label("pexpire, soon dead").compare(Compare::Mortal),
+    form("getex", &[Key, Word("PX"), OneOf(&["1", "2", "3"])]).label("getex, soon dead").compare(Compare::Mortal),
 ];
 
 const HELLO_OPTIONS: &[Opt] =
@@ -190,8 +198,8 @@ const HELLO_OPTIONS: &[Opt] =
 
 /// Commands about the connection and the server.
 pub(crate) const CONTROL: &[Form] = &[
-    form("auth", &[Value]).weight(4),
-    form("auth", &[OneOf(&["default", "nobody"]), Value]).label("auth user").weight(8),
+    form("auth", &[Value]).fails().weight(4),
+    form("auth", &[OneOf(&["default", "nobody"]), Value]).label("auth user").weight(16),
     form("client getname", &[]),
     form("client id", &[]),
     form("client info", &[]),
@@ -202,28 +210,28 @@ pub(crate) const CONTROL: &[Form] = &[
     form("client no-evict", &[OneOf(&["ON", "OFF"])]),
     form("client setinfo", &[OneOf(&["LIB-NAME", "LIB-VER"]), Name]),
     form("client setname", &[Name]),
-    form("command", &[]).weight(4),
+    form("command", &[]).weight(8),
     form("command count", &[]),
-    form("command docs", &[CommandName]).more(&[CommandName]).weight(4),
-    form("command getkeys", &[OneOf(&["get", "SET", "mset", "del", "ping", "mget"])]).more(&[Key]).weight(20),
+    form("command docs", &[CommandName]).more(&[CommandName]).weight(8),
+    form("command getkeys", &[OneOf(&["get", "SET", "mset", "del", "ping", "mget", "lpush"])]).more(&[Key]).weight(20),
     form("command info", &[CommandName]).more(&[CommandName]),
-    form("command list", &[]).weight(4),
+    form("command list", &[]).weight(8),
     form("config get", &[OneOf(&["save", "appendonly", "proto-max-bulk-len", "*max*", "nonsense"])]),
     form("echo", &[Value]),
-    form("hello", &[]).compare(Compare::Hello).weight(4),
+    form("hello", &[]).compare(Compare::Hello).weight(8),
     form("hello", &[OneOf(&["2", "3"])])
         .label("hello version")
         .options(HELLO_OPTIONS)
         .compare(Compare::Hello)
         .weight(20),
-    form("info", &[]).weight(4),
+    form("info", &[]).weight(8),
     form("info", &[OneOf(&["server", "replication", "clients", "everything", "nonsense"])]).label("info section"),
     form("ping", &[]),
     form("ping", &[Value]).label("ping message"),
-    form("quit", &[]).compare(Compare::Quit).weight(4),
-    form("reset", &[]).weight(4),
+    form("quit", &[]).compare(Compare::Quit).weight(8),
+    form("reset", &[]).weight(8),
     form("select", &[Database]),
-    form("time", &[]),
+    form("time", &[]).compare(Compare::Time),
     form("wait", &[Word("0"), Word("0")]),
 ];
 
@@ -248,9 +256,9 @@ pub(crate) const QUEUED: &[Form] =
 
 /// Commands that no server has.
 pub(crate) const UNKNOWN: &[Form] = &[
-    form("nonsense", &[]).more(&[Value]),
-    form("client nonsense", &[]).more(&[Value]),
-    form("command nonsense", &[]),
-    form("config nonsense", &[]),
-    form("", &[]).more(&[Value]),
+    form("nonsense", &[]).more(&[Value]).fails(),
+    form("client nonsense", &[]).more(&[Value]).fails(),
+    form("command nonsense", &[]).fails(),
+    form("config nonsense", &[]).fails(),
+    form("", &[]).more(&[Value]).fails(),
 ];

@@ -1,7 +1,7 @@
 //! The differences that are meant: each is a row of `src/docs/redis_compatibility.md`, and says here exactly which pairs of
 //! replies it covers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::generate::Command;
 use super::wire::{elements, integer, is_null, text};
@@ -29,8 +29,15 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
     Exception { name: "command-list", covers: command_list },
     Exception { name: "command-docs-text", covers: command_docs_text },
     Exception { name: "command-info-details", covers: command_info_details },
+    Exception { name: "command-info-others", covers: command_info_others },
+    Exception { name: "command-docs-others", covers: command_docs_others },
+    Exception { name: "command-getkeys-others", covers: command_getkeys_others },
     Exception { name: "config-get-names", covers: config_get_names },
+    Exception { name: "scan-from-anywhere", covers: scan_from_anywhere },
 ];
+
+/// Commands of Redis that are asked for, and are none here.
+const OTHERS: &[&[u8]] = &[b"lpush"];
 
 /// A map of either protocol.
 fn map(reply: &[u8]) -> Option<BTreeMap<&[u8], &[u8]>> {
@@ -55,7 +62,8 @@ fn hello_fields(command: &Command, redis: &[u8], ours: &[u8]) -> bool {
 /// The replies are those to CLIENT GETNAME after a HELLO that both refuse in the same words.
 fn hello_refused(command: &Command, redis: &[u8], ours: &[u8]) -> bool {
     let named = command.words.iter().any(|word| word == text(redis));
-    command.is("hello") && (redis[0] == b'$' && named) && (is_null(ours) || ours[0] == b'$')
+    let is_name = |reply: &[u8]| is_null(reply) || reply[0] == b'$';
+    command.is("hello") && named && is_name(redis) && is_name(ours)
 }
 
 fn client_id_number(command: &Command, redis: &[u8], ours: &[u8]) -> bool {
@@ -133,6 +141,37 @@ fn command_info_details(command: &Command, redis: &[u8], ours: &[u8]) -> bool {
     let (theirs, mine) = (elements(redis), elements(ours));
     let equal = theirs.len() == mine.len() && theirs.iter().zip(&mine).all(same);
     command.is_sub("command", "info") && redis[0] == ours[0] && equal
+}
+
+
+fn command_docs_others(command: &Command, redis: &[u8], ours: &[u8]) -> bool {
+    let named = |reply| names(reply).into_iter().filter(|name| !OTHERS.contains(name)).collect::<BTreeSet<_>>();
+    let more = names(redis).iter().any(|name| OTHERS.contains(name));
+    command.is_sub("command", "docs") && redis[0] == ours[0] && more && named(redis) == named(ours)
+}
+
+fn command_getkeys_others(command: &Command, redis: &[u8], ours: &[u8]) -> bool {
+    let named = command.words.get(2).is_some_and(|name| OTHERS.contains(&&name[..]));
+    let known = redis[0] == b'*' || redis == b"-ERR Invalid number of arguments specified for command\r\n";
+    command.is_sub("command", "getkeys") && named && known && ours == b"-ERR Invalid command specified\r\n"
+}
+
+/// A cursor that no iteration gave: what comes behind it is in the order of each server.
+fn scan_from_anywhere(command: &Command, redis: &[u8], ours: &[u8]) -> bool {
+    let begins = command.words.get(1).is_none_or(|cursor| cursor.iter().all(|byte| b"+-0".contains(byte)));
+    let form = |reply: &[u8]| reply.starts_with(b"*2\r\n");
+    command.is("scan") && !begins && form(redis) && form(ours)
+}
+
+fn command_info_others(command: &Command, redis: &[u8], ours: &[u8]) -> bool {
+    let (theirs, mine) = (elements(redis), elements(ours));
+    let asked = command.words.get(2..).unwrap_or_default();
+    let other = |word: &[u8]| OTHERS.iter().any(|name| word.eq_ignore_ascii_case(name));
+    let covered = |(at, (theirs, mine)): (usize, (&&[u8], &&[u8]))| {
+        is_null(mine) && (is_null(theirs) || other(&asked[at])) || elements(mine).len() == 10 && elements(theirs).len() == 10
+    };
+    let equal = theirs.len() == mine.len() && asked.len() == mine.len();
+    command.is_sub("command", "info") && equal && theirs.iter().zip(&mine).enumerate().all(covered)
 }
 
 fn config_get_names(command: &Command, redis: &[u8], ours: &[u8]) -> bool {

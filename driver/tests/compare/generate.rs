@@ -39,7 +39,7 @@ impl Command {
 
     /// Whether nothing else may be under way beside it.
     pub(crate) fn is_alone(&self) -> bool {
-        !matches!(self.compare, Compare::Exact | Compare::Near(_) | Compare::Set)
+        !matches!(self.compare, Compare::Exact | Compare::Near(_) | Compare::Time | Compare::Set)
     }
 
     pub(crate) fn is(&self, name: &str) -> bool {
@@ -124,9 +124,9 @@ impl Generator {
 
     fn anything(&mut self) -> Option<Command> {
         match self.rng.below(400) {
-            0 => self.one(MORTAL),
-            1..4 => self.one(UNKNOWN),
-            4..64 => self.one(CONTROL),
+            0..5 => self.one(MORTAL),
+            5..8 => self.one(UNKNOWN),
+            8..70 => self.one(CONTROL),
             _ => self.one(DATA),
         }
     }
@@ -209,7 +209,7 @@ impl Generator {
     fn begin(&mut self, form: &Form) -> Command {
         let mut words: Vec<_> = form.name.split(' ').map(|word| word.as_bytes().to_vec()).collect();
         words.extend(form.arguments.iter().map(|argument| argument.good(&mut self.rng)));
-        let counts = vec![form.label.to_owned()];
+        let counts = if form.fails { Vec::new() } else { vec![form.label.to_owned()] };
         Command { connection: 0, words, inline: false, counts, compare: form.compare }
     }
 

@@ -117,8 +117,11 @@ pub(crate) fn elements(reply: &[u8]) -> Vec<&[u8]> {
     found
 }
 
-/// The text of a bulk string, or of a line.
+/// The text of a bulk string, or of a line; nothing for a null.
 pub(crate) fn text(reply: &[u8]) -> &[u8] {
+    if is_null(reply) {
+        return &[];
+    }
     let Some(line) = reply.windows(2).position(|pair| pair == b"\r\n") else { return &[] };
     match reply[0] {
         b'$' if reply.len() > line + 2 => &reply[line + 2..reply.len() - 2],
