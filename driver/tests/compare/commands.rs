@@ -238,7 +238,7 @@ pub(crate) const CONTROL: &[Form] = &[
 /// What a server that is part of a cluster answers; compared with a Redis that is.
 pub(crate) const CLUSTER: &[Form] = &[
     form("asking", &[]),
-    form("cluster countkeysinslot", &[Slot]),
+    form("cluster countkeysinslot", &[Slot]).fails(),
     form("cluster info", &[]),
     form("cluster keyslot", &[Key]),
     form("cluster myid", &[]),
@@ -253,6 +253,9 @@ pub(crate) const CLUSTER: &[Form] = &[
 /// What is queued in transactions beside [`DATA`].
 pub(crate) const QUEUED: &[Form] =
     &[form("ping", &[]), form("echo", &[Value]), form("select", &[Database]), form("ping", &[Value]).label("ping message")];
+
+/// What transactions are made with.
+pub(crate) const TRANSACTIONS: &[&str] = &["discard", "exec", "multi", "unwatch", "watch"];
 
 /// Commands that no server has.
 pub(crate) const UNKNOWN: &[Form] = &[

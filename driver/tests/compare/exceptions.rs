@@ -2,8 +2,9 @@
 //! replies it covers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
-use super::generate::Command;
+use super::generate::{Command, Kind};
 use super::wire::{elements, integer, is_null, text};
 
 /// A difference that the page explains.
@@ -11,29 +12,55 @@ use super::wire::{elements, integer, is_null, text};
 pub(crate) struct Exception {
     /// Its name in the page.
     pub(crate) name: &'static str,
+    /// Where it is met.
+    pub(crate) kind: Kind,
     /// Whether it covers these replies of Redis and of Quorate.
-    pub(crate) covers: fn(&Command, &[u8], &[u8]) -> bool,
+    pub(crate) covers: Covers,
+}
+
+type Covers = fn(&Command, &[u8], &[u8]) -> bool;
+
+const fn mixed(name: &'static str, covers: Covers) -> Exception {
+    Exception { name, kind: Kind::Mixed, covers }
+}
+
+const fn cluster(name: &'static str, covers: Covers) -> Exception {
+    Exception { name, kind: Kind::Cluster, covers }
+}
+
+const fn bytes(name: &'static str, covers: Covers) -> Exception {
+    Exception { name, kind: Kind::Bytes, covers }
 }
 
 /// All of them, in the page's order.
 pub(crate) const EXCEPTIONS: &[Exception] = &[
-    Exception { name: "hello-fields", covers: hello_fields },
-    Exception { name: "hello-refused-sets-no-name", covers: hello_refused },
-    Exception { name: "client-id-number", covers: client_id_number },
-    Exception { name: "client-info-fields", covers: client_info_fields },
-    Exception { name: "client-list-lines", covers: client_list_lines },
-    Exception { name: "client-setinfo", covers: client_setinfo },
-    Exception { name: "info-text", covers: info_text },
-    Exception { name: "command-count", covers: command_count },
-    Exception { name: "command-all", covers: command_all },
-    Exception { name: "command-list", covers: command_list },
-    Exception { name: "command-docs-text", covers: command_docs_text },
-    Exception { name: "command-info-details", covers: command_info_details },
-    Exception { name: "command-info-others", covers: command_info_others },
-    Exception { name: "command-docs-others", covers: command_docs_others },
-    Exception { name: "command-getkeys-others", covers: command_getkeys_others },
-    Exception { name: "config-get-names", covers: config_get_names },
-    Exception { name: "scan-from-anywhere", covers: scan_from_anywhere },
+    mixed("hello-fields", hello_fields),
+    mixed("hello-refused-sets-no-name", hello_refused),
+    mixed("client-id-number", client_id_number),
+    mixed("client-info-fields", client_info_fields),
+    mixed("client-list-lines", client_list_lines),
+    mixed("client-setinfo", client_setinfo),
+    mixed("info-text", info_text),
+    mixed("command-count", command_count),
+    mixed("command-all", command_all),
+    mixed("command-list", command_list),
+    mixed("command-docs-text", command_docs_text),
+    mixed("command-info-details", command_info_details),
+    mixed("command-info-others", command_info_others),
+    mixed("command-docs-others", command_docs_others),
+    mixed("command-getkeys-others", command_getkeys_others),
+    mixed("config-get-names", config_get_names),
+    mixed("scan-from-anywhere", scan_from_anywhere),
+    cluster("cluster-countkeysinslot", cluster_count_keys),
+    cluster("cluster-info-fields", cluster_info_fields),
+    cluster("cluster-myid", cluster_myid),
+    cluster("cluster-nodes-line", cluster_nodes_line),
+    cluster("cluster-shards-node", cluster_shards_node),
+    cluster("cluster-slots-node", cluster_slots_node),
+    bytes("nul-in-a-line", nul_in_a_line),
+    bytes("million-arguments", million_arguments),
+    bytes("long-bulk", long_bulk),
+    bytes("http-is-answered-before", http),
 ];
 
 /// Commands of Redis that are asked for, and are none here.
@@ -176,4 +203,93 @@ fn command_info_others(command: &Command, redis: &[u8], ours: &[u8]) -> bool {
 
 fn config_get_names(command: &Command, redis: &[u8], ours: &[u8]) -> bool {
     command.is_sub("config", "get") && redis[0] == ours[0] && map(redis).is_some() && map(ours).is_some()
+}
+
+fn cluster_count_keys(command: &Command, redis: &[u8], ours: &[u8]) -> bool {
+    let known = ours.starts_with(b"-ERR keys are not counted by slot");
+    command.is_sub("cluster", "countkeysinslot") && integer(redis).is_some() && known
+}
+
+fn cluster_info_fields(command: &Command, redis: &[u8], ours: &[u8]) -> bool {
+    const SAME: [&[u8]; 5] = [
+        b"cluster_state:ok\r\n",
+        b"cluster_slots_assigned:16384\r\n",
+        b"cluster_slots_ok:16384\r\n",
+        b"cluster_known_nodes:1\r\n",
+        b"cluster_size:1\r\n",
+    ];
+    let has = |reply: &[u8]| SAME.iter().all(|line| reply.windows(line.len()).any(|there| there == *line));
+    command.is_sub("cluster", "info") && redis[0] == ours[0] && has(redis) && has(ours)
+}
+
+fn is_node_name(text: &[u8]) -> bool {
+    text.len() == 40 && text.iter().all(u8::is_ascii_hexdigit)
+}
+
+fn cluster_myid(command: &Command, redis: &[u8], ours: &[u8]) -> bool {
+    command.is_sub("cluster", "myid") && is_node_name(text(redis)) && is_node_name(text(ours))
+}
+
+/// All words but the node's name, its address and its times are the same.
+fn cluster_nodes_line(command: &Command, redis: &[u8], ours: &[u8]) -> bool {
+    const OWN: [usize; 5] = [0, 1, 4, 5, 6];
+    let words = |reply| text(reply).trim_ascii().split(|&byte| byte == b' ').collect::<Vec<_>>();
+    let (theirs, mine) = (words(redis), words(ours));
+    let same = theirs.iter().zip(&mine).enumerate().all(|(at, (a, b))| a == b || OWN.contains(&at));
+    command.is_sub("cluster", "nodes") && redis[0] == ours[0] && theirs.len() == mine.len() && same
+}
+
+/// One shard, with the same slots, and one node with the same fields.
+fn cluster_shards_node(command: &Command, redis: &[u8], ours: &[u8]) -> bool {
+    let shape = |reply| {
+        let [shard] = elements(reply)[..] else { return None };
+        let shard = map(shard)?;
+        let [node] = elements(shard.get(&b"nodes"[..])?)[..] else { return None };
+        let slots = shard.get(&b"slots"[..])?.to_vec();
+        Some((slots, map(node)?.into_keys().map(<[u8]>::to_vec).collect::<Vec<_>>()))
+    };
+    let equal = shape(redis).is_some() && shape(redis) == shape(ours);
+    command.is_sub("cluster", "shards") && redis[0] == ours[0] && equal
+}
+
+/// One range, with the same slots, and one node: its host, port, name and nothing else.
+fn cluster_slots_node(command: &Command, redis: &[u8], ours: &[u8]) -> bool {
+    let shape = |reply| {
+        let [range] = elements(reply)[..] else { return None };
+        let [from, to, node] = elements(range)[..] else { return None };
+        let [_, _, name, more] = elements(node)[..] else { return None };
+        is_node_name(text(name)).then_some((integer(from), integer(to), more))
+    };
+    let equal = shape(redis).is_some() && shape(redis) == shape(ours);
+    command.is_sub("cluster", "slots") && equal
+}
+
+/// Redis finds no end of a line with a NUL in it, and waits for more.
+fn nul_in_a_line(sent: &Command, redis: &[u8], ours: &[u8]) -> bool {
+    sent.words[0].contains(&0) && ours.starts_with(redis)
+}
+
+/// Whether a number in this range stands behind a `mark`.
+fn announces(sent: &[u8], mark: u8, numbers: RangeInclusive<u64>) -> bool {
+    sent.split(|&byte| byte == mark).skip(1).any(|rest| {
+        let digits = rest.split(|byte| !byte.is_ascii_digit()).next().unwrap_or_default();
+        str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).is_some_and(|n| numbers.contains(&n))
+    })
+}
+
+fn million_arguments(sent: &Command, redis: &[u8], ours: &[u8]) -> bool {
+    let before = ours.strip_suffix(b"-ERR Protocol error: invalid multibulk length\r\n");
+    let same = before.is_some_and(|before| redis.starts_with(before));
+    announces(&sent.words[0], b'*', 1_048_577..=2_147_483_647) && same
+}
+
+fn long_bulk(sent: &Command, redis: &[u8], ours: &[u8]) -> bool {
+    let refused = [ours, b"-ERR Protocol error: invalid bulk length\r\n"].concat();
+    announces(&sent.words[0], b'$', 8_388_609..=16_777_216) && redis == refused
+}
+
+fn http(sent: &Command, redis: &[u8], ours: &[u8]) -> bool {
+    let sent = sent.words[0].to_ascii_lowercase();
+    let is_http = [&b"post"[..], b"host:"].iter().any(|word| sent.windows(word.len()).any(|there| there == *word));
+    is_http && redis.is_empty() && !ours.is_empty()
 }

@@ -93,6 +93,8 @@ pub(crate) enum Kind {
     Mixed,
     /// What a server that is part of a cluster answers.
     Cluster,
+    /// Bytes that may be no commands.
+    Bytes,
 }
 
 /// Draws commands.
@@ -114,7 +116,7 @@ impl Generator {
         }
         while commands.len() < length {
             match kind {
-                Kind::Cluster => commands.extend(self.one(CLUSTER)),
+                Kind::Cluster | Kind::Bytes => commands.extend(self.one(CLUSTER)),
                 Kind::Mixed if self.rng.chance(1, 60) && self.has("multi") => self.transaction(&mut commands),
                 Kind::Mixed => commands.extend(self.anything()),
             }

@@ -13,17 +13,21 @@ mod redis;
 mod run;
 #[path = "../support/mod.rs"]
 mod support;
+mod verdicts;
 mod wire;
 
 use std::collections::BTreeSet;
 use std::env;
 use std::time::Instant;
 
-use exceptions::EXCEPTIONS;
-use generate::{Generator, Kind};
+use exceptions::{EXCEPTIONS, Exception};
+use generate::{Command, Generator, Kind};
 use redis::Redis;
-use run::{Servers, Tally, forms, missing, play, shrink};
+use run::{Servers, Tally, forms, is_covered, labels, missing, play, shrink};
+use quorate::rng::Rng;
 use support::Cluster;
+use verdicts::{answer, draw};
+use wire::shown;
 
 /// Commands of one episode.
 const EPISODE: usize = 400;
@@ -90,7 +94,7 @@ fn replies_are_those_of_redis() {
     println!("{} commands in {:.1?}", tally.commands, started.elapsed());
     print(&tally, &missing);
     if full.is_some() {
-        assert_complete(&tally, &missing);
+        assert_met(&tally, Kind::Mixed, &missing, ENOUGH);
     }
 }
 
@@ -104,8 +108,8 @@ fn redis_differs_in_nothing_from_redis() {
     print(&tally, &BTreeSet::new());
     let enough = if full.is_some() { ENOUGH } else { 1 };
     // CLIENT SETINFO is newer than Redis 7.0.
-    let known = tally.counts.iter().filter(|(label, _)| *label != "client setinfo");
-    let seldom: Vec<_> = known.filter(|(_, count)| count.done < enough).collect();
+    let known = labels(Kind::Mixed).into_iter().filter(|label| label != "client setinfo");
+    let seldom: Vec<_> = known.filter(|label| tally.counts.get(label).is_none_or(|c| c.done < enough)).collect();
     assert!(seldom.is_empty(), "{seldom:?}");
 }
 
@@ -119,11 +123,60 @@ fn the_page_and_the_exceptions_name_the_same_differences() {
     assert_eq!(rows, names);
 }
 
-/// A full run has met everything often enough, and every difference that the page lists.
-fn assert_complete(tally: &Tally, missing: &BTreeSet<String>) {
-    let seldom: Vec<_> = tally.counts.iter().filter(|(_, count)| count.done < ENOUGH).collect();
+#[test]
+fn a_cluster_answers_as_a_cluster_of_redis() {
+    let Some(redis) = Redis::start_cluster() else { return };
+    let cluster = Cluster::start(1, &[]);
+    let address = cluster.address(1).to_owned();
+    let servers = Servers { redis: redis.address.clone(), ours: [address.clone(), address] };
+    let full = number("QUORATE_COMPARE");
+    let tally = compare(&servers, Kind::Cluster, full.map_or(2000, |full| full / 10), &BTreeSet::new());
+    print(&tally, &BTreeSet::new());
+    assert_met(&tally, Kind::Cluster, &BTreeSet::new(), if full.is_some() { ENOUGH } else { 50 });
+}
+
+/// The parser of requests: the same bytes are accepted, refused in the same words, and end the connection.
+#[test]
+fn bytes_are_judged_as_redis_judges_them() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let cluster = Cluster::start(1, &[]);
+    let ours = cluster.address(1);
+    let full = number("QUORATE_COMPARE");
+    let mut rng = Rng::stream(number("QUORATE_SEED").unwrap_or(1), 0xb7);
+    let (mut tally, mut shown_ones, mut refused) = (Tally::default(), 0, 0);
+    let judge = |bytes: &[u8], tally: &mut Tally| {
+        let theirs = answer(&redis.address, bytes).unwrap();
+        let mine = answer(ours, bytes).unwrap();
+        let words = Command { words: vec![bytes.to_vec()], ..Command::plain(&[]) };
+        let equal = theirs == mine || is_covered(Kind::Bytes, &words, &theirs, &mine, tally);
+        (equal, theirs, mine)
+    };
+    for _ in 0..full.map_or(3000, |full| full / 2) {
+        let bytes = draw(&mut rng);
+        let (equal, theirs, _) = judge(&bytes, &mut tally);
+        refused += u64::from(theirs.windows(14).any(|text| text == b"Protocol error"));
+        if !equal {
+            let short = if bytes.len() > 10_000 { bytes } else { verdicts::shrink(&bytes, |bytes| !judge(bytes, &mut Tally::default()).0) };
+            let (_, theirs, mine) = judge(&short, &mut Tally::default());
+            println!("{}\n    redis: {}\n    ours:  {}", shown(&short), shown(&theirs), shown(&mine));
+            shown_ones += 1;
+            assert!(shown_ones < SHOWN, "differences that the page does not list");
+        }
+    }
+    assert_eq!(shown_ones, 0, "differences that the page does not list");
+    assert!(refused > 100, "{refused}");
+    print(&tally, &BTreeSet::new());
+    assert_met(&tally, Kind::Bytes, &BTreeSet::new(), 0);
+}
+
+/// Everything was done at least `enough` times, and every difference that the page lists of this kind of episode was met.
+fn assert_met(tally: &Tally, kind: Kind, missing: &BTreeSet<String>, enough: u64) {
+    let done = |label: &&String| tally.counts.get(*label).map_or(0, |count| count.done);
+    let labels = labels(kind);
+    let seldom: Vec<_> = labels.iter().filter(|label| done(label) < enough).map(|l| (l, done(&l))).collect();
     assert!(seldom.is_empty() && missing.is_empty(), "done too seldom: {seldom:?}; missing: {missing:?}");
-    let met = |name: &str| tally.exceptions.contains_key(name);
-    let unmet: Vec<_> = EXCEPTIONS.iter().filter(|exception| !met(exception.name)).map(|e| e.name).collect();
+    let met = |exception: &&Exception| tally.exceptions.contains_key(exception.name);
+    let here = EXCEPTIONS.iter().filter(|exception| exception.kind == kind);
+    let unmet: Vec<_> = here.filter(|exception| !met(exception)).map(|exception| exception.name).collect();
     assert!(unmet.is_empty(), "differences that were not met: {unmet:?}");
 }

@@ -31,6 +31,20 @@ impl Redis {
         Some(redis.expect("redis-server starts"))
     }
 
+    /// Starts a server that is a cluster of one.
+    pub(crate) fn start_cluster() -> Option<Self> {
+        let bus = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+        let redis = Self::start(&["--cluster-enabled", "yes", "--cluster-port", &bus])?;
+        let mut wire = Wire::connect(&redis.address).unwrap();
+        wire.ask(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).unwrap();
+        let until = Instant::now() + PATIENCE;
+        while !wire.ask(&["CLUSTER", "INFO"]).unwrap().windows(16).any(|text| text == b"cluster_state:ok") {
+            assert!(Instant::now() < until, "a cluster of Redis with all slots");
+            thread::sleep(Duration::from_millis(10));
+        }
+        Some(redis)
+    }
+
     fn try_start(executable: &PathBuf, flags: &[&str]) -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

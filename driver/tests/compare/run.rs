@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::commands::{CLUSTER, CONTROL, Compare, DATA, Form, MORTAL, SKEW};
+use super::commands::{CLUSTER, CONTROL, Compare, DATA, Form, MORTAL, SKEW, TRANSACTIONS};
 use super::exceptions::EXCEPTIONS;
 use super::generate::{Command, Generator, Kind};
 use super::wire::{Wire, elements, integer, is_error, is_null, shown, text};
@@ -171,14 +171,14 @@ fn look(
         return if redis == ours { Ok(None) } else { difference(redis, ours) };
     }
     if !judge(pair, command, &redis, &ours, tally)? {
-        if !is_covered(command, &redis, &ours, tally) {
+        if !is_covered(Kind::Mixed, command, &redis, &ours, tally) {
             return difference(redis, ours);
         }
         tally.count(command, &ours);
     }
     if command.compare == Compare::Hello && is_error(&redis) {
         let (redis, ours) = pair.both(&[b"CLIENT", b"GETNAME"])?;
-        if redis != ours && !is_covered(command, &redis, &ours, tally) {
+        if redis != ours && !is_covered(Kind::Mixed, command, &redis, &ours, tally) {
             return difference(redis, ours);
         }
         pair.both(&[b"CLIENT", b"SETNAME", text(&redis)])?;
@@ -187,8 +187,15 @@ fn look(
 }
 
 /// Whether an exception covers the difference. Counts it.
-fn is_covered(command: &Command, redis: &[u8], ours: &[u8], tally: &mut Tally) -> bool {
-    let found = EXCEPTIONS.iter().find(|exception| (exception.covers)(command, redis, ours));
+pub(crate) fn is_covered(
+    kind: Kind,
+    command: &Command,
+    redis: &[u8],
+    ours: &[u8],
+    tally: &mut Tally,
+) -> bool {
+    let mut those = EXCEPTIONS.iter().filter(|exception| (exception.kind == Kind::Bytes) == (kind == Kind::Bytes));
+    let found = those.find(|exception| (exception.covers)(command, redis, ours));
     if let Some(exception) = found {
         *tally.exceptions.entry(exception.name).or_default() += 1;
     }
@@ -377,5 +384,17 @@ pub(crate) fn forms(kind: Kind) -> &'static [&'static [Form]] {
     match kind {
         Kind::Mixed => &[DATA, CONTROL, MORTAL],
         Kind::Cluster => &[CLUSTER],
+        Kind::Bytes => &[],
     }
+}
+
+/// All that is counted in a kind of episode.
+pub(crate) fn labels(kind: Kind) -> BTreeSet<String> {
+    let transactions: &[&str] = if kind == Kind::Mixed { TRANSACTIONS } else { &[] };
+    let mut labels: BTreeSet<_> = transactions.iter().map(|&label| label.to_owned()).collect();
+    for form in forms(kind).iter().copied().flatten().filter(|form| !form.fails) {
+        labels.insert(form.label.to_owned());
+        labels.extend(form.options.iter().map(|option| format!("{} {}", form.name, option.word)));
+    }
+    labels
 }
