@@ -214,7 +214,9 @@ fn list_filter(arguments: &[Bytes]) -> Result<Filter, Reply> {
         return match &kind.to_ascii_lowercase()[..] {
             b"normal" => Ok(Filter::All),
             b"master" | b"replica" | b"slave" | b"pubsub" => Ok(Filter::None),
-            _ => Err(Reply::of(|out| write::error_bytes(out, &[b"ERR Unknown client type '", c_string(kind), b"'"]))),
+            _ => Err(Reply::of(|out| {
+                write::error_bytes(out, &[b"ERR Unknown client type '", c_string(kind), b"'"])
+            })),
         };
     }
     if option.eq_ignore_ascii_case(b"id") && !values.is_empty() {

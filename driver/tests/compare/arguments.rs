@@ -105,18 +105,71 @@ const ODD: &[&[u8]] = &[
 ];
 
 const FLOATS: &[&[u8]] = &[
-    b"1", b"-1", b"0", b"1.5", b"-2.25", b"0.1", b"3.0e3", b"5e-1", b".5", b"5.", b"+2.5", b"1e-5", b"-0.001",
-    b"100000.125", b"0x1p3", b"1e17", b"-0",
+    b"1",
+    b"-1",
+    b"0",
+    b"1.5",
+    b"-2.25",
+    b"0.1",
+    b"3.0e3",
+    b"5e-1",
+    b".5",
+    b"5.",
+    b"+2.5",
+    b"1e-5",
+    b"-0.001",
+    b"100000.125",
+    b"0x1p3",
+    b"1e17",
+    b"-0",
 ];
 
 const PATTERNS: &[&[u8]] = &[
-    b"*", b"?", b"a*", b"*b*", b"[ab]", b"[^a]", b"[a-c]", b"[c-a]*", b"\\a", b"*\\*", b"{t}*", b"", b"[", b"[a",
-    b"[^", b"a\\", b"**", b"*?*", b"[\\]]", b"a\\[b\\]\\?\\\\", b"[a-", b"\xff", b"*\xff*", b"[]", b"[]a]", b"a[[]b*",
+    b"*",
+    b"?",
+    b"a*",
+    b"*b*",
+    b"[ab]",
+    b"[^a]",
+    b"[a-c]",
+    b"[c-a]*",
+    b"\\a",
+    b"*\\*",
+    b"{t}*",
+    b"",
+    b"[",
+    b"[a",
+    b"[^",
+    b"a\\",
+    b"**",
+    b"*?*",
+    b"[\\]]",
+    b"a\\[b\\]\\?\\\\",
+    b"[a-",
+    b"\xff",
+    b"*\xff*",
+    b"[]",
+    b"[]a]",
+    b"a[[]b*",
 ];
 
 const WORDS: &[&[u8]] = &[
-    b"", b"NX", b"XX", b"GET", b"EX", b"KEEPTTL", b"PERSIST", b"REPLACE", b"COUNT", b"MATCH", b"LEN", b"BIT",
-    b"GT", b"nonsense", b"\x00", b"0",
+    b"",
+    b"NX",
+    b"XX",
+    b"GET",
+    b"EX",
+    b"KEEPTTL",
+    b"PERSIST",
+    b"REPLACE",
+    b"COUNT",
+    b"MATCH",
+    b"LEN",
+    b"BIT",
+    b"GT",
+    b"nonsense",
+    b"\x00",
+    b"0",
 ];
 
 /// Seconds between two drawn times: the two servers' clocks stay far nearer to each other than that, so that a comparison
@@ -166,7 +219,8 @@ impl Arg {
             Self::Name => pick(rng, &[&b"worker"[..], b"w-1", b"", b"a:b"]).to_vec(),
             Self::Slot => number(rng.below(16_384)),
             Self::CommandName => {
-                pick(rng, &[&b"get"[..], b"SET", b"mget", b"del", b"incr", b"ping", b"lpush", b"nonsense"]).to_vec()
+                pick(rng, &[&b"get"[..], b"SET", b"mget", b"del", b"incr", b"ping", b"lpush", b"nonsense"])
+                    .to_vec()
             }
             Self::Word(word) => word.as_bytes().to_vec(),
             Self::OneOf(words) => pick(rng, words).as_bytes().to_vec(),
@@ -182,7 +236,9 @@ impl Arg {
             Self::Word(_) | Self::OneOf(_) | Self::Type | Self::CommandName => pick(rng, WORDS).to_vec(),
             Self::Name => pick(rng, &[&b"a b"[..], b"\n", b"\x80", b"~!", b" "]).to_vec(),
             Self::Pattern => (0..rng.below(8)).map(|_| pick(rng, b"ab[]^-\\*?\xff\0")).collect(),
-            Self::Cursor => pick(rng, &[&b"-"[..], b"x", b"1x", b" 0", b"0 ", b"18446744073709551616", b"00"]).to_vec(),
+            Self::Cursor => {
+                pick(rng, &[&b"-"[..], b"x", b"1x", b" 0", b"0 ", b"18446744073709551616", b"00"]).to_vec()
+            }
             // A short time: the key would live or not by chance.
             Self::Seconds | Self::Millis | Self::AtSeconds | Self::AtMillis if rng.chance(1, 3) => {
                 number(-rng.below(3).cast_signed())
@@ -199,14 +255,20 @@ impl Arg {
 
 /// Whether it is a number of seconds or milliseconds that may be over before the test is.
 fn is_short(text: &[u8]) -> bool {
-    str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok()).is_some_and(|n| (1..10_000_000_000).contains(&n))
+    str::from_utf8(text)
+        .ok()
+        .and_then(|text| text.parse::<i64>().ok())
+        .is_some_and(|n| (1..10_000_000_000).contains(&n))
 }
 
 /// A word in another case.
 pub(crate) fn recased(word: &[u8], rng: &mut Rng) -> Vec<u8> {
     match rng.below(4) {
         0 => word.to_ascii_lowercase(),
-        1 => word.iter().map(|b| if rng.chance(1, 2) { b.to_ascii_lowercase() } else { b.to_ascii_uppercase() }).collect(),
+        1 => word
+            .iter()
+            .map(|b| if rng.chance(1, 2) { b.to_ascii_lowercase() } else { b.to_ascii_uppercase() })
+            .collect(),
         _ => word.to_vec(),
     }
 }

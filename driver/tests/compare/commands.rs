@@ -54,7 +54,16 @@ pub(crate) struct Form {
 }
 
 const fn form(name: &'static str, arguments: &'static [Arg]) -> Form {
-    Form { name, label: name, arguments, more: &[], options: &[], compare: Compare::Exact, weight: 10, fails: false }
+    Form {
+        name,
+        label: name,
+        arguments,
+        more: &[],
+        options: &[],
+        compare: Compare::Exact,
+        weight: 10,
+        fails: false,
+    }
 }
 
 impl Form {
@@ -106,15 +115,10 @@ const GETEX_OPTIONS: &[Opt] = &[
     opt("PERSIST", &[], 1),
 ];
 
-const EXPIRE_OPTIONS: &[Opt] =
-    &[opt("NX", &[], 1), opt("XX", &[], 1), opt("GT", &[], 1), opt("LT", &[], 1)];
+const EXPIRE_OPTIONS: &[Opt] = &[opt("NX", &[], 1), opt("XX", &[], 1), opt("GT", &[], 1), opt("LT", &[], 1)];
 
-const LCS_OPTIONS: &[Opt] = &[
-    opt("LEN", &[], 1),
-    opt("IDX", &[], 1),
-    opt("MINMATCHLEN", &[Length], 0),
-    opt("WITHMATCHLEN", &[], 0),
-];
+const LCS_OPTIONS: &[Opt] =
+    &[opt("LEN", &[], 1), opt("IDX", &[], 1), opt("MINMATCHLEN", &[Length], 0), opt("WITHMATCHLEN", &[], 0)];
 
 const SCAN_OPTIONS: &[Opt] =
     &[opt("MATCH", &[Pattern], 0), opt("COUNT", &[Count], 0), opt("TYPE", &[Type], 0)];
@@ -135,9 +139,7 @@ pub(crate) const DATA: &[Form] = &[
     form("bitpos", &[Key, Bit, Index]).label("bitpos start"),
     form("bitpos", &[Key, Bit, Index, Index]).label("bitpos start end"),
     form("bitpos", &[Key, Bit, Index, Index, OneOf(UNITS)]).label("bitpos start end unit").weight(20),
-    form("copy", &[Key, Key])
-        .options(&[opt("DB", &[Database], 0), opt("REPLACE", &[], 0)])
-        .weight(20),
+    form("copy", &[Key, Key]).options(&[opt("DB", &[Database], 0), opt("REPLACE", &[], 0)]).weight(20),
     form("dbsize", &[]).compare(Compare::Dbsize).weight(4),
     form("decr", &[Key]),
     form("decrby", &[Key, Integer]),
@@ -187,14 +189,19 @@ pub(crate) const DATA: &[Form] = &[
 
 /// Keys that die while the test runs.
 pub(crate) const MORTAL: &[Form] = &[
-    form("set", &[Key, Value, Word("PX"), OneOf(&["1", "2", "3"])]).label("set, soon dead").compare(Compare::Mortal),
-    form("psetex", &[Key, OneOf(&["1", "2", "3"]), Value]).label("psetex, soon dead").compare(Compare::Mortal),
+    form("set", &[Key, Value, Word("PX"), OneOf(&["1", "2", "3"])])
+        .label("set, soon dead")
+        .compare(Compare::Mortal),
+    form("psetex", &[Key, OneOf(&["1", "2", "3"]), Value])
+        .label("psetex, soon dead")
+        .compare(Compare::Mortal),
     form("pexpire", &[Key, OneOf(&["1", "2", "3"])]).label("pexpire, soon dead").compare(Compare::Mortal),
-    form("getex", &[Key, Word("PX"), OneOf(&["1", "2", "3"])]).label("getex, soon dead").compare(Compare::Mortal),
+    form("getex", &[Key, Word("PX"), OneOf(&["1", "2", "3"])])
+        .label("getex, soon dead")
+        .compare(Compare::Mortal),
 ];
 
-const HELLO_OPTIONS: &[Opt] =
-    &[opt("AUTH", &[Word("default"), Value], 0), opt("SETNAME", &[Name], 0)];
+const HELLO_OPTIONS: &[Opt] = &[opt("AUTH", &[Word("default"), Value], 0), opt("SETNAME", &[Name], 0)];
 
 /// Commands about the connection and the server.
 pub(crate) const CONTROL: &[Form] = &[
@@ -213,7 +220,9 @@ pub(crate) const CONTROL: &[Form] = &[
     form("command", &[]).weight(8),
     form("command count", &[]),
     form("command docs", &[CommandName]).more(&[CommandName]).weight(8),
-    form("command getkeys", &[OneOf(&["get", "SET", "mset", "del", "ping", "mget", "lpush"])]).more(&[Key]).weight(20),
+    form("command getkeys", &[OneOf(&["get", "SET", "mset", "del", "ping", "mget", "lpush"])])
+        .more(&[Key])
+        .weight(20),
     form("command info", &[CommandName]).more(&[CommandName]),
     form("command list", &[]).weight(8),
     form("config get", &[OneOf(&["save", "appendonly", "proto-max-bulk-len", "*max*", "nonsense"])]),
@@ -225,7 +234,8 @@ pub(crate) const CONTROL: &[Form] = &[
         .compare(Compare::Hello)
         .weight(20),
     form("info", &[]).weight(8),
-    form("info", &[OneOf(&["server", "replication", "clients", "everything", "nonsense"])]).label("info section"),
+    form("info", &[OneOf(&["server", "replication", "clients", "everything", "nonsense"])])
+        .label("info section"),
     form("ping", &[]),
     form("ping", &[Value]).label("ping message"),
     form("quit", &[]).compare(Compare::Quit).weight(8),
@@ -251,17 +261,25 @@ pub(crate) const CLUSTER: &[Form] = &[
 ];
 
 /// What is queued in transactions beside [`DATA`].
-pub(crate) const QUEUED: &[Form] =
-    &[form("ping", &[]), form("echo", &[Value]), form("select", &[Database]), form("ping", &[Value]).label("ping message")];
+pub(crate) const QUEUED: &[Form] = &[
+    form("ping", &[]),
+    form("echo", &[Value]),
+    form("select", &[Database]),
+    form("ping", &[Value]).label("ping message"),
+];
 
 /// What transactions are made with.
 pub(crate) const TRANSACTIONS: &[&str] = &["discard", "exec", "multi", "unwatch", "watch"];
 
-/// Commands that no server has.
+/// Commands that no server has, and some of Redis's other types.
 pub(crate) const UNKNOWN: &[Form] = &[
     form("nonsense", &[]).more(&[Value]).fails(),
     form("client nonsense", &[]).more(&[Value]).fails(),
     form("command nonsense", &[]).fails(),
     form("config nonsense", &[]).fails(),
     form("", &[]).more(&[Value]).fails(),
+    form("llen", &[Key]).fails(),
+    form("hget", &[Key, Key]).fails(),
+    form("publish", &[Key, Value]).fails(),
+    form("eval", &[Value, Word("0")]).fails(),
 ];

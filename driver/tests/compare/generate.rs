@@ -75,7 +75,12 @@ impl Command {
 
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", ["", "(second connection) "][self.connection], if self.inline { "(inline)" } else { "" })?;
+        write!(
+            f,
+            "{}{}",
+            ["", "(second connection) "][self.connection],
+            if self.inline { "(inline)" } else { "" }
+        )?;
         for word in &self.words {
             match word.len() {
                 0..200 => write!(f, " \"{}\"", word.escape_ascii())?,
@@ -91,6 +96,8 @@ impl fmt::Display for Command {
 pub(crate) enum Kind {
     /// Keys, transactions, and the connection.
     Mixed,
+    /// Keys and transactions alone.
+    Keys,
     /// What a server that is part of a cluster answers.
     Cluster,
     /// Bytes that may be no commands.
@@ -117,7 +124,10 @@ impl Generator {
         while commands.len() < length {
             match kind {
                 Kind::Cluster | Kind::Bytes => commands.extend(self.one(CLUSTER)),
-                Kind::Mixed if self.rng.chance(1, 60) && self.has("multi") => self.transaction(&mut commands),
+                Kind::Mixed | Kind::Keys if self.rng.chance(1, 60) && self.has("multi") => {
+                    self.transaction(&mut commands);
+                }
+                Kind::Keys => commands.extend(self.one(DATA)),
                 Kind::Mixed => commands.extend(self.anything()),
             }
         }
@@ -156,7 +166,8 @@ impl Generator {
             !self.has(&format!("{} {}", form.name, option.word))
                 && command.words.iter().any(|word| word.eq_ignore_ascii_case(option.word.as_bytes()))
         };
-        let is_missing = |word: &Vec<u8>| self.missing.iter().any(|label| label.as_bytes().eq_ignore_ascii_case(word));
+        let is_missing =
+            |word: &Vec<u8>| self.missing.iter().any(|label| label.as_bytes().eq_ignore_ascii_case(word));
         let asks = command.is("command") && command.words.iter().any(is_missing);
         (!asks && !form.options.iter().any(lacks)).then_some(command)
     }
@@ -185,7 +196,8 @@ impl Generator {
                 break;
             }
             let option = pick(&mut self.rng, form.options);
-            let excluded = options.iter().any(|o| o.word == option.word || (o.group == option.group && o.group > 0));
+            let excluded =
+                options.iter().any(|o| o.word == option.word || (o.group == option.group && o.group > 0));
             if !excluded && self.has(&format!("{} {}", form.name, option.word)) {
                 options.push(option);
             }
@@ -234,7 +246,11 @@ impl Generator {
                     if self.has(&format!("{} {}", form.name, option.word)) {
                         command.words.push(option.word.as_bytes().to_vec());
                         command.words.extend(option.arguments.iter().map(|argument| {
-                            if self.rng.chance(1, 2) { argument.odd(&mut self.rng) } else { argument.good(&mut self.rng) }
+                            if self.rng.chance(1, 2) {
+                                argument.odd(&mut self.rng)
+                            } else {
+                                argument.good(&mut self.rng)
+                            }
                         }));
                     }
                 }
@@ -275,7 +291,10 @@ impl Generator {
             let queued = match self.rng.below(20) {
                 0 => self.one(QUEUED),
                 1 if wrong => self.one(UNKNOWN),
-                2 if wrong => Some(Command::plain(pick(&mut self.rng, &[&["GET"][..], &["MULTI"], &["WATCH", "a"], &["EXEC", "a"]]))),
+                2 if wrong => Some(Command::plain(pick(
+                    &mut self.rng,
+                    &[&["GET"][..], &["MULTI"], &["WATCH", "a"], &["EXEC", "a"]],
+                ))),
                 3 => Some(Command::counted(&["UNWATCH"])),
                 _ => self.one(DATA),
             };

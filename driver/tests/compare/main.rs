@@ -7,12 +7,14 @@
 
 mod arguments;
 mod commands;
+mod cuts;
 mod exceptions;
 mod generate;
 mod redis;
 mod run;
 #[path = "../support/mod.rs"]
 mod support;
+mod vectors;
 mod verdicts;
 mod wire;
 
@@ -22,12 +24,13 @@ use std::time::Instant;
 
 use exceptions::{EXCEPTIONS, Exception};
 use generate::{Command, Generator, Kind};
+use quorate::rng::Rng;
 use redis::Redis;
 use run::{Servers, Tally, forms, is_covered, labels, missing, play, shrink};
-use quorate::rng::Rng;
 use support::Cluster;
+use vectors::{SCRIPTS, Script};
 use verdicts::{answer, draw};
-use wire::shown;
+use wire::{Wire, shown};
 
 /// Commands of one episode.
 const EPISODE: usize = 400;
@@ -57,7 +60,10 @@ fn compare(servers: &Servers, kind: Kind, length: u64, missing: &BTreeSet<String
         let label = difference.command.words.first().map(|word| word.to_ascii_lowercase());
         if seen.insert(label) {
             println!("seed {seed}:");
-            shrink(servers, &commands, &difference).unwrap().iter().for_each(|command| println!("  {command}"));
+            shrink(servers, &commands, &difference)
+                .unwrap()
+                .iter()
+                .for_each(|command| println!("  {command}"));
             println!("  the replies differ to {difference}");
         }
         if seen.len() >= SHOWN {
@@ -98,18 +104,33 @@ fn replies_are_those_of_redis() {
     }
 }
 
+/// Through a node that forwards, while another connection asks the leader.
+#[test]
+fn replies_that_are_forwarded_are_those_of_redis() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let cluster = Cluster::start(3, &[]);
+    let ours = [cluster.follower(), cluster.leader()].map(|id| cluster.address(id).to_owned());
+    let servers = Servers { redis: redis.address.clone(), ours };
+    let missing = missing(&servers, forms(Kind::Keys)).unwrap();
+    let full = number("QUORATE_COMPARE");
+    let tally = compare(&servers, Kind::Keys, full.map_or(2000, |full| full / 10), &missing);
+    print(&tally, &missing);
+}
+
 /// The tool itself: it finds no difference where there is none, and what it draws succeeds.
 #[test]
 fn redis_differs_in_nothing_from_redis() {
     let (Some(redis), Some(other)) = (Redis::start(&[]), Redis::start(&[])) else { return };
-    let servers = Servers { redis: redis.address.clone(), ours: [other.address.clone(), other.address.clone()] };
+    let servers =
+        Servers { redis: redis.address.clone(), ours: [other.address.clone(), other.address.clone()] };
     let full = number("QUORATE_COMPARE");
     let tally = compare(&servers, Kind::Mixed, full.unwrap_or(20_000), &BTreeSet::new());
     print(&tally, &BTreeSet::new());
     let enough = if full.is_some() { ENOUGH } else { 1 };
     // CLIENT SETINFO is newer than Redis 7.0.
     let known = labels(Kind::Mixed).into_iter().filter(|label| label != "client setinfo");
-    let seldom: Vec<_> = known.filter(|label| tally.counts.get(label).is_none_or(|c| c.done < enough)).collect();
+    let seldom: Vec<_> =
+        known.filter(|label| tally.counts.get(label).is_none_or(|c| c.done < enough)).collect();
     assert!(seldom.is_empty(), "{seldom:?}");
 }
 
@@ -156,7 +177,11 @@ fn bytes_are_judged_as_redis_judges_them() {
         let (equal, theirs, _) = judge(&bytes, &mut tally);
         refused += u64::from(theirs.windows(14).any(|text| text == b"Protocol error"));
         if !equal {
-            let short = if bytes.len() > 10_000 { bytes } else { verdicts::shrink(&bytes, |bytes| !judge(bytes, &mut Tally::default()).0) };
+            let short = if bytes.len() > 10_000 {
+                bytes
+            } else {
+                verdicts::shrink(&bytes, |bytes| !judge(bytes, &mut Tally::default()).0)
+            };
             let (_, theirs, mine) = judge(&short, &mut Tally::default());
             println!("{}\n    redis: {}\n    ours:  {}", shown(&short), shown(&theirs), shown(&mine));
             shown_ones += 1;
@@ -167,6 +192,47 @@ fn bytes_are_judged_as_redis_judges_them() {
     assert!(refused > 100, "{refused}");
     print(&tally, &BTreeSet::new());
     assert_met(&tally, Kind::Bytes, &BTreeSet::new(), 0);
+}
+
+#[test]
+fn a_pipeline_cut_anywhere_is_answered_the_same() {
+    let cluster = Cluster::start(1, &[]);
+    let commands = cuts::pipeline();
+    let bytes: usize = commands.iter().map(Vec::len).sum();
+    for protocol in [2, 3] {
+        let replies = |cut| shown(&cuts::replies(cluster.address(1), protocol, &commands, cut).unwrap());
+        // So that the keys are what the pipeline leaves behind.
+        replies(bytes);
+        let whole = replies(bytes);
+        for cut in 0..bytes {
+            assert_eq!(replies(cut), whole, "protocol {protocol}, cut at {cut}");
+        }
+    }
+}
+
+/// What is newer than the redis-server that is compared with.
+#[test]
+fn newer_commands_answer_as_documented() {
+    let cluster = Cluster::start(1, &[]);
+    let mut wire = Wire::connect(cluster.address(1)).unwrap();
+    let mut missing = Vec::new();
+    for Script { name, lines } in SCRIPTS {
+        wire.ask(&["DEL", "k", "a", "b", "absent"]).unwrap();
+        for (line, expected) in *lines {
+            wire.send(format!("{line}\r\n").as_bytes()).unwrap();
+            let reply = shown(&wire.reply().unwrap().unwrap());
+            let expected = shown(expected.replace('|', "\r\n").as_bytes());
+            if reply.starts_with("-ERR unknown command")
+                || (reply.starts_with("-ERR syntax") && !expected.starts_with('-'))
+            {
+                missing.push(format!("{name}: {line}"));
+                break;
+            }
+            assert_eq!(reply, expected, "{name}: {line}");
+        }
+    }
+    missing.iter().for_each(|line| println!("missing: {line}"));
+    assert!(number("QUORATE_COMPARE").is_none() || missing.is_empty(), "missing: {missing:?}");
 }
 
 /// Everything was done at least `enough` times, and every difference that the page lists of this kind of episode was met.

@@ -194,7 +194,8 @@ pub(crate) fn is_covered(
     ours: &[u8],
     tally: &mut Tally,
 ) -> bool {
-    let mut those = EXCEPTIONS.iter().filter(|exception| (exception.kind == Kind::Bytes) == (kind == Kind::Bytes));
+    let mut those =
+        EXCEPTIONS.iter().filter(|exception| (exception.kind == Kind::Bytes) == (kind == Kind::Bytes));
     let found = those.find(|exception| (exception.covers)(command, redis, ours));
     if let Some(exception) = found {
         *tally.exceptions.entry(exception.name).or_default() += 1;
@@ -272,7 +273,9 @@ fn equal(compare: Compare, redis: &[u8], ours: &[u8]) -> bool {
     }
     match compare {
         Compare::Near(bound) => match (integer(redis), integer(ours)) {
-            (Some(redis), Some(ours)) => redis >= 0 && ours >= 0 && redis.abs_diff(ours) <= bound.unsigned_abs(),
+            (Some(redis), Some(ours)) => {
+                redis >= 0 && ours >= 0 && redis.abs_diff(ours) <= bound.unsigned_abs()
+            }
             _ => false,
         },
         Compare::Time => {
@@ -313,7 +316,11 @@ fn same_in_the_end(pair: &mut Pair, redis: &[u8], ours: &[u8]) -> io::Result<boo
 
 /// The shortest sequence found that still ends with a difference in the replies to the same command; an empty one if it does
 /// not come again.
-pub(crate) fn shrink(servers: &Servers, commands: &[Command], found: &Difference) -> io::Result<Vec<Command>> {
+pub(crate) fn shrink(
+    servers: &Servers,
+    commands: &[Command],
+    found: &Difference,
+) -> io::Result<Vec<Command>> {
     let differs = |commands: &[Command]| -> io::Result<bool> {
         let difference = play(servers, commands, &mut Tally::default())?;
         Ok(difference.is_some_and(|difference| difference.command.words == found.command.words))
@@ -383,6 +390,7 @@ pub(crate) fn missing(servers: &Servers, forms: &[&[Form]]) -> io::Result<BTreeS
 pub(crate) fn forms(kind: Kind) -> &'static [&'static [Form]] {
     match kind {
         Kind::Mixed => &[DATA, CONTROL, MORTAL],
+        Kind::Keys => &[DATA],
         Kind::Cluster => &[CLUSTER],
         Kind::Bytes => &[],
     }

@@ -104,8 +104,8 @@ const BROKEN: &[&[u8]] = &[
     b"Host: x\r\n",
 ];
 
-/// Bytes that mean something, and some that do not.
-const BYTES: &[u8] = b"*$+-:0123456789 \r\n\r\n\t\"'\\xPINGECHO\0\x7f\x80\xff";
+/// Bytes that mean something, and some that do not. No letter that makes another command of Redis of one that is drawn.
+const BYTES: &[u8] = b"*$+-:0123456789 \r\n\r\n\t\"'\\xPINGECO\0\x7f\x80\xff";
 
 /// What to send.
 pub(crate) fn draw(rng: &mut Rng) -> Vec<u8> {

@@ -145,7 +145,7 @@ pub(crate) fn is_null(reply: &[u8]) -> bool {
 
 /// Bytes as a person reads them.
 pub(crate) fn shown(bytes: &[u8]) -> String {
-    const MOST: usize = 600;
+    const MOST: usize = 1000;
     let cut = &bytes[..bytes.len().min(MOST)];
     let more = if bytes.len() > MOST { format!("… ({} bytes)", bytes.len()) } else { String::new() };
     format!("{}{more}", cut.escape_ascii())
