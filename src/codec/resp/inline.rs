@@ -56,6 +56,7 @@ fn word(line: &Bytes, start: usize) -> Option<(Bytes, usize)> {
                 if line.get(at).is_some_and(|b| !is_space(b)) {
                     return None;
                 }
+                break;
             }
             Some(&plain) => {
                 unquoted.push(plain);
