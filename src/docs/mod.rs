@@ -1,5 +1,5 @@
-//! The prose: architecture, the contract with a driver, invariants, Raft's features and traps, what can go wrong with a disk,
-//! testing.
+//! The prose: architecture, the contract with a driver, invariants, Raft's features and traps, what differs from Redis, what
+//! can go wrong with a disk, testing.
 
 #[doc = include_str!("architecture.md")]
 pub mod architecture {}
@@ -12,6 +12,9 @@ pub mod invariants {}
 
 #[doc = include_str!("raft.md")]
 pub mod raft {}
+
+#[doc = include_str!("redis_compatibility.md")]
+pub mod redis_compatibility {}
 
 #[cfg(feature = "sim")]
 #[doc = include_str!("testing.md")]

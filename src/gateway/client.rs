@@ -6,7 +6,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::help::other_subcommand;
-use super::reply::{Reply, of_error};
+use super::reply::{Reply, c_string, of_error};
 use super::{Action, Connection};
 use crate::codec::resp::{parse_integer, write};
 use crate::kv::CommandError;
@@ -156,7 +156,7 @@ impl Connection {
             (&mut self.about.library_version, b"lib-ver")
         } else {
             return Reply::of(|out| {
-                write::error_bytes(out, &[b"ERR Unrecognized option '", attribute, b"'"])
+                write::error_bytes(out, &[b"ERR Unrecognized option '", c_string(attribute), b"'"])
             });
         };
         if !is_name(value) {
@@ -215,11 +215,14 @@ fn list_filter(arguments: &[Bytes]) -> Result<Filter, Reply> {
         return match &kind.to_ascii_lowercase()[..] {
             b"normal" => Ok(Filter::All),
             b"master" | b"replica" | b"slave" | b"pubsub" => Ok(Filter::None),
-            _ => Err(Reply::of(|out| write::error_bytes(out, &[b"ERR Unknown client type '", kind, b"'"]))),
+            _ => Err(Reply::of(|out| {
+                write::error_bytes(out, &[b"ERR Unknown client type '", c_string(kind), b"'"])
+            })),
         };
     }
     if option.eq_ignore_ascii_case(b"id") && !values.is_empty() {
-        let id = |value: &Bytes| u64::try_from(parse_integer(value)?).ok().filter(|&id| id > 0);
+        // Redis takes any number; no connection has one below 1.
+        let id = |value: &Bytes| Some(u64::try_from(parse_integer(value)?).unwrap_or_default());
         let ids = values.iter().map(id).collect::<Option<Vec<u64>>>();
         return ids.map(Filter::Ids).ok_or_else(|| Reply::error("ERR Invalid client ID"));
     }

@@ -118,7 +118,7 @@ fn slots(node: &Status, out: &mut Vec<u8>) {
         write::bulk(out, host.as_bytes());
         write::integer(out, port);
         write::bulk(out, name(id).as_bytes());
-        write::array(out, 0);
+        write::map(out, 0);
     }
 }
 

@@ -139,8 +139,7 @@ impl Connection {
                     return;
                 }
                 Err(error) => {
-                    let text = alloc::format!("ERR {error}");
-                    self.answer_now(Reply::error(&text));
+                    self.answer_now(reply::of_protocol_error(error));
                     self.phase = Phase::Closing;
                 }
             }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::reply::{Reply, of_error};
+use super::reply::{Reply, c_string, of_error};
 use super::{Action, Connection, Context, Protocol, client, cluster, command_docs, config, info};
 use crate::codec::resp::{parse_integer, write};
 use crate::kv::CommandError;
@@ -305,7 +305,7 @@ impl Connection {
                 }
             } else {
                 return Reply::of(|out| {
-                    write::error_bytes(out, &[b"ERR Syntax error in HELLO option '", option, b"'"]);
+                    write::error_bytes(out, &[b"ERR Syntax error in HELLO option '", c_string(option), b"'"]);
                 });
             }
         }
@@ -368,6 +368,9 @@ fn ping(arguments: &[Bytes]) -> Reply {
 fn select(arguments: &[Bytes]) -> Reply {
     match arguments.get(1).and_then(|database| parse_integer(database)) {
         Some(0) => Reply::ok(),
+        Some(number) if i32::try_from(number).is_err() => {
+            Reply::error("ERR value is out of range, value must between -2147483648 and 2147483647")
+        }
         Some(_) => Reply::error("ERR DB index is out of range"),
         None => of_error(&CommandError::NotInteger),
     }

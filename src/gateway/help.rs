@@ -1,6 +1,6 @@
 //! HELP of the commands that have subcommands: what there is here, in Redis's form.
 
-use super::reply::Reply;
+use super::reply::{Reply, c_string};
 use crate::codec::resp::write;
 
 type Lines = &'static [(&'static str, &'static str)];
@@ -84,7 +84,7 @@ pub(super) fn other_subcommand(container: &str, subcommand: &[u8]) -> Reply {
     if subcommand.eq_ignore_ascii_case(b"help") {
         return reply(container);
     }
-    let shown = subcommand.get(..128).unwrap_or(subcommand);
+    let shown = c_string(subcommand.get(..128).unwrap_or(subcommand));
     Reply::of(|out| {
         let end = [b"'. Try ", container.as_bytes(), b" HELP."];
         write::error_bytes(out, &[b"ERR unknown subcommand '", shown, end[0], end[1], end[2]]);

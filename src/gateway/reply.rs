@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::Protocol;
-use crate::codec::resp::{downgrade, write};
+use crate::codec::resp::{ProtocolError, downgrade, write};
 use crate::kv::CommandError;
 use crate::node::Status;
 use crate::raft::ChangeRefused;
@@ -165,6 +165,22 @@ fn session_error(error: SessionError) -> &'static str {
         }
         SessionError::TooMany => "SESSIONLIMIT all sessions are taken; no session was opened",
     }
+}
+
+/// The reply to malformed bytes.
+pub(super) fn of_protocol_error(error: ProtocolError) -> Reply {
+    Reply::of(|out| match error {
+        // Redis sends the byte itself, which need not be text.
+        ProtocolError::ExpectedDollar(got) => {
+            write::error_bytes(out, &[b"ERR Protocol error: expected '$', got '", &[got], b"'"]);
+        }
+        other => write::error(out, &alloc::format!("ERR {other}")),
+    })
+}
+
+/// As much of `text` as Redis shows of it: it formats errors as C does, where a NUL is the end.
+pub(super) fn c_string(text: &[u8]) -> &[u8] {
+    text.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
 /// Redis's text of what the state machine's parser refuses.

@@ -62,7 +62,10 @@ impl CommandError {
     /// The error of a command whose name is not in the table.
     pub fn unknown(args: &[Bytes]) -> Self {
         let Some((name, rest)) = args.split_first() else { return Self::Empty };
-        let cut = |bytes: &Bytes, most: usize| bytes.iter().copied().take(most).collect::<Vec<u8>>();
+        // Redis formats them as C strings, which end at a NUL.
+        let cut = |bytes: &Bytes, most: usize| {
+            bytes.iter().copied().take(most).take_while(|&byte| byte != 0).collect::<Vec<u8>>()
+        };
         let mut text = b"ERR unknown command '".to_vec();
         text.extend(cut(name, SHOWN));
         text.extend_from_slice(b"', with args beginning with: ");

@@ -5,6 +5,10 @@
 /// Only the last `*` met is ever tried again: whatever an earlier one could take, the later one can take as well. So the
 /// cost is at most the product of the two lengths, where trying every `*` again would be exponential.
 pub(super) fn matches(pattern: &[u8], text: &[u8], budget: &mut u64) -> Option<bool> {
+    if text.is_empty() {
+        // Redis looks at a pattern only while there is text, and knows `*` alone beforehand.
+        return Some(matches!(pattern, b"" | b"*"));
+    }
     let (mut pattern, mut text) = (pattern, text);
     let mut retry: Option<(&[u8], &[u8])> = None;
     loop {
@@ -115,7 +119,8 @@ mod tests {
         for (pattern, text) in yes {
             assert!(fits(pattern.as_bytes(), text.as_bytes()), "{pattern} {text}");
         }
-        let no: [(&str, &str); 14] = [
+        let no: [(&str, &str); 15] = [
+            ("**", ""),
             ("", "a"),
             ("a", ""),
             ("?", ""),
@@ -156,7 +161,10 @@ mod tests {
         };
         for _ in 0..50_000 {
             let (pattern, text) = (draw(b"ab**?[]^-\\", 9), draw(b"ab-]", 7));
-            assert_eq!(fits(&pattern, &text), slow(&pattern, &text), "{pattern:?} {text:?}");
+            // But for two stars and no text, where Redis is not as one expects.
+            if !text.is_empty() {
+                assert_eq!(fits(&pattern, &text), slow(&pattern, &text), "{pattern:?} {text:?}");
+            }
         }
     }
 

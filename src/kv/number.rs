@@ -20,8 +20,9 @@ pub(super) fn parse_i64(text: &[u8]) -> Option<i64> {
 }
 
 /// Reads a SCAN cursor as `strtoul` does, whose leniency Redis's clients may rely on: a sign is allowed, and no digits
-/// at all are 0.
+/// at all are 0. A NUL ends the text.
 pub(super) fn parse_cursor(text: &[u8]) -> Option<u64> {
+    let text = text.split(|&byte| byte == 0).next().unwrap_or_default();
     let (negative, digits) = match text {
         [] => return Some(0),
         [b'-', rest @ ..] => (true, rest),
@@ -132,6 +133,7 @@ mod tests {
         assert_eq!(parse_cursor(b"+7"), Some(7));
         assert_eq!(parse_cursor(b"-1"), Some(u64::MAX));
         assert_eq!(parse_cursor(b""), Some(0));
+        assert_eq!(parse_cursor(b"7\0x"), Some(7));
         for bad in ["x", " 1", "1 ", "0x10", "1.5", "--1"] {
             assert_eq!(parse_cursor(bad.as_bytes()), None, "{bad:?}");
         }

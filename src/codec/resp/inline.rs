@@ -32,25 +32,31 @@ fn is_space(byte: &u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c | 0)
 }
 
+/// What ends a word that has begun outside of quotes: not all space does.
+fn ends_word(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0)
+}
+
 /// One word from `start`, and where it ends.
 fn word(line: &Bytes, start: usize) -> Option<(Bytes, usize)> {
     let mut at = start;
-    while line.get(at).is_some_and(|b| !is_space(b) && !matches!(b, b'"' | b'\'')) {
+    while line.get(at).is_some_and(|b| !ends_word(b) && !matches!(b, b'"' | b'\'')) {
         at += 1;
     }
-    if line.get(at).is_none_or(is_space) {
+    if line.get(at).is_none_or(ends_word) {
         return Some((line.slice(start..at), at));
     }
     let mut unquoted = line.get(start..at)?.to_vec();
     loop {
         match line.get(at) {
             None => break,
-            Some(b) if is_space(b) => break,
+            Some(b) if ends_word(b) => break,
             Some(&quote @ (b'"' | b'\'')) => {
                 at = quoted(line, at + 1, quote, &mut unquoted)?;
                 if line.get(at).is_some_and(|b| !is_space(b)) {
                     return None;
                 }
+                break;
             }
             Some(&plain) => {
                 unquoted.push(plain);
@@ -120,7 +126,7 @@ mod tests {
 
     #[test]
     fn words_are_split_as_redis_splits_them() {
-        let cases: [(&[u8], &[&[u8]]); 10] = [
+        let cases: [(&[u8], &[&[u8]]); 11] = [
             (b"", &[]),
             (b"  \t ", &[]),
             (b"PING", &[b"PING"]),
@@ -131,6 +137,7 @@ mod tests {
             (b"ECHO \"\" ''", &[b"ECHO", b"", b""]),
             (b"ECHO \"\\r\\t\\b\\a\\\\\\\"\\xzz\"", &[b"ECHO", b"\r\t\x08\x07\\\"xzz"]),
             (b"a\x00b", &[b"a", b"b"]),
+            (b"\x0b\x0ca\x0bb\x0c 'c'\x0cd", &[b"a\x0bb\x0c", b"c", b"d"]),
         ];
         for (line, expected) in cases {
             let words = split(line).unwrap();

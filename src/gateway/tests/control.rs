@@ -28,6 +28,7 @@ fn words_are_those_of_redis() {
         ("hello 4", "-NOPROTO unsupported protocol version\r\n"),
         ("hello x", "-ERR Protocol version is not an integer or out of range\r\n"),
         ("hello 3 foo", "-ERR Syntax error in HELLO option 'foo'\r\n"),
+        ("hello 3 \"foo\\x00bar\"", "-ERR Syntax error in HELLO option 'foo'\r\n"),
         ("hello 3 auth a", "-ERR Syntax error in HELLO option 'auth'\r\n"),
         ("hello 3 auth a b", "-WRONGPASS invalid username-password pair or user is disabled.\r\n"),
         ("hello 3 setname \"a b\"", "-ERR Client names cannot contain spaces, newlines or special characters.\r\n"),
@@ -41,6 +42,10 @@ fn words_are_those_of_redis() {
         ("auth a b c", "-ERR syntax error\r\n"),
         ("select 0", "+OK\r\n"),
         ("select 1", "-ERR DB index is out of range\r\n"),
+        (
+            "select 2147483648",
+            "-ERR value is out of range, value must between -2147483648 and 2147483647\r\n",
+        ),
         ("select x", "-ERR value is not an integer or out of range\r\n"),
         ("client id", ":5\r\n"),
         ("client getname", "$-1\r\n"),
@@ -52,6 +57,7 @@ fn words_are_those_of_redis() {
         ("client no-touch on", "+OK\r\n"),
         ("client list type x", "-ERR Unknown client type 'x'\r\n"),
         ("client list id x", "-ERR Invalid client ID\r\n"),
+        ("client list id -1", "$0\r\n\r\n"),
         ("client list id 1 2", "$0\r\n\r\n"),
         ("client list type replica", "$0\r\n\r\n"),
         ("client list id 9", "$12\r\nid=9 addr=x\n\r\n"),
@@ -146,6 +152,10 @@ fn the_cluster_is_shown_as_redis_cluster_clients_know_it() {
     let node = |n: u64| alloc::format!("*4\r\n$8\r\n10.0.0.{n}\r\n:710{n}\r\n$40\r\n{}\r\n*0\r\n", id(n));
     let slots = |order: [u64; 3]| alloc::format!("*1\r\n*5\r\n:0\r\n:16383\r\n{}", order.map(node).concat());
     assert_eq!(h.say("CLUSTER SLOTS\r\n"), slots([1, 2, 3]));
+    h.say("HELLO 3\r\n");
+    let metadata_is_a_map = h.say("CLUSTER SLOTS\r\n");
+    assert!(metadata_is_a_map.ends_with("\r\n%0\r\n"), "{metadata_is_a_map}");
+    h.say("HELLO 2\r\n");
     assert_eq!(h.say("CLUSTER MYID\r\n"), alloc::format!("$40\r\n{}\r\n", id(2)));
     let nodes = h.say("CLUSTER NODES\r\n");
     let lines: Vec<&str> = nodes.split_once("\r\n").unwrap().1.lines().collect();

@@ -158,6 +158,13 @@ fn every_outcome_has_its_words() {
 }
 
 #[test]
+fn the_byte_in_place_of_a_dollar_is_shown_as_it_is() {
+    let mut h = Harness::new();
+    h.feed(b"*1\r\n\x80\r\n");
+    assert_eq!(h.output(), &b"-ERR Protocol error: expected '$', got '\x80'\r\n"[..]);
+}
+
+#[test]
 fn malformed_bytes_are_answered_and_the_connection_closed() {
     let mut h = Harness::new();
     h.feed(b"SET a 1\r\n*1\r\n@4\r\nPING\r\n");

@@ -88,7 +88,7 @@ fn values_and_keys_are_any_bytes() {
 #[test]
 fn an_unknown_command_shows_the_beginning_of_its_arguments_on_one_line() {
     let mut client = Client::new();
-    let unknown = [Bytes::from("a\r\nb"), Bytes::from("x\ny"), Bytes::from_static(b"\xff")];
+    let unknown = [Bytes::from("a\r\nb"), Bytes::from("x\ny\0z"), Bytes::from_static(b"\xff")];
     assert_eq!(
         client.run(&unknown),
         b"-ERR unknown command 'a  b', with args beginning with: 'x y' '\xff' \r\n"

@@ -13,10 +13,15 @@ enum Element {
 
 /// A pattern.
 #[derive(Debug)]
-pub(super) struct Glob(Vec<Element>);
+pub(super) struct Glob {
+    elements: Vec<Element>,
+    /// What Redis says of the empty text: that only no pattern, and a star that stands alone, fit it.
+    fits_nothing: bool,
+}
 
 impl Glob {
     pub(super) fn new(mut pattern: &[u8]) -> Self {
+        let fits_nothing = matches!(pattern, b"" | b"*");
         let mut elements = Vec::new();
         let literal = |byte| Element::One { ranges: std::vec![(byte, byte)], is_negated: false };
         while let Some((&byte, mut rest)) = pattern.split_first() {
@@ -36,18 +41,21 @@ impl Glob {
             });
             pattern = rest;
         }
-        Self(elements)
+        Self { elements, fits_nothing }
     }
 
     /// Whether all of `text` fits.
     pub(super) fn matches(&self, text: &[u8]) -> bool {
+        if text.is_empty() {
+            return self.fits_nothing;
+        }
         // `reached[n]`: what was read fits the first n elements.
-        let mut reached = std::vec![false; self.0.len() + 1];
+        let mut reached = std::vec![false; self.elements.len() + 1];
         reached[0] = true;
         self.skip_stars(&mut reached);
         for &byte in text {
             let mut next = std::vec![false; reached.len()];
-            for (at, element) in self.0.iter().enumerate().filter(|&(at, _)| reached[at]) {
+            for (at, element) in self.elements.iter().enumerate().filter(|&(at, _)| reached[at]) {
                 match element {
                     Element::Any => next[at] = true,
                     Element::One { ranges, is_negated } => {
@@ -59,12 +67,12 @@ impl Glob {
             self.skip_stars(&mut next);
             reached = next;
         }
-        reached[self.0.len()]
+        reached[self.elements.len()]
     }
 
     /// A star fits nothing, too.
     fn skip_stars(&self, reached: &mut [bool]) {
-        for (at, element) in self.0.iter().enumerate() {
+        for (at, element) in self.elements.iter().enumerate() {
             if reached[at] && matches!(element, Element::Any) {
                 reached[at + 1] = true;
             }

@@ -1,0 +1,310 @@
+//! Episodes: sequences of commands that begin with no keys and new connections.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use quorate::codec::resp::write;
+use quorate::rng::Rng;
+
+use super::arguments::{pick, recased, stray};
+use super::commands::{CLUSTER, CONTROL, Compare, DATA, Form, MORTAL, Opt, QUEUED, UNKNOWN};
+
+/// A command, ready to be sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Command {
+    /// Which of the two connections sends it.
+    pub(crate) connection: usize,
+    pub(crate) words: Vec<Vec<u8>>,
+    /// As a line instead of an array.
+    pub(crate) inline: bool,
+    /// What its success counts for.
+    pub(crate) counts: Vec<String>,
+    pub(crate) compare: Compare,
+}
+
+impl Command {
+    pub(crate) fn plain(words: &[&str]) -> Self {
+        Self {
+            connection: 0,
+            words: words.iter().map(|word| word.as_bytes().to_vec()).collect(),
+            inline: false,
+            counts: Vec::new(),
+            compare: Compare::Exact,
+        }
+    }
+
+    fn counted(words: &[&str]) -> Self {
+        Self { counts: vec![words[0].to_lowercase()], ..Self::plain(words) }
+    }
+
+    /// Whether nothing else may be under way beside it.
+    pub(crate) fn is_alone(&self) -> bool {
+        !matches!(self.compare, Compare::Exact | Compare::Near(_) | Compare::Time | Compare::Set)
+    }
+
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.words.first().is_some_and(|word| word.eq_ignore_ascii_case(name.as_bytes()))
+    }
+
+    /// Its subcommand's name is this.
+    pub(crate) fn is_sub(&self, name: &str, subcommand: &str) -> bool {
+        self.is(name) && self.words.get(1).is_some_and(|w| w.eq_ignore_ascii_case(subcommand.as_bytes()))
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        if self.inline {
+            for word in &self.words {
+                bytes.push(b'"');
+                for &byte in word {
+                    match byte {
+                        b'"' | b'\\' => bytes.extend([b'\\', byte]),
+                        b' '..=b'~' => bytes.push(byte),
+                        _ => bytes.extend(format!("\\x{byte:02x}").bytes()),
+                    }
+                }
+                bytes.extend(b"\" ");
+            }
+            bytes.extend(b"\r\n");
+        } else {
+            write::request(&mut bytes, &self.words);
+        }
+        bytes
+    }
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}{}",
+            ["", "(second connection) "][self.connection],
+            if self.inline { "(inline)" } else { "" }
+        )?;
+        for word in &self.words {
+            match word.len() {
+                0..200 => write!(f, " \"{}\"", word.escape_ascii())?,
+                length => write!(f, " ({length} bytes, the first \"{}\")", word[..1].escape_ascii())?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What an episode is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Keys, transactions, and the connection.
+    Mixed,
+    /// Keys and transactions alone.
+    Keys,
+    /// What a server that is part of a cluster answers.
+    Cluster,
+    /// Bytes that may be no commands.
+    Bytes,
+}
+
+/// Draws commands.
+pub(crate) struct Generator {
+    rng: Rng,
+    /// Labels of forms and options that one side does not have.
+    missing: BTreeSet<String>,
+}
+
+impl Generator {
+    pub(crate) fn new(seed: u64, missing: &BTreeSet<String>) -> Self {
+        Self { rng: Rng::stream(seed, 0xc0), missing: missing.clone() }
+    }
+
+    pub(crate) fn episode(&mut self, kind: Kind, length: usize) -> Vec<Command> {
+        let mut commands = Vec::new();
+        if self.rng.chance(1, 2) {
+            commands.push(Command::plain(&["HELLO", "3"]));
+        }
+        while commands.len() < length {
+            match kind {
+                Kind::Cluster | Kind::Bytes => commands.extend(self.one(CLUSTER)),
+                Kind::Mixed | Kind::Keys if self.rng.chance(1, 60) && self.has("multi") => {
+                    self.transaction(&mut commands);
+                }
+                Kind::Keys => commands.extend(self.one(DATA)),
+                Kind::Mixed => commands.extend(self.anything()),
+            }
+        }
+        commands
+    }
+
+    fn anything(&mut self) -> Option<Command> {
+        match self.rng.below(400) {
+            0..5 => self.one(MORTAL),
+            5..8 => self.one(UNKNOWN),
+            8..70 => self.one(CONTROL),
+            _ => self.one(DATA),
+        }
+    }
+
+    fn has(&self, label: &str) -> bool {
+        !self.missing.contains(label)
+    }
+
+    /// A command of these forms; none if the form that was drawn is missing.
+    fn one(&mut self, forms: &[Form]) -> Option<Command> {
+        let total = forms.iter().map(|form| form.weight).sum();
+        let mut left = self.rng.below(total);
+        let form = forms.iter().find(|form| match left.checked_sub(form.weight) {
+            Some(rest) => {
+                left = rest;
+                false
+            }
+            None => true,
+        })?;
+        if !self.has(form.label) {
+            return None;
+        }
+        let command = self.draw(form);
+        let lacks = |option: &Opt| {
+            !self.has(&format!("{} {}", form.name, option.word))
+                && command.words.iter().any(|word| word.eq_ignore_ascii_case(option.word.as_bytes()))
+        };
+        let is_missing =
+            |word: &Vec<u8>| self.missing.iter().any(|label| label.as_bytes().eq_ignore_ascii_case(word));
+        let asks = command.is("command") && command.words.iter().any(is_missing);
+        (!asks && !form.options.iter().any(lacks)).then_some(command)
+    }
+
+    fn draw(&mut self, form: &Form) -> Command {
+        let may_fail = form.compare != Compare::Mortal && self.rng.chance(1, 4);
+        let mut command = if may_fail { self.perhaps_wrong(form) } else { self.right(form) };
+        for word in command.words.iter_mut().take(2) {
+            if form.name.split(' ').any(|name| word.eq_ignore_ascii_case(name.as_bytes())) {
+                *word = recased(word, &mut self.rng);
+            }
+        }
+        command.inline = self.rng.chance(1, 12) && command.words.iter().map(Vec::len).sum::<usize>() < 1000;
+        command
+    }
+
+    /// A command whose arguments are as they should be, and which may yet fail for the key's sake.
+    fn right(&mut self, form: &Form) -> Command {
+        let mut command = self.begin(form);
+        for _ in 0..if form.more.is_empty() { 0 } else { self.rng.below(4) } {
+            command.words.extend(form.more.iter().map(|argument| argument.good(&mut self.rng)));
+        }
+        let mut options: Vec<Opt> = Vec::new();
+        for _ in 0..self.rng.below(4) {
+            if form.options.is_empty() {
+                break;
+            }
+            let option = pick(&mut self.rng, form.options);
+            let excluded =
+                options.iter().any(|o| o.word == option.word || (o.group == option.group && o.group > 0));
+            if !excluded && self.has(&format!("{} {}", form.name, option.word)) {
+                options.push(option);
+            }
+        }
+        for option in options {
+            command.counts.push(format!("{} {}", form.name, option.word));
+            command.words.push(recased(option.word.as_bytes(), &mut self.rng));
+            command.words.extend(option.arguments.iter().map(|argument| argument.good(&mut self.rng)));
+        }
+        command
+    }
+
+    /// The command with only one option, or with none.
+    pub(crate) fn probe(&mut self, form: &Form, option: Option<&Opt>) -> Command {
+        let mut command = self.begin(form);
+        if let Some(option) = option {
+            command.words.push(option.word.as_bytes().to_vec());
+            command.words.extend(option.arguments.iter().map(|argument| argument.good(&mut self.rng)));
+        }
+        command
+    }
+
+    fn begin(&mut self, form: &Form) -> Command {
+        let mut words: Vec<_> = form.name.split(' ').map(|word| word.as_bytes().to_vec()).collect();
+        words.extend(form.arguments.iter().map(|argument| argument.good(&mut self.rng)));
+        let counts = if form.fails { Vec::new() } else { vec![form.label.to_owned()] };
+        Command { connection: 0, words, inline: false, counts, compare: form.compare }
+    }
+
+    /// A command with something odd about it: an argument, their number, or options that exclude each other or come twice.
+    fn perhaps_wrong(&mut self, form: &Form) -> Command {
+        let mut command = self.right(form);
+        command.counts.clear();
+        let name = form.name.split(' ').count();
+        for _ in 0..1 + self.rng.below(2) {
+            let at = name + usize::try_from(self.rng.below(form.arguments.len() as u64)).unwrap();
+            match self.rng.below(8) {
+                0 if command.words.len() > name => {
+                    let at = self.rng.below((command.words.len() - name) as u64);
+                    command.words.remove(name + usize::try_from(at).unwrap());
+                }
+                1 => command.words.push(stray(&mut self.rng)),
+                2 => command.words.truncate(name),
+                3..5 if !form.options.is_empty() => {
+                    let option = pick(&mut self.rng, form.options);
+                    if self.has(&format!("{} {}", form.name, option.word)) {
+                        command.words.push(option.word.as_bytes().to_vec());
+                        command.words.extend(option.arguments.iter().map(|argument| {
+                            if self.rng.chance(1, 2) {
+                                argument.odd(&mut self.rng)
+                            } else {
+                                argument.good(&mut self.rng)
+                            }
+                        }));
+                    }
+                }
+                _ if at < command.words.len() && at - name < form.arguments.len() => {
+                    command.words[at] = form.arguments[at - name].odd(&mut self.rng);
+                }
+                _ => {}
+            }
+        }
+        command
+    }
+
+    /// MULTI … EXEC, with everything that may go wrong with it.
+    fn transaction(&mut self, out: &mut Vec<Command>) {
+        let watches = self.rng.chance(1, 2);
+        if watches {
+            let keys = ["a", "b", "c"];
+            let keys = &keys[..1 + usize::try_from(self.rng.below(3)).unwrap()];
+            out.push(Command::counted(&[&["WATCH"][..], keys].concat()));
+            for _ in 0..self.rng.below(3) {
+                out.extend(self.one(DATA).filter(|command| !command.is_alone()));
+            }
+            if self.rng.chance(1, 2) {
+                // Its keys may be watched or not, and it may change them or not.
+                let other = self.one(DATA).filter(|command| !command.is_alone());
+                out.extend(other.map(|command| Command { connection: 1, ..command }));
+            }
+            if self.rng.chance(1, 5) {
+                out.push(Command::counted(&["UNWATCH"]));
+            }
+        }
+        if self.rng.chance(1, 12) {
+            return out.push(Command::plain(&[pick(&mut self.rng, &["EXEC", "DISCARD"])]));
+        }
+        out.push(Command::counted(&["MULTI"]));
+        let wrong = self.rng.chance(1, 6);
+        for _ in 0..self.rng.below(7) {
+            let queued = match self.rng.below(20) {
+                0 => self.one(QUEUED),
+                1 if wrong => self.one(UNKNOWN),
+                2 if wrong => Some(Command::plain(pick(
+                    &mut self.rng,
+                    &[&["GET"][..], &["MULTI"], &["WATCH", "a"], &["EXEC", "a"]],
+                ))),
+                3 => Some(Command::counted(&["UNWATCH"])),
+                _ => self.one(DATA),
+            };
+            out.extend(queued.filter(|command| !command.is_alone()));
+            if self.rng.chance(1, 20) {
+                let other = self.one(DATA).filter(|command| !command.is_alone());
+                out.extend(other.map(|command| Command { connection: 1, ..command }));
+            }
+        }
+        let end = if self.rng.chance(1, 6) { "DISCARD" } else { "EXEC" };
+        out.push(Command::counted(&[end]));
+    }
+}

@@ -1,0 +1,248 @@
+//! Random commands to a real redis-server and to Quorate: the same replies, byte for byte, but for the differences that
+//! `src/docs/redis_compatibility.md` lists.
+//!
+//! `cargo test` compares a few thousand commands with fixed seeds. `QUORATE_COMPARE=100000` compares so many, prints how often
+//! each command and each option was done, and fails where that is too seldom; `QUORATE_SEED` gives it other commands.
+//! Without a redis-server in `PATH` the comparison is left out, and says so.
+
+mod arguments;
+mod commands;
+mod cuts;
+mod exceptions;
+mod generate;
+mod redis;
+mod run;
+#[path = "../support/mod.rs"]
+mod support;
+mod vectors;
+mod verdicts;
+mod wire;
+
+use std::collections::BTreeSet;
+use std::env;
+use std::time::Instant;
+
+use exceptions::{EXCEPTIONS, Exception};
+use generate::{Command, Generator, Kind};
+use quorate::rng::Rng;
+use redis::Redis;
+use run::{Servers, Tally, forms, is_covered, labels, missing, play, shrink};
+use support::Cluster;
+use vectors::{SCRIPTS, Script};
+use verdicts::{answer, draw};
+use wire::{Wire, shown};
+
+/// Commands of one episode.
+const EPISODE: usize = 400;
+
+/// In a full run everything is done at least so often.
+const ENOUGH: u64 = 200;
+
+/// Most differences that one run shows.
+const SHOWN: usize = 12;
+
+fn number(name: &str) -> Option<u64> {
+    Some(env::var(name).ok()?.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+/// Compares `length` commands; what was met, and what differs.
+fn compare(servers: &Servers, kind: Kind, length: u64, missing: &BTreeSet<String>) -> Tally {
+    let seed = number("QUORATE_SEED").unwrap_or(1);
+    let (mut tally, mut differences) = (Tally::default(), 0);
+    let mut seen = BTreeSet::new();
+    for seed in seed.. {
+        if tally.commands >= length {
+            break;
+        }
+        let commands = Generator::new(seed, missing).episode(kind, EPISODE);
+        let Some(difference) = play(servers, &commands, &mut tally).unwrap() else { continue };
+        differences += 1;
+        let label = difference.command.words.first().map(|word| word.to_ascii_lowercase());
+        if seen.insert(label) {
+            println!("seed {seed}:");
+            shrink(servers, &commands, &difference)
+                .unwrap()
+                .iter()
+                .for_each(|command| println!("  {command}"));
+            println!("  the replies differ to {difference}");
+        }
+        if seen.len() >= SHOWN {
+            break;
+        }
+    }
+    assert_eq!(differences, 0, "differences that the page does not list");
+    tally
+}
+
+fn print(tally: &Tally, missing: &BTreeSet<String>) {
+    println!("{:32} {:>8} {:>8} {:>8}", "command or option", "done", "null", "failed");
+    for (label, count) in &tally.counts {
+        println!("{label:32} {:>8} {:>8} {:>8}", count.done, count.null, count.failed);
+    }
+    for (name, times) in &tally.exceptions {
+        println!("difference of the page: {name:40} {times:>8}");
+    }
+    for label in missing {
+        println!("missing: {label}");
+    }
+}
+
+#[test]
+fn replies_are_those_of_redis() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let cluster = Cluster::start(1, &[]);
+    let address = cluster.address(1).to_owned();
+    let servers = Servers { redis: redis.address.clone(), ours: [address.clone(), address] };
+    let missing = missing(&servers, forms(Kind::Mixed)).unwrap();
+    let full = number("QUORATE_COMPARE");
+    let started = Instant::now();
+    let tally = compare(&servers, Kind::Mixed, full.unwrap_or(4000), &missing);
+    println!("{} commands in {:.1?}", tally.commands, started.elapsed());
+    print(&tally, &missing);
+    if full.is_some() {
+        assert_met(&tally, Kind::Mixed, &missing, ENOUGH);
+    }
+}
+
+/// Through a node that forwards, while another connection asks the leader.
+#[test]
+fn replies_that_are_forwarded_are_those_of_redis() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let cluster = Cluster::start(3, &[]);
+    let ours = [cluster.follower(), cluster.leader()].map(|id| cluster.address(id).to_owned());
+    let servers = Servers { redis: redis.address.clone(), ours };
+    let missing = missing(&servers, forms(Kind::Keys)).unwrap();
+    let full = number("QUORATE_COMPARE");
+    let tally = compare(&servers, Kind::Keys, full.map_or(2000, |full| full / 10), &missing);
+    print(&tally, &missing);
+}
+
+/// The tool itself: it finds no difference where there is none, and what it draws succeeds.
+#[test]
+fn redis_differs_in_nothing_from_redis() {
+    let (Some(redis), Some(other)) = (Redis::start(&[]), Redis::start(&[])) else { return };
+    let servers =
+        Servers { redis: redis.address.clone(), ours: [other.address.clone(), other.address.clone()] };
+    let full = number("QUORATE_COMPARE");
+    let tally = compare(&servers, Kind::Mixed, full.unwrap_or(20_000), &BTreeSet::new());
+    print(&tally, &BTreeSet::new());
+    let enough = if full.is_some() { ENOUGH } else { 1 };
+    // CLIENT SETINFO is newer than Redis 7.0.
+    let known = labels(Kind::Mixed).into_iter().filter(|label| label != "client setinfo");
+    let seldom: Vec<_> =
+        known.filter(|label| tally.counts.get(label).is_none_or(|c| c.done < enough)).collect();
+    assert!(seldom.is_empty(), "{seldom:?}");
+}
+
+#[test]
+fn the_page_and_the_exceptions_name_the_same_differences() {
+    let page = include_str!("../../../src/docs/redis_compatibility.md");
+    let row = |line: &'static str| line.strip_prefix("| ")?.split(" | ").next();
+    let is_name = |cell: &&str| *cell != "name" && !cell.starts_with("---");
+    let rows: Vec<_> = page.lines().filter_map(row).filter(is_name).collect();
+    let names: Vec<_> = EXCEPTIONS.iter().map(|exception| exception.name).collect();
+    assert_eq!(rows, names);
+}
+
+#[test]
+fn a_cluster_answers_as_a_cluster_of_redis() {
+    let Some(redis) = Redis::start_cluster() else { return };
+    let cluster = Cluster::start(1, &[]);
+    let address = cluster.address(1).to_owned();
+    let servers = Servers { redis: redis.address.clone(), ours: [address.clone(), address] };
+    let full = number("QUORATE_COMPARE");
+    let tally = compare(&servers, Kind::Cluster, full.map_or(2000, |full| full / 10), &BTreeSet::new());
+    print(&tally, &BTreeSet::new());
+    assert_met(&tally, Kind::Cluster, &BTreeSet::new(), if full.is_some() { ENOUGH } else { 50 });
+}
+
+/// The parser of requests: the same bytes are accepted, refused in the same words, and end the connection.
+#[test]
+fn bytes_are_judged_as_redis_judges_them() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let cluster = Cluster::start(1, &[]);
+    let ours = cluster.address(1);
+    let full = number("QUORATE_COMPARE");
+    let mut rng = Rng::stream(number("QUORATE_SEED").unwrap_or(1), 0xb7);
+    let (mut tally, mut shown_ones, mut refused) = (Tally::default(), 0, 0);
+    let judge = |bytes: &[u8], tally: &mut Tally| {
+        let theirs = answer(&redis.address, bytes).unwrap();
+        let mine = answer(ours, bytes).unwrap();
+        let words = Command { words: vec![bytes.to_vec()], ..Command::plain(&[]) };
+        let equal = theirs == mine || is_covered(Kind::Bytes, &words, &theirs, &mine, tally);
+        (equal, theirs, mine)
+    };
+    for _ in 0..full.map_or(3000, |full| full / 2) {
+        let bytes = draw(&mut rng);
+        let (equal, theirs, _) = judge(&bytes, &mut tally);
+        refused += u64::from(theirs.windows(14).any(|text| text == b"Protocol error"));
+        if !equal {
+            let short = if bytes.len() > 10_000 {
+                bytes
+            } else {
+                verdicts::shrink(&bytes, |bytes| !judge(bytes, &mut Tally::default()).0)
+            };
+            let (_, theirs, mine) = judge(&short, &mut Tally::default());
+            println!("{}\n    redis: {}\n    ours:  {}", shown(&short), shown(&theirs), shown(&mine));
+            shown_ones += 1;
+            assert!(shown_ones < SHOWN, "differences that the page does not list");
+        }
+    }
+    assert_eq!(shown_ones, 0, "differences that the page does not list");
+    assert!(refused > 100, "{refused}");
+    print(&tally, &BTreeSet::new());
+    assert_met(&tally, Kind::Bytes, &BTreeSet::new(), 0);
+}
+
+#[test]
+fn a_pipeline_cut_anywhere_is_answered_the_same() {
+    let cluster = Cluster::start(1, &[]);
+    let commands = cuts::pipeline();
+    let bytes: usize = commands.iter().map(Vec::len).sum();
+    for protocol in [2, 3] {
+        let replies = |cut| shown(&cuts::replies(cluster.address(1), protocol, &commands, cut).unwrap());
+        // So that the keys are what the pipeline leaves behind.
+        replies(bytes);
+        let whole = replies(bytes);
+        for cut in 0..bytes {
+            assert_eq!(replies(cut), whole, "protocol {protocol}, cut at {cut}");
+        }
+    }
+}
+
+/// What is newer than the redis-server that is compared with.
+#[test]
+fn newer_commands_answer_as_documented() {
+    let cluster = Cluster::start(1, &[]);
+    let mut wire = Wire::connect(cluster.address(1)).unwrap();
+    let mut missing = Vec::new();
+    for Script { name, lines } in SCRIPTS {
+        wire.ask(&["DEL", "k", "a", "b", "absent"]).unwrap();
+        for (line, expected) in *lines {
+            wire.send(format!("{line}\r\n").as_bytes()).unwrap();
+            let reply = shown(&wire.reply().unwrap().unwrap());
+            let expected = shown(expected.replace('|', "\r\n").as_bytes());
+            if reply.starts_with("-ERR unknown command")
+                || (reply.starts_with("-ERR syntax") && !expected.starts_with('-'))
+            {
+                missing.push(format!("{name}: {line}"));
+                break;
+            }
+            assert_eq!(reply, expected, "{name}: {line}");
+        }
+    }
+    missing.iter().for_each(|line| println!("missing: {line}"));
+    assert!(number("QUORATE_COMPARE").is_none() || missing.is_empty(), "missing: {missing:?}");
+}
+
+/// Everything was done at least `enough` times, and every difference that the page lists of this kind of episode was met.
+fn assert_met(tally: &Tally, kind: Kind, missing: &BTreeSet<String>, enough: u64) {
+    let done = |label: &&String| tally.counts.get(*label).map_or(0, |count| count.done);
+    let labels = labels(kind);
+    let seldom: Vec<_> = labels.iter().filter(|label| done(label) < enough).map(|l| (l, done(&l))).collect();
+    assert!(seldom.is_empty() && missing.is_empty(), "done too seldom: {seldom:?}; missing: {missing:?}");
+    let met = |exception: &&Exception| tally.exceptions.contains_key(exception.name);
+    let here = EXCEPTIONS.iter().filter(|exception| exception.kind == kind);
+    let unmet: Vec<_> = here.filter(|exception| !met(exception)).map(|exception| exception.name).collect();
+    assert!(unmet.is_empty(), "differences that were not met: {unmet:?}");
+}
