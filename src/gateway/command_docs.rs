@@ -153,7 +153,9 @@ impl Known {
     fn categories(&self) -> impl Iterator<Item = &'static str> + use<> {
         let group = match self.group() {
             "string" => Some("@string"),
+            "bitmap" => Some("@bitmap"),
             "generic" => Some("@keyspace"),
+            "server" if matches!(self, Self::Data(_)) => Some("@keyspace"),
             "connection" => Some("@connection"),
             _ => None,
         };
@@ -165,7 +167,8 @@ impl Known {
             None
         };
         let speed = if self.has("fast") { "@fast" } else { "@slow" };
-        [kind, group, Some(speed)].into_iter().flatten()
+        let is_dangerous = matches!(self.name(), "keys" | "flushall" | "flushdb");
+        [kind, group, Some(speed), is_dangerous.then_some("@dangerous")].into_iter().flatten()
     }
 
     /// The ten elements of COMMAND INFO.

@@ -80,8 +80,11 @@ impl<'a> Table<'a> {
         let mut above = rows.next()?;
         for (&a, row) in short.iter().zip(rows) {
             let (mut left, mut diagonal) = (0, 0);
-            for ((cell, &up), &b) in row.iter_mut().zip(above.iter()).skip(1).zip(long) {
-                left = if a == b { diagonal + 1 } else { left.max(up) };
+            // The first cell of each row is 0, that of the empty beginning.
+            let (cells, ups) = (row.get_mut(1..)?, above.get(1..)?);
+            for ((cell, &up), &b) in cells.iter_mut().zip(ups).zip(long) {
+                // Where the bytes are equal the third is never less than the others; a branch would be foreseen badly.
+                left = left.max(up.max(diagonal + u32::from(a == b)));
                 *cell = left;
                 diagonal = up;
             }
