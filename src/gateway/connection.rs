@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 use core::mem;
 
 use super::command::{Command, Data, Held, classify};
-use super::queue::Queue;
+use super::command_stats::CommandId;
+use super::queue::{Queue, Stamp};
 use super::reply::{self, Reply};
 use super::{
     Action, Connection, Context, Deadlines, Event, Kind, Output, Protocol, Settings, client, cluster,
@@ -48,6 +49,7 @@ impl Connection {
             arguments: Vec::new(),
             held: None,
             queue: Queue::default(),
+            current: Stamp::default(),
             output: Output::default(),
             epoch: 0,
             consumed: 0,
@@ -105,7 +107,7 @@ impl Connection {
     fn pump(&mut self, now: Now, context: &Context<'_>, out: &mut Vec<Action>) {
         self.stopped_by_output = false;
         loop {
-            self.flush();
+            self.flush(now, context);
             self.lift_refusal();
             if self.phase == Phase::Closed {
                 return;
@@ -133,6 +135,7 @@ impl Connection {
                     return;
                 }
                 Err(error) => {
+                    self.current = Stamp::default();
                     let text = alloc::format!("ERR {error}");
                     self.answer_now(Reply::error(&text));
                     self.phase = Phase::Closing;
@@ -156,6 +159,8 @@ impl Connection {
         let mut arguments = mem::take(&mut self.arguments);
         self.has_spoken = true;
         self.about.runs(&arguments);
+        let command = arguments.first().and_then(|name| CommandId::find(name));
+        self.current = Stamp { command, parsed: now.mono, rejected: false };
         match classify(&arguments, &self.settings, self.reads_local, context.node) {
             Command::Data(data) => {
                 self.held = self.try_held(Held::Data(data), context, out);
@@ -163,7 +168,10 @@ impl Connection {
             Command::Control(control) => {
                 self.on_control(control, &arguments, now, context, out);
             }
-            Command::Answer(reply) => self.answer_now(reply),
+            Command::Answer(reply) => {
+                self.current.rejected = reply.is_error();
+                self.answer_now(reply);
+            }
             Command::Http => self.phase = Phase::Closing,
         }
         arguments.clear();
@@ -175,7 +183,10 @@ impl Connection {
     fn try_held(&mut self, held: Held, context: &Context<'_>, out: &mut Vec<Action>) -> Option<Held> {
         let under_way = self.queue.under_way();
         match held {
-            Held::Data(_) if self.refused_up_to.is_some() => self.answer_now(reply::after_refusal()),
+            Held::Data(_) if self.refused_up_to.is_some() => {
+                self.current.rejected = true;
+                self.answer_now(reply::after_refusal());
+            }
             Held::Data(data) => {
                 let blocked = match data.kind {
                     Kind::Write => under_way.reads > 0 && !planted!("write-overtakes-read"),
@@ -193,18 +204,18 @@ impl Connection {
     }
 
     fn dispatch(&mut self, data: Data, out: &mut Vec<Action>) {
-        let number = self.queue.wait(data.kind, self.protocol, data.bytes, data.slot);
+        let number = self.queue.wait(data.kind, self.protocol, self.current, data.bytes, data.slot);
         let id = RequestId { connection: self.id, number };
         out.push(Action::Request { id, epoch: self.epoch, request: data.request });
     }
 
     /// Gives the reply of a command that needs nobody.
     pub(super) fn answer_now(&mut self, reply: Reply) {
-        self.queue.answered(self.protocol, reply);
+        self.queue.answered(self.protocol, self.current, reply);
     }
 
     pub(super) fn list_clients(&mut self, filter: client::Filter, out: &mut Vec<Action>) {
-        self.queue.wait(Kind::List, self.protocol, 0, 0);
+        self.queue.wait(Kind::List, self.protocol, self.current, 0, 0);
         self.lists.push_back(filter);
         out.push(Action::ListClients);
     }
@@ -248,8 +259,9 @@ impl Connection {
     }
 
     /// Moves the replies whose turn has come to the output.
-    fn flush(&mut self) {
-        while let Some((protocol, reply)) = self.queue.pop() {
+    fn flush(&mut self, now: Now, context: &Context<'_>) {
+        while let Some((protocol, stamp, reply)) = self.queue.pop() {
+            stamp.count(now.mono, reply.is_error(), &context.process.command_stats);
             reply.render(protocol, self.output.end());
             self.answered = self.answered.wrapping_add(1);
         }

@@ -25,6 +25,7 @@ mod scan;
 mod snapshot;
 mod store;
 mod tree;
+mod words;
 mod write;
 
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub use error::CommandError;
 pub use parse::{Call, parse};
 pub use snapshot::{KvRestorer, KvView};
 pub use store::KvStore;
+pub use words::words;
 
 /// Longest key, in bytes.
 pub const MAX_KEY: usize = 64 << 10;

@@ -149,6 +149,10 @@ impl StateMachine for KvStore {
     fn digest(&self) -> u128 {
         self.digest
     }
+
+    fn key_count(&self) -> u64 {
+        self.len() as u64
+    }
 }
 
 impl fmt::Debug for KvStore {

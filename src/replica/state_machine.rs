@@ -42,6 +42,11 @@ pub trait StateMachine: Sized + Send + 'static {
 
     /// A digest of the whole state, kept incrementally: equal states have equal digests, and nodes compare them.
     fn digest(&self) -> u128;
+
+    /// How many keys it holds, for INFO; 0 for what has none.
+    fn key_count(&self) -> u64 {
+        0
+    }
 }
 
 /// An immutable picture of a state. Dropping one may be slow and happens where it was read.
