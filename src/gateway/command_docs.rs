@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::command::keys;
 use super::control::{CONTROLS, Control};
 use super::glob;
-use super::help::other_subcommand;
+use super::help::{self, other_subcommand};
 use super::reply::{Reply, of_error};
 use crate::codec::resp::write;
 use crate::kv::{COMMANDS, CommandError, CommandInfo};
@@ -231,13 +231,27 @@ impl Known {
             Self::Data(info) => (info.summary, info.since, info.complexity),
             Self::Control(control) => (control.summary, control.since, "O(1)"),
         };
+        let subcommands = help::subcommands(self.name());
         write::bulk(out, self.name().as_bytes());
-        write::map(out, 4);
-        for (key, value) in
-            [("summary", summary), ("since", since), ("group", self.group()), ("complexity", complexity)]
-        {
-            write::bulk(out, key.as_bytes());
-            write::bulk(out, value.as_bytes());
+        write::map(out, if subcommands.is_empty() { 4 } else { 5 });
+        let about = |out: &mut Vec<u8>, summary: &str| {
+            for (key, value) in
+                [("summary", summary), ("since", since), ("group", self.group()), ("complexity", complexity)]
+            {
+                write::bulk(out, key.as_bytes());
+                write::bulk(out, value.as_bytes());
+            }
+        };
+        about(out, summary);
+        if subcommands.is_empty() {
+            return;
+        }
+        write::bulk(out, b"subcommands");
+        write::map(out, subcommands.len());
+        for (name, summary) in subcommands {
+            write::bulk(out, alloc::format!("{}|{name}", self.name()).as_bytes());
+            write::map(out, 4);
+            about(out, summary);
         }
     }
 }

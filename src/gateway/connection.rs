@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 use core::mem;
 
 use super::command::{Command, Data, Held, classify};
-use super::queue::Queue;
+use super::command_stats::CommandId;
+use super::queue::{Queue, Stamp};
 use super::reply::{self, Reply};
 use super::transaction::Then;
 use super::{
@@ -50,6 +51,7 @@ impl Connection {
             arguments: Vec::new(),
             held: None,
             queue: Queue::default(),
+            current: Stamp::default(),
             output: Output::default(),
             transaction: None,
             watched: BTreeMap::new(),
@@ -111,7 +113,7 @@ impl Connection {
     fn pump(&mut self, now: Now, context: &Context<'_>, out: &mut Vec<Action>) {
         self.stopped_by_output = false;
         loop {
-            self.flush();
+            self.flush(now, context);
             self.lift_refusal();
             if self.phase == Phase::Closed {
                 return;
@@ -139,6 +141,7 @@ impl Connection {
                     return;
                 }
                 Err(error) => {
+                    self.current = Stamp::default();
                     self.answer_now(reply::of_protocol_error(error));
                     self.phase = Phase::Closing;
                 }
@@ -161,6 +164,8 @@ impl Connection {
         let mut arguments = mem::take(&mut self.arguments);
         self.has_spoken = true;
         self.about.runs(&arguments);
+        let command = arguments.first().and_then(|name| CommandId::find(name));
+        self.current = Stamp { command, parsed: now.mono, rejected: false };
         let reads_local = self.reads_local && (self.watched.is_empty() || self.transaction.is_some());
         let command = classify(&arguments, &self.settings, reads_local, self.draw(now), context.node);
         match self.queue_up(command, &arguments, context) {
@@ -171,7 +176,10 @@ impl Connection {
                 self.on_control(control, &arguments, now, context, out);
             }
             Some(Command::Exec(once)) => self.exec(once, now, context, out),
-            Some(Command::Answer(reply)) => self.answer_now(reply),
+            Some(Command::Answer(reply)) => {
+                self.current.rejected = reply.is_error();
+                self.answer_now(reply);
+            }
             Some(Command::Http) => self.phase = Phase::Closing,
             None => {}
         }
@@ -194,7 +202,10 @@ impl Connection {
     ) -> Option<Held> {
         let under_way = self.queue.under_way();
         match held {
-            Held::Data(_) if self.refused_up_to.is_some() => self.answer_now(reply::after_refusal()),
+            Held::Data(_) if self.refused_up_to.is_some() => {
+                self.current.rejected = true;
+                self.answer_now(reply::after_refusal());
+            }
             Held::Data(data) => {
                 let blocked = match data.kind {
                     Kind::Write => under_way.reads > 0 && !planted!("write-overtakes-read"),
@@ -212,7 +223,7 @@ impl Connection {
     }
 
     fn dispatch(&mut self, data: Data, out: &mut Vec<Action>) {
-        let number = self.queue.wait(data.kind, self.protocol, data.bytes, data.slot);
+        let number = self.queue.wait(data.kind, self.protocol, self.current, data.bytes, data.slot);
         if !matches!(data.then, Then::Pass) {
             self.asks_versions |= matches!(data.then, Then::Watch(_));
             self.then.insert(number, data.then);
@@ -223,11 +234,11 @@ impl Connection {
 
     /// Gives the reply of a command that needs nobody.
     pub(super) fn answer_now(&mut self, reply: Reply) {
-        self.queue.answered(self.protocol, reply);
+        self.queue.answered(self.protocol, self.current, reply);
     }
 
     pub(super) fn list_clients(&mut self, filter: client::Filter, out: &mut Vec<Action>) {
-        self.queue.wait(Kind::List, self.protocol, 0, 0);
+        self.queue.wait(Kind::List, self.protocol, self.current, 0, 0);
         self.lists.push_back(filter);
         out.push(Action::ListClients);
     }
@@ -275,8 +286,9 @@ impl Connection {
     }
 
     /// Moves the replies whose turn has come to the output.
-    fn flush(&mut self) {
-        while let Some((protocol, reply)) = self.queue.pop() {
+    fn flush(&mut self, now: Now, context: &Context<'_>) {
+        while let Some((protocol, stamp, reply)) = self.queue.pop() {
+            stamp.count(now.mono, reply.is_error(), &context.process.command_stats);
             reply.render(protocol, self.output.end());
             self.answered = self.answered.wrapping_add(1);
         }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::reply::{Reply, c_string, of_error};
-use super::{Action, Connection, Context, Protocol, client, cluster, command_docs, config, info};
+use super::{Action, Connection, Context, Protocol, client, cluster, command_docs, config, info, slow_log};
 use crate::codec::resp::{parse_integer, write};
 use crate::kv::CommandError;
 use crate::time::Now;
@@ -42,6 +42,8 @@ enum Verb {
     Readwrite,
     Reset,
     Select,
+    Slowlog,
+    Time,
     Unwatch,
     Wait,
     Watch,
@@ -128,6 +130,8 @@ pub(super) const CONTROLS: &[Control] = &[
     control(("reset", 1, Some(Verb::Reset)), (CONNECTION, "6.2.0"), "Resets the connection."),
     control(("select", 2, Some(Verb::Select)), (CONNECTION, "1.0.0"), "Changes the selected database."),
     control(("session", -2, None), (SERVER, "0.1.0"), "Opens or closes a session for ONCE."),
+    control(("slowlog", -2, Some(Verb::Slowlog)), (SERVER, "2.2.12"), "A container for slow log commands."),
+    control(("time", 1, Some(Verb::Time)), (SERVER, "2.6.0"), "Returns the server time."),
     control(("transfer", -1, None), (SERVER, "0.1.0"), "Hands leadership over to another node."),
     control(
         ("unwatch", 1, Some(Verb::Unwatch)),
@@ -257,6 +261,8 @@ impl Connection {
             }
             Verb::Reset => self.reset(),
             Verb::Select => select(arguments),
+            Verb::Slowlog => slow_log::reply(arguments, &context.process.slow_log),
+            Verb::Time => time(now),
             Verb::Unwatch => self.unwatch(),
             Verb::Wait => match wait_error(arguments) {
                 Some(error) => error,
@@ -374,6 +380,16 @@ fn select(arguments: &[Bytes]) -> Reply {
         Some(_) => Reply::error("ERR DB index is out of range"),
         None => of_error(&CommandError::NotInteger),
     }
+}
+
+/// This node's clock: seconds, and microseconds, which it knows to the millisecond.
+fn time(now: Now) -> Reply {
+    Reply::of(|out| {
+        write::array(out, 2);
+        for number in [now.wall / 1000, now.wall % 1000 * 1000] {
+            write::bulk(out, alloc::format!("{number}").as_bytes());
+        }
+    })
 }
 
 /// What is wrong with WAIT's arguments.

@@ -32,6 +32,7 @@ mod client;
 mod cluster;
 mod command;
 mod command_docs;
+mod command_stats;
 mod config;
 mod connection;
 mod control;
@@ -44,9 +45,13 @@ mod queue;
 mod reply;
 mod session;
 mod slot;
+mod slow_log;
 #[cfg(test)]
 mod tests;
 mod transaction;
+
+pub use command_stats::CommandStats;
+pub use slow_log::{SlowCommand, SlowLog};
 
 use bytes::Bytes;
 
@@ -57,7 +62,7 @@ use crate::replica::{Outcome, Request};
 use crate::time::{Micros, Now};
 use command::Held;
 use output::Output;
-use queue::Queue;
+use queue::{Queue, Stamp};
 
 /// Something that happened to a connection.
 #[derive(Debug)]
@@ -124,8 +129,6 @@ pub struct Process {
     pub clients: u64,
     /// Connections taken since the start.
     pub connections_received: u64,
-    /// Commands answered since the start.
-    pub commands: u64,
     /// Bytes of memory in use, if known.
     pub memory: u64,
     /// Calls of fdatasync on the log since the start.
@@ -134,6 +137,10 @@ pub struct Process {
     pub log_sync_us: u64,
     /// The longest of them, in microseconds.
     pub log_sync_max_us: u64,
+    /// What the state machine spent long on; the driver adds to it.
+    pub slow_log: SlowLog,
+    /// What connections have answered; they count by themselves.
+    pub command_stats: CommandStats,
 }
 
 /// Limits of a connection.
@@ -228,6 +235,8 @@ pub struct Connection {
     /// A command that has to wait for those before it. While there is one, no more are parsed.
     held: Option<Held>,
     queue: Queue,
+    /// The command that was parsed last, which is also the one that is held.
+    current: Stamp,
     output: Output,
     /// What MULTI began.
     transaction: Option<transaction::Transaction>,

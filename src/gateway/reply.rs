@@ -56,6 +56,11 @@ impl Reply {
         self.bytes().len()
     }
 
+    /// Whether it is an error.
+    pub(super) fn is_error(&self) -> bool {
+        self.bytes().first() == Some(&b'-')
+    }
+
     /// Appends it as `protocol` has it.
     pub(super) fn render(&self, protocol: Protocol, out: &mut Vec<u8>) {
         match protocol {

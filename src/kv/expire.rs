@@ -50,6 +50,12 @@ impl Replaces {
         (!is_contradiction).then_some(Self(flags))
     }
 
+    /// Its options' names.
+    pub(super) fn names(self) -> impl Iterator<Item = &'static [u8]> {
+        let all = [(Self::NX, &b"NX"[..]), (Self::XX, b"XX"), (Self::GT, b"GT"), (Self::LT, b"LT")];
+        all.into_iter().filter(move |(flag, _)| self.0 & flag != 0).map(|(_, name)| name)
+    }
+
     /// Whether a deadline may take the place of another one; 0 is none, and later than any.
     fn admits(self, old: u64, new: u64) -> bool {
         let has = |flag| self.0 & flag != 0;
@@ -71,6 +77,16 @@ pub(super) struct Tells {
 }
 
 impl Tells {
+    /// The command's name.
+    pub(super) const fn name(self) -> &'static str {
+        match (self.millis, self.absolute) {
+            (false, false) => "TTL",
+            (true, false) => "PTTL",
+            (false, true) => "EXPIRETIME",
+            (true, true) => "PEXPIRETIME",
+        }
+    }
+
     const fn byte(self) -> u8 {
         self.millis as u8 | (self.absolute as u8) << 1
     }

@@ -115,7 +115,7 @@ impl Extended {
     }
 
     /// A finite number in decimal, with at most 17 digits behind the point, rounded to even where it is half-way.
-    fn to_text(self) -> Vec<u8> {
+    pub(super) fn to_text(self) -> Vec<u8> {
         // The number is the significand times two to this.
         let power = i32::from(self.exponent.max(1)) - 16383 - 63;
         let mut text = Vec::new();

@@ -37,6 +37,7 @@ mod store;
 mod strings;
 mod transaction;
 mod tree;
+mod words;
 mod write;
 
 #[cfg(test)]
@@ -48,6 +49,7 @@ pub use parse::{Call, parse};
 pub use snapshot::{KvRestorer, KvView};
 pub use store::KvStore;
 pub use transaction::{transaction, versions};
+pub use words::words;
 
 /// Longest key, in bytes.
 pub const MAX_KEY: usize = 64 << 10;

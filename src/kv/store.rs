@@ -266,6 +266,10 @@ impl StateMachine for KvStore {
     fn take_garbage(&mut self) -> Option<Box<dyn Any + Send>> {
         if self.flushed.is_empty() { None } else { Some(Box::new(mem::take(&mut self.flushed))) }
     }
+
+    fn key_count(&self) -> u64 {
+        self.len() as u64
+    }
 }
 
 impl fmt::Debug for KvStore {

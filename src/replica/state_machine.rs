@@ -72,6 +72,11 @@ pub trait StateMachine: Sized + Send + 'static {
     fn take_garbage(&mut self) -> Option<Box<dyn Any + Send>> {
         None
     }
+
+    /// How many keys it holds, for INFO; 0 for what has none.
+    fn key_count(&self) -> u64 {
+        0
+    }
 }
 
 /// An immutable picture of a state. Dropping one may be slow and happens where it was read.
