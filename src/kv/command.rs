@@ -4,7 +4,6 @@ use bytes::Bytes;
 
 use super::error::CommandError;
 use super::parse::{self, Call};
-use super::{expire, set};
 
 /// One command, with the facts that Redis's COMMAND and COMMAND DOCS give.
 #[derive(Debug, Clone, Copy)]
@@ -153,7 +152,7 @@ pub const COMMANDS: &[CommandInfo] = &[
         .keys(1, -1, 1)
         .docs(Group::Generic, "1.0.0", "Delete a key")
         .complexity("O(N) where N is the number of keys that will be removed."),
-    CommandInfo::new("delex", -2, set::delex).flags(WRITE_FAST).docs(
+    CommandInfo::new("delex", -2, parse::set::delex).flags(WRITE_FAST).docs(
         Group::String,
         "8.4.0",
         "Conditionally removes the specified key based on value comparison",
@@ -163,17 +162,17 @@ pub const COMMANDS: &[CommandInfo] = &[
         .keys(1, -1, 1)
         .docs(Group::Generic, "1.0.0", "Determine if a key exists")
         .complexity("O(N) where N is the number of keys to check."),
-    CommandInfo::new("expire", -3, expire::expire).flags(WRITE_FAST).docs(
+    CommandInfo::new("expire", -3, parse::expire::expire).flags(WRITE_FAST).docs(
         Group::Generic,
         "1.0.0",
         "Set a key's time to live in seconds",
     ),
-    CommandInfo::new("expireat", -3, expire::expireat).flags(WRITE_FAST).docs(
+    CommandInfo::new("expireat", -3, parse::expire::expireat).flags(WRITE_FAST).docs(
         Group::Generic,
         "1.2.0",
         "Set the expiration for a key as a UNIX timestamp",
     ),
-    CommandInfo::new("expiretime", 2, expire::expiretime).flags(READ_FAST).docs(
+    CommandInfo::new("expiretime", 2, parse::expire::expiretime).flags(READ_FAST).docs(
         Group::Generic,
         "7.0.0",
         "Get the expiration Unix timestamp for a key",
@@ -191,7 +190,7 @@ pub const COMMANDS: &[CommandInfo] = &[
         "6.2.0",
         "Get the value of a key and delete the key",
     ),
-    CommandInfo::new("getex", -2, expire::getex).flags(WRITE_FAST).docs(
+    CommandInfo::new("getex", -2, parse::expire::getex).flags(WRITE_FAST).docs(
         Group::String,
         "6.2.0",
         "Get the value of a key and optionally set its expiration",
@@ -228,38 +227,38 @@ pub const COMMANDS: &[CommandInfo] = &[
         .keys(1, -1, 2)
         .docs(Group::String, "1.0.1", "Set multiple keys to multiple values")
         .complexity("O(N) where N is the number of keys to set."),
-    CommandInfo::new("msetex", -4, set::msetex)
+    CommandInfo::new("msetex", -4, parse::set::msetex)
         .flags(GROW)
         .keys(2, -1, 2)
         .docs(Group::String, "8.4.0", "Set multiple keys to multiple values with expiration")
         .complexity("O(N) where N is the number of keys to set."),
     CommandInfo::new("msetnx", -3, parse::strings::msetnx).flags(GROW).keys(1, -1, 2).docs(Group::String, "1.0.1", "Set multiple keys to multiple values, only if none of the keys exist").complexity("O(N) where N is the number of keys to set."),
-    CommandInfo::new("persist", 2, expire::persist).flags(WRITE_FAST).docs(
+    CommandInfo::new("persist", 2, parse::expire::persist).flags(WRITE_FAST).docs(
         Group::Generic,
         "2.2.0",
         "Remove the expiration from a key",
     ),
-    CommandInfo::new("pexpire", -3, expire::pexpire).flags(WRITE_FAST).docs(
+    CommandInfo::new("pexpire", -3, parse::expire::pexpire).flags(WRITE_FAST).docs(
         Group::Generic,
         "2.6.0",
         "Set a key's time to live in milliseconds",
     ),
-    CommandInfo::new("pexpireat", -3, expire::pexpireat).flags(WRITE_FAST).docs(
+    CommandInfo::new("pexpireat", -3, parse::expire::pexpireat).flags(WRITE_FAST).docs(
         Group::Generic,
         "2.6.0",
         "Set the expiration for a key as a UNIX timestamp specified in milliseconds",
     ),
-    CommandInfo::new("pexpiretime", 2, expire::pexpiretime).flags(READ_FAST).docs(
+    CommandInfo::new("pexpiretime", 2, parse::expire::pexpiretime).flags(READ_FAST).docs(
         Group::Generic,
         "7.0.0",
         "Get the expiration Unix timestamp for a key in milliseconds",
     ),
-    CommandInfo::new("psetex", 4, set::psetex).flags(GROW).docs(
+    CommandInfo::new("psetex", 4, parse::set::psetex).flags(GROW).docs(
         Group::String,
         "2.6.0",
         "Set the value and expiration in milliseconds of a key",
     ),
-    CommandInfo::new("pttl", 2, expire::pttl).flags(READ_FAST).docs(
+    CommandInfo::new("pttl", 2, parse::expire::pttl).flags(READ_FAST).docs(
         Group::Generic,
         "2.6.0",
         "Get the time to live for a key in milliseconds",
@@ -272,13 +271,13 @@ pub const COMMANDS: &[CommandInfo] = &[
         .keys(0, 0, 0)
         .docs(Group::Generic, "2.8.0", "Incrementally iterate the keys space")
         .complexity("O(COUNT) for every call. O(N) for a complete iteration."),
-    CommandInfo::new("set", -3, set::set).flags(GROW).docs(
+    CommandInfo::new("set", -3, parse::set::set).flags(GROW).docs(
         Group::String,
         "1.0.0",
         "Set the string value of a key",
     ),
     CommandInfo::new("setbit", 4, parse::bits::setbit).flags(GROW).docs(Group::Bitmap, "2.2.0", "Sets or clears the bit at offset in the string value stored at key"),
-    CommandInfo::new("setex", 4, set::setex).flags(GROW).docs(
+    CommandInfo::new("setex", 4, parse::set::setex).flags(GROW).docs(
         Group::String,
         "2.0.0",
         "Set the value and expiration of a key",
@@ -299,7 +298,7 @@ pub const COMMANDS: &[CommandInfo] = &[
         .docs(Group::String, "1.0.0", "Get a substring of the string stored at a key")
         .complexity("O(N) where N is the length of the returned string."),
     CommandInfo::new("touch", -2, parse::exists).flags(READ_FAST).keys(1, -1, 1).docs(Group::Generic, "3.2.1", "Alters the last access time of a key(s). Returns the number of existing keys specified.").complexity("O(N) where N is the number of keys that will be touched."),
-    CommandInfo::new("ttl", 2, expire::ttl).flags(READ_FAST).docs(
+    CommandInfo::new("ttl", 2, parse::expire::ttl).flags(READ_FAST).docs(
         Group::Generic,
         "1.0.0",
         "Get the time to live for a key in seconds",

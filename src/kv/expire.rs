@@ -5,9 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::error::CommandError;
-use super::lifetime::{Lifetime, LifetimeOption, Unit};
-use super::packed::{Packer, Read, Unpacker, Write, opcode};
-use super::parse::{Call, Parsed, key};
+use super::lifetime::Lifetime;
 use super::record::Meta;
 use super::reply;
 use super::store::KvStore;
@@ -23,7 +21,7 @@ impl Replaces {
     const GT: u8 = 1 << 2;
     const LT: u8 = 1 << 3;
 
-    fn parse(options: &[Bytes]) -> Result<Self, CommandError> {
+    pub(super) fn parse(options: &[Bytes]) -> Result<Self, CommandError> {
         let mut flags = 0;
         for option in options {
             let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
@@ -42,12 +40,16 @@ impl Replaces {
         })
     }
 
-    fn from_byte(flags: u8) -> Option<Self> {
+    pub(super) fn from_byte(flags: u8) -> Option<Self> {
         let all = Self::NX | Self::XX | Self::GT | Self::LT;
         let is_contradiction = (flags & Self::NX != 0 && flags != Self::NX)
             || flags & (Self::GT | Self::LT) == Self::GT | Self::LT
             || flags & !all != 0;
         (!is_contradiction).then_some(Self(flags))
+    }
+
+    pub(super) const fn byte(self) -> u8 {
+        self.0
     }
 
     /// Its options' names.
@@ -71,9 +73,9 @@ impl Replaces {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tells {
     /// In milliseconds, or in seconds.
-    millis: bool,
+    pub(super) millis: bool,
     /// When it dies, or for how long it still lives.
-    absolute: bool,
+    pub(super) absolute: bool,
 }
 
 impl Tells {
@@ -87,104 +89,12 @@ impl Tells {
         }
     }
 
-    const fn byte(self) -> u8 {
+    pub(super) const fn byte(self) -> u8 {
         self.millis as u8 | (self.absolute as u8) << 1
     }
 
-    fn from_byte(byte: u8) -> Option<Self> {
+    pub(super) fn from_byte(byte: u8) -> Option<Self> {
         (byte < 4).then_some(Self { millis: byte & 1 != 0, absolute: byte & 2 != 0 })
-    }
-}
-
-fn parse_expire(unit: Unit, name: &'static str, args: &[Bytes]) -> Parsed {
-    let replaces = Replaces::parse(args.get(3..).unwrap_or_default())?;
-    let text = args.get(2).ok_or(CommandError::Syntax)?;
-    let lifetime = unit.parse(text, name, true)?;
-    let key = key(args, 1)?;
-    let to = Packer::new(opcode::EXPIRE, 1 + Lifetime::ROOM + Packer::room(key)).byte(replaces.0);
-    Ok(Call::Write(lifetime.pack(to).bytes(key).finish()))
-}
-
-pub(super) fn expire(args: &[Bytes]) -> Parsed {
-    parse_expire(Unit::Seconds, "expire", args)
-}
-
-pub(super) fn pexpire(args: &[Bytes]) -> Parsed {
-    parse_expire(Unit::Millis, "pexpire", args)
-}
-
-pub(super) fn expireat(args: &[Bytes]) -> Parsed {
-    parse_expire(Unit::UnixSeconds, "expireat", args)
-}
-
-pub(super) fn pexpireat(args: &[Bytes]) -> Parsed {
-    parse_expire(Unit::UnixMillis, "pexpireat", args)
-}
-
-pub(super) fn persist(args: &[Bytes]) -> Parsed {
-    pack_persist(key(args, 1)?)
-}
-
-fn pack_persist(key: &[u8]) -> Parsed {
-    Ok(Call::Write(Packer::new(opcode::PERSIST, Packer::room(key)).bytes(key).finish()))
-}
-
-fn parse_tells(tells: Tells, args: &[Bytes]) -> Parsed {
-    let key = key(args, 1)?;
-    Ok(Call::Read(Packer::new(opcode::TTL, 1 + Packer::room(key)).byte(tells.byte()).bytes(key).finish()))
-}
-
-pub(super) fn ttl(args: &[Bytes]) -> Parsed {
-    parse_tells(Tells { millis: false, absolute: false }, args)
-}
-
-pub(super) fn pttl(args: &[Bytes]) -> Parsed {
-    parse_tells(Tells { millis: true, absolute: false }, args)
-}
-
-pub(super) fn expiretime(args: &[Bytes]) -> Parsed {
-    parse_tells(Tells { millis: false, absolute: true }, args)
-}
-
-pub(super) fn pexpiretime(args: &[Bytes]) -> Parsed {
-    parse_tells(Tells { millis: true, absolute: true }, args)
-}
-
-/// GETEX: without an option it changes nothing, and is a read.
-pub(super) fn getex(args: &[Bytes]) -> Parsed {
-    let mut option = LifetimeOption::default();
-    let mut at = 2;
-    while let Some(name) = args.get(at) {
-        if name.eq_ignore_ascii_case(b"keepttl") {
-            return Err(CommandError::Syntax);
-        }
-        at += option.take(name, args.get(at + 1)).ok_or(CommandError::Syntax)?;
-    }
-    let lifetime = option.lifetime("getex")?;
-    let key = key(args, 1)?;
-    if !option.is_given() {
-        return super::parse::get(args);
-    }
-    debug_assert!(lifetime != Lifetime::Forever || option.persists());
-    let to = lifetime.pack(Packer::new(opcode::GETEX, Lifetime::ROOM + Packer::room(key)));
-    Ok(Call::Write(to.bytes(key).finish()))
-}
-
-impl<'a> Unpacker<'a> {
-    pub(super) fn expire(&mut self) -> Option<Write<'a>> {
-        let replaces = Replaces::from_byte(self.byte()?)?;
-        let lifetime =
-            Lifetime::unpack(self).filter(|of| matches!(of, Lifetime::For(_) | Lifetime::Until(_)))?;
-        Some(Write::Expire { replaces, lifetime, key: self.key()? })
-    }
-
-    pub(super) fn getex(&mut self) -> Option<Write<'a>> {
-        let lifetime = Lifetime::unpack(self).filter(|of| *of != Lifetime::Kept)?;
-        Some(Write::GetEx { lifetime, key: self.key()? })
-    }
-
-    pub(super) fn ttl(&mut self) -> Option<Read<'a>> {
-        Some(Read::Ttl { tells: Tells::from_byte(self.byte()?)?, key: self.key()? })
     }
 }
 

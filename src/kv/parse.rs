@@ -9,7 +9,9 @@ use super::packed::{Packer, SetFlags, opcode};
 use super::{MAX_KEY, MAX_VALUE};
 
 pub(super) mod bits;
+pub(super) mod expire;
 pub(super) mod keyspace;
+pub(super) mod set;
 pub(super) mod strings;
 
 /// A command, checked and packed.
@@ -81,7 +83,7 @@ pub(super) fn getset(args: &[Bytes]) -> Parsed {
     pack_set(SetFlags::GET, args)
 }
 
-pub(super) fn pack_set(flags: SetFlags, args: &[Bytes]) -> Parsed {
+fn pack_set(flags: SetFlags, args: &[Bytes]) -> Parsed {
     let (key, value) = (key(args, 1)?, value(args, 2)?);
     let to = Packer::new(opcode::SET, 1 + Packer::room(key) + Packer::room(value));
     Ok(Call::Write(to.byte(flags.byte()).bytes(key).bytes(value).finish()))
@@ -191,12 +193,12 @@ pub(super) fn pack_keys(op: u8, args: &[Bytes]) -> Result<Bytes, CommandError> {
     Ok(args.iter().skip(1).fold(Packer::new(op, room), |to, key| to.bytes(key)).finish())
 }
 
-pub(super) fn key(args: &[Bytes], at: usize) -> Result<&[u8], CommandError> {
+fn key(args: &[Bytes], at: usize) -> Result<&[u8], CommandError> {
     let key: &[u8] = args.get(at).ok_or(CommandError::Syntax)?;
     if key.len() > MAX_KEY { Err(CommandError::KeyTooLong) } else { Ok(key) }
 }
 
-pub(super) fn value(args: &[Bytes], at: usize) -> Result<&[u8], CommandError> {
+fn value(args: &[Bytes], at: usize) -> Result<&[u8], CommandError> {
     bounded_value(args.get(at).ok_or(CommandError::Syntax)?)
 }
 

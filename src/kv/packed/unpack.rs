@@ -1,9 +1,12 @@
 //! The commands whose arguments are more than keys, values and numbers: each in the order in which `parse` packs it.
 
-use super::{Read, Unpacker, Write};
+use super::{Read, SetFlags, Unpacker, Write};
 use crate::kv::bits::{BitRange, MAX_BITS, Unit};
+use crate::kv::expire::{Replaces, Tells};
 use crate::kv::float::Extended;
 use crate::kv::lcs::LcsForm;
+use crate::kv::lifetime::Lifetime;
+use crate::kv::set::{Compare, Set};
 
 impl<'a> Unpacker<'a> {
     /// A byte that is 0 or 1.
@@ -73,5 +76,37 @@ impl<'a> Unpacker<'a> {
             _ => return None,
         };
         Some(Read::Lcs { one, other, form })
+    }
+
+    pub(super) fn expire(&mut self) -> Option<Write<'a>> {
+        let replaces = Replaces::from_byte(self.byte()?)?;
+        let lifetime =
+            Lifetime::unpack(self).filter(|of| matches!(of, Lifetime::For(_) | Lifetime::Until(_)))?;
+        Some(Write::Expire { replaces, lifetime, key: self.key()? })
+    }
+
+    pub(super) fn getex(&mut self) -> Option<Write<'a>> {
+        let lifetime = Lifetime::unpack(self).filter(|of| *of != Lifetime::Kept)?;
+        Some(Write::GetEx { lifetime, key: self.key()? })
+    }
+
+    pub(super) fn ttl(&mut self) -> Option<Read<'a>> {
+        Some(Read::Ttl { tells: Tells::from_byte(self.byte()?)?, key: self.key()? })
+    }
+
+    pub(super) fn set_with(&mut self) -> Option<Write<'a>> {
+        let flags = SetFlags::from_byte(self.byte()?)?;
+        let (compare, lifetime) = (Compare::unpack(self)?, Lifetime::unpack(self)?);
+        let (key, value) = (self.key()?, self.value()?);
+        Some(Write::SetWith(Set { flags, compare, lifetime, key, value }))
+    }
+
+    pub(super) fn delex(&mut self) -> Option<Write<'a>> {
+        Some(Write::DelEx { compare: Compare::unpack(self)?, key: self.key()? })
+    }
+
+    pub(super) fn msetex(&mut self) -> Option<Write<'a>> {
+        let flags = SetFlags::from_byte(self.byte()?)?;
+        Some(Write::MSetEx { flags, lifetime: Lifetime::unpack(self)?, pairs: self.pairs()? })
     }
 }
