@@ -32,8 +32,12 @@ pub(super) fn bulk(value: Option<&Bytes>) -> Value {
 
 /// The strings of an array.
 pub(super) fn strings(reply: &Value) -> Option<Vec<&Bytes>> {
-    let string = |value| if let &Value::Bulk(ref text) = value { Some(text) } else { None };
-    if let Value::Array(values) = reply { values.iter().map(string).collect() } else { None }
+    let Value::Array(values) = reply else { return None };
+    values.iter().map(string).collect()
+}
+
+fn string(value: &Value) -> Option<&Bytes> {
+    if let Value::Bulk(text) = value { Some(text) } else { None }
 }
 
 /// The cursor and the keys of a reply to SCAN.
