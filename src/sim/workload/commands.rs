@@ -21,9 +21,6 @@
 /// A line, and its share among the lines of its table.
 pub(super) type Line = (u64, &'static str);
 
-/// Whether the store has all of these commands. As long as it has not, only the first two tables are drawn from.
-pub(super) const IS_WHOLE: bool = false;
-
 pub(super) const WRITES: &[Line] = &[
     (4, "APPEND $key $value"),
     (3, "INCR $counter"),

@@ -7,7 +7,7 @@ use std::vec::Vec;
 
 use bytes::Bytes;
 
-use super::commands::{IS_WHOLE, Line, MORE_READS, MORE_WRITES, READS, TOGETHER, WRITES};
+use super::commands::{Line, MORE_READS, MORE_WRITES, READS, TOGETHER, WRITES};
 use super::{Heard, Travel, Workload};
 use crate::client::CallKind;
 use crate::codec::resp::Value;
@@ -26,7 +26,6 @@ pub struct KvWorkload {
     keys: u64,
     counter: u64,
     writes_of_ten: u64,
-    is_whole: bool,
     /// What each client knows.
     clients: BTreeMap<u64, Client>,
 }
@@ -57,7 +56,7 @@ impl KvWorkload {
     pub fn draw(seed: u64) -> Self {
         let mut rng = Rng::stream(seed, 302);
         let (keys, writes_of_ten) = (1 + rng.below(12), 2 + rng.below(7));
-        Self { keys, counter: 0, writes_of_ten, is_whole: IS_WHOLE, clients: BTreeMap::new() }
+        Self { keys, counter: 0, writes_of_ten, clients: BTreeMap::new() }
     }
 
     fn key(&self, rng: &mut Rng) -> Bytes {
@@ -208,11 +207,11 @@ impl Workload for KvWorkload {
     }
 
     fn next(&mut self, client: u64, rng: &mut Rng) -> KvOp {
-        if self.is_whole && rng.chance(1, 8) {
+        if rng.chance(1, 8) {
             return self.transaction(client, rng);
         }
         let is_write = rng.below(10) < self.writes_of_ten;
-        let lines = match (is_write, self.is_whole && rng.chance(1, 2)) {
+        let lines = match (is_write, rng.chance(1, 2)) {
             (true, false) => WRITES,
             (false, false) => READS,
             (true, true) => MORE_WRITES,
@@ -269,9 +268,9 @@ mod tests {
     #[test]
     fn lines_are_commands_that_succeed() {
         let mut rng = Rng::new(5);
-        let mut workload = KvWorkload { is_whole: true, ..KvWorkload::draw(5) };
+        let mut workload = KvWorkload::draw(5);
         let mut model = KvModel::default();
-        let mut at = Context { index: 0, unix_ms: 1_700_000_000_000 };
+        let mut at = Context::at(0, 1_700_000_000_000);
         let tables = [WRITES, READS, MORE_WRITES, MORE_READS, TOGETHER[0], TOGETHER[1]];
         let mut done = BTreeMap::new();
         for _ in 0..40_000 {
@@ -307,8 +306,8 @@ mod tests {
     #[test]
     fn transactions_run_and_are_given_up() {
         let mut rng = Rng::new(6);
-        let mut workload = KvWorkload { is_whole: true, ..KvWorkload::draw(6) };
-        let (mut model, mut at) = (KvModel::default(), Context { index: 0, unix_ms: 1_700_000_000_000 });
+        let mut workload = KvWorkload::draw(6);
+        let (mut model, mut at) = (KvModel::default(), Context::at(0, 1_700_000_000_000));
         let (mut done, mut given_up) = (0, 0);
         for _ in 0..20_000 {
             at.index += 1;

@@ -11,7 +11,7 @@ use super::command::{Command, unfit};
 use super::keys::Keys;
 use super::replies::error;
 use crate::codec::resp::Value;
-use crate::kv::{Call, parse};
+use crate::kv::{Call, parse, transaction, versions};
 use crate::raft::LogIndex;
 use crate::replica::Request;
 
@@ -72,12 +72,16 @@ fn is_read(words: &[Bytes]) -> bool {
 
 /// What is asked of the cluster.
 pub(super) fn request(op: &KvOp) -> Option<Request> {
-    let words = match op {
-        KvOp::Command(words) => words,
-        // The store has no bytes for these yet: no workload draws them.
-        KvOp::Versions(_) | KvOp::Transaction { .. } => return None,
+    let call = match op {
+        KvOp::Command(words) => parse(words),
+        KvOp::Versions(keys) => versions(keys),
+        KvOp::Transaction { commands, .. } if refusal(commands).is_some() => return None,
+        KvOp::Transaction { watched, commands } => {
+            let calls: Result<Vec<Call>, _> = commands.iter().map(|words| parse(words)).collect();
+            calls.map(|calls| transaction(watched, &calls))
+        }
     };
-    match parse(words) {
+    match call {
         Ok(Call::Write(command)) => Some(Request::Write(command)),
         Ok(Call::Read(query)) => Some(Request::Read(query)),
         Err(_) => None,

@@ -5,7 +5,7 @@ use super::*;
 /// Says lines to an empty model, each at an index of its own: `+500` lets the clock go on, `set x 1 => +OK|` is answered so
 /// (by Redis 7.0, or by its documentation where it is newer).
 fn check(script: &str) {
-    let (mut model, mut at) = (KvModel::default(), Context { index: 0, unix_ms: 1_000_000 });
+    let (mut model, mut at) = (KvModel::default(), Context::at(0, 1_000_000));
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
         if let Some(ms) = line.strip_prefix('+') {
             at.unix_ms += ms.parse::<u64>().expect("a number");
@@ -101,7 +101,7 @@ fn what_is_newer_than_the_reference_does_what_is_documented() {
 
 #[test]
 fn what_is_left_of_a_life_may_be_less_by_another_clock_but_not_in_an_entry() {
-    let (mut model, at) = (KvModel::default(), Context { index: 1, unix_ms: 1000 });
+    let (mut model, at) = (KvModel::default(), Context::at(1, 1000));
     model.step(at, &words("set k v px 1600").into());
     let admitted = |op: &KvOp, seen: &str| {
         let expected = model.clone().step(at, op);
@@ -130,7 +130,7 @@ fn what_is_left_of_a_life_may_be_less_by_another_clock_but_not_in_an_entry() {
 #[test]
 fn a_transaction_is_done_if_what_it_watches_is_unchanged() {
     let mut model = KvModel::default();
-    let mut at = Context { index: 0, unix_ms: 1000 };
+    let mut at = Context::at(0, 1000);
     let mut say = |ms: u64, op: KvOp| {
         (at.index, at.unix_ms) = (at.index + 1, at.unix_ms + ms);
         model.step(at, &op)
