@@ -228,7 +228,7 @@ pub(crate) const CONTROL: &[Form] = &[
     form("config get", &[OneOf(&["save", "appendonly", "proto-max-bulk-len", "*max*", "nonsense"])]),
     form("echo", &[Value]),
     form("hello", &[]).compare(Compare::Hello).weight(8),
-    form("hello", &[OneOf(&["2", "3"])])
+    form("hello", &[OneOf(&["2", "3", "3"])])
         .label("hello version")
         .options(HELLO_OPTIONS)
         .compare(Compare::Hello)
@@ -255,7 +255,7 @@ pub(crate) const CLUSTER: &[Form] = &[
     form("cluster nodes", &[]),
     form("cluster shards", &[]),
     form("cluster slots", &[]),
-    form("hello", &[OneOf(&["2", "3"])]),
+    form("hello", &[OneOf(&["2", "3", "3"])]),
     form("readonly", &[]),
     form("readwrite", &[]),
 ];

@@ -26,17 +26,20 @@ use exceptions::{EXCEPTIONS, Exception};
 use generate::{Command, Generator, Kind};
 use quorate::rng::Rng;
 use redis::Redis;
-use run::{Servers, Tally, forms, is_covered, labels, missing, play, shrink};
+use run::{Count, Servers, Tally, forms, is_covered, labels, missing, play, shrink};
 use support::Cluster;
 use vectors::{SCRIPTS, Script};
 use verdicts::{answer, draw};
-use wire::{Wire, shown};
+use wire::{Wire, is_error, shown};
 
 /// Commands of one episode.
 const EPISODE: usize = 400;
 
 /// In a full run everything is done at least so often.
 const ENOUGH: u64 = 200;
+
+/// Whether commands may be unknown yet that Redis knows: they are named, and not drawn; a full run fails then.
+const MAY_MISS: bool = true;
 
 /// Most differences that one run shows.
 const SHOWN: usize = 12;
@@ -55,7 +58,11 @@ fn compare(servers: &Servers, kind: Kind, length: u64, missing: &BTreeSet<String
             break;
         }
         let commands = Generator::new(seed, missing).episode(kind, EPISODE);
-        let Some(difference) = play(servers, &commands, &mut tally).unwrap() else { continue };
+        let Some(difference) =
+            play(servers, &commands, &mut tally).unwrap_or_else(|error| panic!("seed {seed}: {error}"))
+        else {
+            continue;
+        };
         differences += 1;
         let label = difference.command.words.first().map(|word| word.to_ascii_lowercase());
         if seen.insert(label) {
@@ -75,9 +82,9 @@ fn compare(servers: &Servers, kind: Kind, length: u64, missing: &BTreeSet<String
 }
 
 fn print(tally: &Tally, missing: &BTreeSet<String>) {
-    println!("{:32} {:>8} {:>8} {:>8}", "command or option", "done", "null", "failed");
+    println!("{:32} {:>8} {:>8} {:>8} {:>8}", "command or option", "done", "resp3", "null", "failed");
     for (label, count) in &tally.counts {
-        println!("{label:32} {:>8} {:>8} {:>8}", count.done, count.null, count.failed);
+        println!("{label:32} {:>8} {:>8} {:>8} {:>8}", count.done, count.resp3, count.null, count.failed);
     }
     for (name, times) in &tally.exceptions {
         println!("difference of the page: {name:40} {times:>8}");
@@ -99,6 +106,7 @@ fn replies_are_those_of_redis() {
     let tally = compare(&servers, Kind::Mixed, full.unwrap_or(4000), &missing);
     println!("{} commands in {:.1?}", tally.commands, started.elapsed());
     print(&tally, &missing);
+    assert!(MAY_MISS || missing.is_empty(), "missing: {missing:?}");
     if full.is_some() {
         assert_met(&tally, Kind::Mixed, &missing, ENOUGH);
     }
@@ -210,6 +218,24 @@ fn a_pipeline_cut_anywhere_is_answered_the_same() {
     }
 }
 
+/// The one difference that random transactions do not make: the states would differ behind it.
+#[test]
+fn a_key_made_and_deleted_under_watch_does_not_end_a_transaction() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let cluster = Cluster::start(1, &[]);
+    let mut wires = [&redis.address[..], cluster.address(1)].map(|address| Wire::connect(address).unwrap());
+    if is_error(&wires[1].ask(&["UNWATCH"]).unwrap()) {
+        println!("missing: watch");
+        return assert!(MAY_MISS);
+    }
+    let words = [&["WATCH", "k"][..], &["SET", "k", "v"], &["DEL", "k"], &["MULTI"], &["PING"], &["EXEC"]];
+    let [theirs, ours] = wires.each_mut().map(|wire| words.map(|words| wire.ask(words).unwrap()));
+    assert_eq!(theirs[..5], ours[..5]);
+    let mut tally = Tally::default();
+    let covered = is_covered(Kind::Watch, &Command::plain(&["EXEC"]), &theirs[5], &ours[5], &mut tally);
+    assert!(covered, "{} {}", shown(&theirs[5]), shown(&ours[5]));
+}
+
 /// What is newer than the redis-server that is compared with.
 #[test]
 fn newer_commands_answer_as_documented() {
@@ -232,14 +258,16 @@ fn newer_commands_answer_as_documented() {
         }
     }
     missing.iter().for_each(|line| println!("missing: {line}"));
-    assert!(number("QUORATE_COMPARE").is_none() || missing.is_empty(), "missing: {missing:?}");
+    assert!((MAY_MISS && number("QUORATE_COMPARE").is_none()) || missing.is_empty(), "missing: {missing:?}");
 }
 
-/// Everything was done at least `enough` times, and every difference that the page lists of this kind of episode was met.
+/// Everything was done at least `enough` times, a good part of them in each version of the protocol, and every difference that the page lists of this kind of episode was met.
 fn assert_met(tally: &Tally, kind: Kind, missing: &BTreeSet<String>, enough: u64) {
-    let done = |label: &&String| tally.counts.get(*label).map_or(0, |count| count.done);
-    let labels = labels(kind);
-    let seldom: Vec<_> = labels.iter().filter(|label| done(label) < enough).map(|l| (l, done(&l))).collect();
+    let is_seldom = |count: &Count| {
+        count.done < enough || count.resp3 < enough / 8 || count.done - count.resp3 < enough / 8
+    };
+    let count = |label: String| (tally.counts.get(&label).copied().unwrap_or_default(), label);
+    let seldom: Vec<_> = labels(kind).into_iter().map(count).filter(|(count, _)| is_seldom(count)).collect();
     assert!(seldom.is_empty() && missing.is_empty(), "done too seldom: {seldom:?}; missing: {missing:?}");
     let met = |exception: &&Exception| tally.exceptions.contains_key(exception.name);
     let here = EXCEPTIONS.iter().filter(|exception| exception.kind == kind);
