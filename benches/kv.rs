@@ -42,7 +42,7 @@ impl Bench {
     fn context(&mut self) -> Context {
         self.index += 1;
         self.out.clear();
-        Context { index: self.index, unix_ms: 1_700_000_000_000 }
+        Context::at(self.index, 1_700_000_000_000)
     }
 
     fn apply(&mut self, command: &[u8]) {

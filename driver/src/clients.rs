@@ -70,7 +70,6 @@ pub(crate) struct Clients {
     timers: BTreeSet<(Micros, u64)>,
     actions: Vec<gateway::Action>,
     received: u64,
-    requests: u64,
 }
 
 impl Clients {
@@ -94,7 +93,6 @@ impl Clients {
             timers: BTreeSet::new(),
             actions: Vec::new(),
             received: 0,
-            requests: 0,
         }
     }
 
@@ -122,11 +120,6 @@ impl Clients {
     /// Connections taken since the start.
     pub(crate) fn received(&self) -> u64 {
         self.received
-    }
-
-    /// Requests handed to the node since the start.
-    pub(crate) fn requests(&self) -> u64 {
-        self.requests
     }
 
     /// Whether bytes wait to be written.
@@ -318,7 +311,6 @@ impl Clients {
     ) {
         match action {
             gateway::Action::Request { id, epoch, request } => {
-                self.requests += 1;
                 events.push(node::Event::Request { id, epoch, deadline: None, request });
             }
             gateway::Action::ListClients => {

@@ -24,6 +24,7 @@ use crate::peer::{PeerLimits, Peers};
 use crate::process;
 use crate::signals::StopSignal;
 use crate::stderr::Stderr;
+use crate::timed::Timed;
 
 const BELL: Token = Token(0);
 const STOP: Token = Token(1);
@@ -150,11 +151,11 @@ struct Seen {
     memory_read: Option<Micros>,
 }
 
-impl<S> EventLoop<S>
+impl<S> EventLoop<Timed<S>>
 where
     S: StateMachine,
-    Job<S>: Send,
-    Garbage<S>: Send,
+    Job<Timed<S>>: Send,
+    Garbage<Timed<S>>: Send,
 {
     /// Starts the lanes and the node, which begins to read its disk.
     pub fn start(setup: Setup) -> Result<Self, StartError> {
@@ -311,13 +312,24 @@ where
         if !self.events.is_empty() {
             self.seen.stale = true;
             self.node.step_into(self.now, self.events.drain(..), &mut self.actions);
+            self.note_slow();
             self.perform();
+        }
+    }
+
+    /// Adds what the state machine has just spent long on to the slow log.
+    fn note_slow(&mut self) {
+        let slow = self.node.replica().map(|replica| replica.state().take_slow());
+        for command in slow.unwrap_or_default() {
+            self.seen.process.slow_log.add(self.clock.now().wall, command);
         }
     }
 
     /// Performs the actions of a step. What follows from them at once goes into the next turn's batch.
     fn perform(&mut self) {
         if self.actions.iter().any(|action| matches!(action, Action::Reply { .. })) {
+            // What the step took is part of what its replies took.
+            self.now = self.clock.now();
             self.look();
         }
         let (now, events) = (self.now, &mut self.events);
@@ -422,7 +434,6 @@ where
             let (process, times) = (&mut self.seen.process, self.log.times());
             process.clients = self.clients.count() as u64;
             process.connections_received = self.clients.received();
-            process.commands = self.clients.requests();
             process.log_syncs = times.count();
             process.log_sync_us = times.total_us();
             process.log_sync_max_us = times.max_us();

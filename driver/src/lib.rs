@@ -73,3 +73,4 @@ pub mod stderr;
 mod survivor;
 #[cfg(test)]
 mod testing;
+pub mod timed;

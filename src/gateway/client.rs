@@ -178,10 +178,11 @@ impl Connection {
         write::text(
             out,
             format_args!(
-                " age={} idle={} flags={flags} db=0 sub=0 psub=0 ssub=0 multi=-1 qbuf={} qbuf-free={} obl={} oll={} \
+                " age={} idle={} flags={flags} db=0 sub=0 psub=0 ssub=0 multi={} qbuf={} qbuf-free={} obl={} oll={} \
                  omem={} events=rw cmd=",
                 seconds(about.created),
                 seconds(about.last_heard),
+                self.transaction.as_ref().map_or(-1, |transaction| transaction.len() as i64),
                 self.input.filled().len(),
                 self.input.capacity().saturating_sub(self.input.filled().len()),
                 self.output.len(),

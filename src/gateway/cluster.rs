@@ -2,8 +2,10 @@
 //!
 //! The leader is the master of all 16,384 slots, the others are its replicas: so clients find the leader, and the next
 //! one, by themselves. While no leader is known CLUSTER INFO says `cluster_state:fail`, but this node still shows *itself*
-//! as the master: a client library given no master at all fails to connect, while one that is sent here reads
-//! `CLUSTERDOWN`, waits, and tries again. Before the cluster is formed there are no slots.
+//! as the master: a client library given no master at all fails to connect, while the commands of one that is sent here
+//! wait for the next leader, or read `CLUSTERDOWN` and are tried again. The same holds while the link to the leader is
+//! down: most likely nobody listens there any more, which this node takes as granted only after an election timeout, and
+//! clients that are sent to a closed port use up their tries in less. Before the cluster is formed there are no slots.
 
 use alloc::format;
 use alloc::string::String;
@@ -34,10 +36,16 @@ pub(super) fn leader(node: &Status) -> Option<NodeId> {
     node.raft.as_ref().and_then(|raft| raft.leader)
 }
 
+/// Where clients find the leader, if another node is known to lead.
+pub(super) fn elsewhere(node: &Status) -> Option<String> {
+    let leader = leader(node).filter(|leader| *leader != node.id)?;
+    node.members.get(&leader).map(|member| member.client.clone())
+}
+
 /// Whom to show as the master.
 fn master(node: &Status) -> Option<NodeId> {
     node.raft.as_ref()?;
-    let known = leader(node).filter(|id| node.members.contains_key(id));
+    let known = leader(node).filter(|&id| node.members.contains_key(&id) && is_online(node, id));
     Some(known.unwrap_or(node.id))
 }
 

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::control::Control;
 use super::reply::{Reply, of_error};
+use super::transaction::{OnceNumbers, Then};
 use super::{Kind, Settings, membership, session, slot};
 use crate::kv;
 use crate::node::Status;
@@ -18,6 +19,8 @@ pub(super) struct Data {
     pub(super) slot: u16,
     /// Bytes that it keeps while it is under way.
     pub(super) bytes: usize,
+    /// What to do with the reply.
+    pub(super) then: Then,
 }
 
 /// A command that waits for those before it.
@@ -34,6 +37,8 @@ pub(super) enum Held {
 pub(super) enum Command {
     Data(Data),
     Control(&'static Control),
+    /// EXEC, with the numbers of a ONCE before it.
+    Exec(Option<OnceNumbers>),
     /// Answered here and now: an error, or what is known without asking anybody.
     Answer(Reply),
     /// A line of an HTTP request. A web page can make its reader's browser send one to an address that only that machine
@@ -41,11 +46,12 @@ pub(super) enum Command {
     Http,
 }
 
-/// Decides what `arguments` are. `reads_local` is set by READONLY.
+/// Decides what `arguments` are. `reads_local` is set by READONLY; `draw` is for a command that chooses.
 pub(super) fn classify(
     arguments: &[Bytes],
     settings: &Settings,
     reads_local: bool,
+    draw: u64,
     node: &Status,
 ) -> Command {
     let Some(name) = arguments.first() else { return Command::Answer(of_error(&kv::CommandError::Empty)) };
@@ -53,7 +59,11 @@ pub(super) fn classify(
         return Command::Http;
     }
     let data = match Control::find(name) {
-        None => plain(arguments, settings, reads_local),
+        Some(Control { name: "exec", .. }) if arguments.len() == 1 => return Command::Exec(None),
+        Some(Control { name: "once", .. }) if session::is_exec(arguments) => {
+            return session::exec(arguments).map_or_else(Command::Answer, |once| Command::Exec(Some(once)));
+        }
+        None => plain(arguments, settings, reads_local, draw),
         Some(control) if !control.takes(arguments.len()) => {
             Err(of_error(&kv::CommandError::Arity(control.name)))
         }
@@ -69,9 +79,9 @@ pub(super) fn classify(
 }
 
 /// A command of the state machine, outside any session.
-fn plain(arguments: &[Bytes], settings: &Settings, reads_local: bool) -> Result<Data, Reply> {
+fn plain(arguments: &[Bytes], settings: &Settings, reads_local: bool, draw: u64) -> Result<Data, Reply> {
     let slot = check_limits(arguments, settings)?;
-    let call = kv::parse(arguments).map_err(|error| of_error(&error))?;
+    let call = kv::parse(arguments).map_err(|error| of_error(&error))?.drawing(draw);
     let (kv::Call::Write(packed) | kv::Call::Read(packed)) = &call;
     let bytes = packed.len();
     let (kind, request) = match call {
@@ -79,7 +89,7 @@ fn plain(arguments: &[Bytes], settings: &Settings, reads_local: bool) -> Result<
         kv::Call::Read(query) if reads_local => (Kind::Read, Request::ReadLocal(query)),
         kv::Call::Read(query) => (Kind::Read, Request::Read(query)),
     };
-    Ok(Data { kind, request, slot, bytes })
+    Ok(Data { kind, request, slot, bytes, then: Then::Pass })
 }
 
 /// Checks keys and values against the connection's own limits; the slot of the first key if redirects need it.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::command::keys;
 use super::control::{CONTROLS, Control};
 use super::glob;
-use super::help::other_subcommand;
+use super::help::{self, other_subcommand};
 use super::reply::{Reply, of_error};
 use crate::codec::resp::write;
 use crate::kv::{COMMANDS, CommandError, CommandInfo};
@@ -153,7 +153,9 @@ impl Known {
     fn categories(&self) -> impl Iterator<Item = &'static str> + use<> {
         let group = match self.group() {
             "string" => Some("@string"),
+            "bitmap" => Some("@bitmap"),
             "generic" => Some("@keyspace"),
+            "server" if matches!(self, Self::Data(_)) => Some("@keyspace"),
             "connection" => Some("@connection"),
             _ => None,
         };
@@ -165,7 +167,8 @@ impl Known {
             None
         };
         let speed = if self.has("fast") { "@fast" } else { "@slow" };
-        [kind, group, Some(speed)].into_iter().flatten()
+        let is_dangerous = matches!(self.name(), "keys" | "flushall" | "flushdb");
+        [kind, group, Some(speed), is_dangerous.then_some("@dangerous")].into_iter().flatten()
     }
 
     /// The ten elements of COMMAND INFO.
@@ -228,13 +231,27 @@ impl Known {
             Self::Data(info) => (info.summary, info.since, info.complexity),
             Self::Control(control) => (control.summary, control.since, "O(1)"),
         };
+        let subcommands = help::subcommands(self.name());
         write::bulk(out, self.name().as_bytes());
-        write::map(out, 4);
-        for (key, value) in
-            [("summary", summary), ("since", since), ("group", self.group()), ("complexity", complexity)]
-        {
-            write::bulk(out, key.as_bytes());
-            write::bulk(out, value.as_bytes());
+        write::map(out, if subcommands.is_empty() { 4 } else { 5 });
+        let about = |out: &mut Vec<u8>, summary: &str| {
+            for (key, value) in
+                [("summary", summary), ("since", since), ("group", self.group()), ("complexity", complexity)]
+            {
+                write::bulk(out, key.as_bytes());
+                write::bulk(out, value.as_bytes());
+            }
+        };
+        about(out, summary);
+        if subcommands.is_empty() {
+            return;
+        }
+        write::bulk(out, b"subcommands");
+        write::map(out, subcommands.len());
+        for (name, summary) in subcommands {
+            write::bulk(out, alloc::format!("{}|{name}", self.name()).as_bytes());
+            write::map(out, 4);
+            about(out, summary);
         }
     }
 }

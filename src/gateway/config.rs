@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::help::other_subcommand;
 use super::reply::{Reply, of_error};
-use super::{Context, Settings, glob};
+use super::{Context, Settings, SlowLog, glob};
 use crate::codec::resp::write;
 use crate::kv::CommandError;
 
@@ -28,6 +28,11 @@ pub(super) fn reply(arguments: &[Bytes], settings: &Settings, context: &Context<
             }
         }),
         (b"set", [name, _, ..]) if rest.len().is_multiple_of(2) => set_error(name, &table(settings, context)),
+        (b"resetstat", []) => {
+            context.process.command_stats.reset();
+            Reply::ok()
+        }
+        (b"resetstat", _) => of_error(&CommandError::Arity("config|resetstat")),
         (b"set", _) => of_error(&CommandError::Arity("config|set")),
         _ => other_subcommand("CONFIG", subcommand),
     }
@@ -61,6 +66,8 @@ fn table(settings: &Settings, context: &Context<'_>) -> Vec<(&'static str, Strin
         ("port", context.process.port.to_string()),
         ("proto-max-bulk-len", settings.max_value.to_string()),
         ("save", text("")),
+        ("slowlog-log-slower-than", SlowLog::THRESHOLD.to_string()),
+        ("slowlog-max-len", SlowLog::MAX.to_string()),
         ("timeout", text("0")),
     ]
 }

@@ -1,12 +1,14 @@
 //! The course of a connection: parse, classify, dispatch or hold, answer in order, close.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::mem;
 
 use super::command::{Command, Data, Held, classify};
-use super::queue::Queue;
+use super::command_stats::CommandId;
+use super::queue::{Queue, Stamp};
 use super::reply::{self, Reply};
+use super::transaction::Then;
 use super::{
     Action, Connection, Context, Deadlines, Event, Kind, Output, Protocol, Settings, client, cluster,
 };
@@ -14,6 +16,7 @@ use crate::codec::input::Input;
 use crate::codec::resp::{RequestLimits, RequestParser, write};
 use crate::node::RequestId;
 use crate::replica::Outcome;
+use crate::rng::Rng;
 use crate::time::{Micros, Now};
 
 /// Bytes that are read at a time.
@@ -48,7 +51,12 @@ impl Connection {
             arguments: Vec::new(),
             held: None,
             queue: Queue::default(),
+            current: Stamp::default(),
             output: Output::default(),
+            transaction: None,
+            watched: BTreeMap::new(),
+            then: BTreeMap::new(),
+            asks_versions: false,
             epoch: 0,
             consumed: 0,
             command_start: 0,
@@ -105,7 +113,7 @@ impl Connection {
     fn pump(&mut self, now: Now, context: &Context<'_>, out: &mut Vec<Action>) {
         self.stopped_by_output = false;
         loop {
-            self.flush();
+            self.flush(now, context);
             self.lift_refusal();
             if self.phase == Phase::Closed {
                 return;
@@ -117,7 +125,7 @@ impl Connection {
                 }
                 continue;
             }
-            if self.phase != Phase::Open {
+            if self.phase != Phase::Open || self.asks_versions {
                 return;
             }
             if self.is_full() {
@@ -133,6 +141,7 @@ impl Connection {
                     return;
                 }
                 Err(error) => {
+                    self.current = Stamp::default();
                     self.answer_now(reply::of_protocol_error(error));
                     self.phase = Phase::Closing;
                 }
@@ -155,26 +164,48 @@ impl Connection {
         let mut arguments = mem::take(&mut self.arguments);
         self.has_spoken = true;
         self.about.runs(&arguments);
-        match classify(&arguments, &self.settings, self.reads_local, context.node) {
-            Command::Data(data) => {
+        let command = arguments.first().and_then(|name| CommandId::find(name));
+        self.current = Stamp { command, parsed: now.mono, rejected: false };
+        let reads_local = self.reads_local && (self.watched.is_empty() || self.transaction.is_some());
+        let command = classify(&arguments, &self.settings, reads_local, self.draw(now), context.node);
+        match self.queue_up(command, &arguments, context) {
+            Some(Command::Data(data)) => {
                 self.held = self.try_held(Held::Data(data), context, out);
             }
-            Command::Control(control) => {
+            Some(Command::Control(control)) => {
                 self.on_control(control, &arguments, now, context, out);
             }
-            Command::Answer(reply) => self.answer_now(reply),
-            Command::Http => self.phase = Phase::Closing,
+            Some(Command::Exec(once)) => self.exec(once, now, context, out),
+            Some(Command::Answer(reply)) => {
+                self.current.rejected = reply.is_error();
+                self.answer_now(reply);
+            }
+            Some(Command::Http) => self.phase = Phase::Closing,
+            None => {}
         }
         arguments.clear();
         arguments.shrink_to(ARGUMENTS_KEPT);
         self.arguments = arguments;
     }
 
+    /// A number for a command that chooses: another one for each command of each connection.
+    fn draw(&self, now: Now) -> u64 {
+        Rng::stream(now.mono ^ self.id.rotate_left(32), self.consumed).next_u64()
+    }
+
     /// Does what `held` asks for if that may be done now, or gives it back.
-    fn try_held(&mut self, held: Held, context: &Context<'_>, out: &mut Vec<Action>) -> Option<Held> {
+    pub(super) fn try_held(
+        &mut self,
+        held: Held,
+        context: &Context<'_>,
+        out: &mut Vec<Action>,
+    ) -> Option<Held> {
         let under_way = self.queue.under_way();
         match held {
-            Held::Data(_) if self.refused_up_to.is_some() => self.answer_now(reply::after_refusal()),
+            Held::Data(_) if self.refused_up_to.is_some() => {
+                self.current.rejected = true;
+                self.answer_now(reply::after_refusal());
+            }
             Held::Data(data) => {
                 let blocked = match data.kind {
                     Kind::Write => under_way.reads > 0 && !planted!("write-overtakes-read"),
@@ -192,18 +223,22 @@ impl Connection {
     }
 
     fn dispatch(&mut self, data: Data, out: &mut Vec<Action>) {
-        let number = self.queue.wait(data.kind, self.protocol, data.bytes, data.slot);
+        let number = self.queue.wait(data.kind, self.protocol, self.current, data.bytes, data.slot);
+        if !matches!(data.then, Then::Pass) {
+            self.asks_versions |= matches!(data.then, Then::Watch(_));
+            self.then.insert(number, data.then);
+        }
         let id = RequestId { connection: self.id, number };
         out.push(Action::Request { id, epoch: self.epoch, request: data.request });
     }
 
     /// Gives the reply of a command that needs nobody.
     pub(super) fn answer_now(&mut self, reply: Reply) {
-        self.queue.answered(self.protocol, reply);
+        self.queue.answered(self.protocol, self.current, reply);
     }
 
     pub(super) fn list_clients(&mut self, filter: client::Filter, out: &mut Vec<Action>) {
-        self.queue.wait(Kind::List, self.protocol, 0, 0);
+        self.queue.wait(Kind::List, self.protocol, self.current, 0, 0);
         self.lists.push_back(filter);
         out.push(Action::ListClients);
     }
@@ -225,7 +260,11 @@ impl Connection {
             let received = self.consumed.wrapping_add(self.input.filled().len() as u64);
             self.refused_up_to = Some(received);
         }
-        let reply = reply::of_outcome(outcome, waiting.slot, self.settings.redirect, context.node);
+        let then = self.then.remove(&number).unwrap_or_default();
+        if matches!(then, Then::Watch(_)) {
+            self.asks_versions = false;
+        }
+        let reply = self.reply_of(then, outcome, waiting.slot, context);
         self.queue.answer(number, reply);
     }
 
@@ -247,8 +286,9 @@ impl Connection {
     }
 
     /// Moves the replies whose turn has come to the output.
-    fn flush(&mut self) {
-        while let Some((protocol, reply)) = self.queue.pop() {
+    fn flush(&mut self, now: Now, context: &Context<'_>) {
+        while let Some((protocol, stamp, reply)) = self.queue.pop() {
+            stamp.count(now.mono, reply.is_error(), &context.process.command_stats);
             reply.render(protocol, self.output.end());
             self.answered = self.answered.wrapping_add(1);
         }
@@ -269,7 +309,7 @@ impl Connection {
         if self.phase != Phase::Open || self.input_ended || self.has_much_output() {
             return false;
         }
-        let waits = self.held.is_some() || self.is_full();
+        let waits = self.held.is_some() || self.asks_versions || self.is_full();
         !waits || self.input.filled().len() < CHUNK
     }
 

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::reply::{Reply, c_string, of_error};
-use super::{Action, Connection, Context, Protocol, client, cluster, command_docs, config, info};
+use super::{Action, Connection, Context, Protocol, client, cluster, command_docs, config, info, slow_log};
 use crate::codec::resp::{parse_integer, write};
 use crate::kv::CommandError;
 use crate::time::Now;
@@ -31,16 +31,22 @@ enum Verb {
     Cluster,
     Command,
     Config,
+    Discard,
     Echo,
     Hello,
     Info,
+    Multi,
     Ping,
     Quit,
     Readonly,
     Readwrite,
     Reset,
     Select,
+    Slowlog,
+    Time,
+    Unwatch,
     Wait,
+    Watch,
 }
 
 const fn control(
@@ -54,6 +60,7 @@ const fn control(
 const CONNECTION: &str = "connection";
 const CLUSTER: &str = "cluster";
 const SERVER: &str = "server";
+const TRANSACTIONS: &str = "transactions";
 
 /// All control commands, by name. Those without a verb become requests of the node: see [`Control::is_for_node`].
 pub(super) const CONTROLS: &[Control] = &[
@@ -88,7 +95,9 @@ pub(super) const CONTROLS: &[Control] = &[
         (SERVER, "2.0.0"),
         "A container for server configuration commands.",
     ),
+    control(("discard", 1, Some(Verb::Discard)), (TRANSACTIONS, "2.0.0"), "Discards a transaction."),
     control(("echo", 2, Some(Verb::Echo)), (CONNECTION, "1.0.0"), "Returns the given string."),
+    control(("exec", 1, None), (TRANSACTIONS, "1.2.0"), "Executes all commands in a transaction."),
     control(("hello", -1, Some(Verb::Hello)), (CONNECTION, "6.0.0"), "Handshakes with the server."),
     control(
         ("info", -1, Some(Verb::Info)),
@@ -100,6 +109,7 @@ pub(super) const CONTROLS: &[Control] = &[
         (SERVER, "0.1.0"),
         "A container for commands about the members of the cluster.",
     ),
+    control(("multi", 1, Some(Verb::Multi)), (TRANSACTIONS, "1.2.0"), "Starts a transaction."),
     control(
         ("once", -5, None),
         (SERVER, "0.1.0"),
@@ -120,11 +130,23 @@ pub(super) const CONTROLS: &[Control] = &[
     control(("reset", 1, Some(Verb::Reset)), (CONNECTION, "6.2.0"), "Resets the connection."),
     control(("select", 2, Some(Verb::Select)), (CONNECTION, "1.0.0"), "Changes the selected database."),
     control(("session", -2, None), (SERVER, "0.1.0"), "Opens or closes a session for ONCE."),
+    control(("slowlog", -2, Some(Verb::Slowlog)), (SERVER, "2.2.12"), "A container for slow log commands."),
+    control(("time", 1, Some(Verb::Time)), (SERVER, "2.6.0"), "Returns the server time."),
     control(("transfer", -1, None), (SERVER, "0.1.0"), "Hands leadership over to another node."),
+    control(
+        ("unwatch", 1, Some(Verb::Unwatch)),
+        (TRANSACTIONS, "2.2.0"),
+        "Forgets about watched keys of a transaction.",
+    ),
     control(
         ("wait", 3, Some(Verb::Wait)),
         ("generic", "3.0.0"),
         "Returns how many replicas surely have the earlier writes of this connection.",
+    ),
+    control(
+        ("watch", -2, Some(Verb::Watch)),
+        (TRANSACTIONS, "2.2.0"),
+        "Monitors changes to keys to determine the execution of a transaction.",
     ),
 ];
 
@@ -139,6 +161,22 @@ impl Control {
     /// Whether it becomes a request of the node, in a file of its own (`session.rs`, `membership.rs`).
     pub(super) fn is_for_node(&self) -> bool {
         self.verb.is_none()
+    }
+
+    /// Whether it is carried out at once, though MULTI is open.
+    pub(super) fn ends_or_begins_transaction(&self) -> bool {
+        let verbs = [Verb::Discard, Verb::Multi, Verb::Quit, Verb::Reset, Verb::Watch];
+        self.verb.is_some_and(|verb| verbs.contains(&verb))
+    }
+
+    /// Whether it may stand between MULTI and EXEC. What the driver answers may not, nor what changes how the rest is read.
+    pub(super) fn may_be_queued(&self, arguments: &[Bytes]) -> bool {
+        let asks_driver = || arguments.get(1).is_some_and(|verb| verb.eq_ignore_ascii_case(b"list"));
+        match self.verb {
+            None | Some(Verb::Bgsave | Verb::Hello | Verb::Auth) => false,
+            Some(Verb::Client) => !asks_driver(),
+            Some(_) => true,
+        }
     }
 
     /// Whether `arguments`, the name among them, are a number that it takes.
@@ -168,38 +206,73 @@ impl Connection {
         context: &Context<'_>,
         out: &mut Vec<Action>,
     ) {
-        let Some(verb) = control.verb else { return };
-        let reply = match verb {
+        if let Some(reply) = self.control(control, arguments, now, context, out) {
+            self.answer_now(reply);
+        }
+    }
+
+    /// The reply to a control command that EXEC carries out.
+    pub(super) fn control_in_transaction(
+        &mut self,
+        control: &Control,
+        arguments: &[Bytes],
+        now: Now,
+        context: &Context<'_>,
+        out: &mut Vec<Action>,
+    ) -> Reply {
+        if control.verb == Some(Verb::Wait) {
+            // Nothing may be waited for in a transaction.
+            return wait_error(arguments).unwrap_or_else(|| cluster::wait(context.node));
+        }
+        let reply = self.control(control, arguments, now, context, out);
+        reply.unwrap_or_else(|| Reply::error("ERR Command not allowed inside a transaction"))
+    }
+
+    /// The reply to a control command; `None` when it is given in another way.
+    fn control(
+        &mut self,
+        control: &Control,
+        arguments: &[Bytes],
+        now: Now,
+        context: &Context<'_>,
+        out: &mut Vec<Action>,
+    ) -> Option<Reply> {
+        Some(match control.verb? {
             Verb::Asking => Reply::ok(),
             Verb::Auth => auth(arguments),
             Verb::Bgsave => bgsave(arguments, out),
-            Verb::Client => match self.client(arguments, now, out) {
-                Some(reply) => reply,
-                None => return,
-            },
+            Verb::Client => return self.client(arguments, now, out),
             Verb::Cluster => cluster::reply(arguments, context),
             Verb::Command => command_docs::reply(arguments),
             Verb::Config => config::reply(arguments, &self.settings, context),
+            Verb::Discard => self.discard(),
             Verb::Echo => Reply::of(|out| write::bulk(out, arguments.get(1).map_or(&[], |text| text))),
             Verb::Hello => self.hello(arguments, context),
             Verb::Info => info::reply(arguments, now, context),
+            Verb::Multi => self.multi(),
             Verb::Ping => ping(arguments),
             Verb::Quit => {
-                self.answer_now(Reply::ok());
-                return self.quit();
+                self.quit();
+                Reply::ok()
             }
-            Verb::Readonly | Verb::Readwrite => {
+            verb @ (Verb::Readonly | Verb::Readwrite) => {
                 self.reads_local = verb == Verb::Readonly;
                 Reply::ok()
             }
             Verb::Reset => self.reset(),
             Verb::Select => select(arguments),
+            Verb::Slowlog => slow_log::reply(arguments, &context.process.slow_log),
+            Verb::Time => time(now),
+            Verb::Unwatch => self.unwatch(),
             Verb::Wait => match wait_error(arguments) {
                 Some(error) => error,
-                None => return self.hold_wait(),
+                None => {
+                    self.hold_wait();
+                    return None;
+                }
             },
-        };
-        self.answer_now(reply);
+            Verb::Watch => return self.watch(arguments, context, out),
+        })
     }
 
     /// RESET answers in RESP2, and closes no session: sessions are not the connection's.
@@ -207,6 +280,7 @@ impl Connection {
         self.protocol = Protocol::Resp2;
         self.reads_local = false;
         self.about.forget_names();
+        self.forget_transaction();
         Reply::of(|out| write::simple(out, "RESET"))
     }
 
@@ -308,6 +382,16 @@ fn select(arguments: &[Bytes]) -> Reply {
     }
 }
 
+/// This node's clock: seconds, and microseconds, which it knows to the millisecond.
+fn time(now: Now) -> Reply {
+    Reply::of(|out| {
+        write::array(out, 2);
+        for number in [now.wall / 1000, now.wall % 1000 * 1000] {
+            write::bulk(out, alloc::format!("{number}").as_bytes());
+        }
+    })
+}
+
 /// What is wrong with WAIT's arguments.
 fn wait_error(arguments: &[Bytes]) -> Option<Reply> {
     let number = |at: usize| arguments.get(at).and_then(|argument| parse_integer(argument));
@@ -334,6 +418,9 @@ mod tests {
             assert_eq!(found.map(|found| found.name), Some(control.name));
         }
         let for_node = CONTROLS.iter().filter(|control| control.is_for_node()).map(|control| control.name);
-        assert!(for_node.eq(["member", "once", "session", "transfer"]), "each has its branch in classify");
+        assert!(
+            for_node.eq(["exec", "member", "once", "session", "transfer"]),
+            "each has its branch in classify"
+        );
     }
 }

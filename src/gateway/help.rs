@@ -1,5 +1,8 @@
 //! HELP of the commands that have subcommands: what there is here, in Redis's form.
 
+use alloc::string::String;
+use alloc::vec::Vec;
+
 use super::reply::{Reply, c_string};
 use crate::codec::resp::write;
 
@@ -37,6 +40,7 @@ const COMMAND: Lines = &[
 
 const CONFIG: Lines = &[
     ("GET <pattern>", "Return parameters matching the glob-like <pattern> and their values."),
+    ("RESETSTAT", "Reset statistics reported by the INFO command."),
     ("SET <directive> <value>", "Refused: settings are given when the server starts."),
 ];
 
@@ -58,16 +62,39 @@ const SESSION: Lines = &[
     ("CLOSE <id>", "Close a session and forget its replies."),
 ];
 
-/// The reply to `<container> HELP`; the name is in capitals.
-pub(super) fn reply(container: &str) -> Reply {
-    let lines = match container {
+const SLOWLOG: Lines = &[
+    ("GET [<count>]", "Return top <count> entries from the slowlog (default: 10, -1 mean all)."),
+    ("LEN", "Return the length of the slowlog."),
+    ("RESET", "Reset the slowlog."),
+];
+
+/// The subcommands of `container`, whose name is in capitals: how each is used, and what it does.
+fn lines(container: &str) -> Option<Lines> {
+    Some(match container {
         "CLIENT" => CLIENT,
         "CLUSTER" => CLUSTER,
         "COMMAND" => COMMAND,
         "CONFIG" => CONFIG,
         "MEMBER" => MEMBER,
-        _ => SESSION,
+        "SESSION" => SESSION,
+        "SLOWLOG" => SLOWLOG,
+        _ => return None,
+    })
+}
+
+/// The subcommands of the command of this name, in lower case, with what each does.
+pub(super) fn subcommands(name: &str) -> Vec<(String, &'static str)> {
+    let lines = lines(&name.to_ascii_uppercase()).unwrap_or_default();
+    let subcommand = |&(usage, meaning): &(&'static str, _)| {
+        let word = usage.split(' ').next().filter(|word| !word.starts_with('('))?;
+        Some((word.to_ascii_lowercase(), meaning))
     };
+    lines.iter().filter_map(subcommand).collect()
+}
+
+/// The reply to `<container> HELP`; the name is in capitals.
+pub(super) fn reply(container: &str) -> Reply {
+    let lines = lines(container).unwrap_or_default();
     Reply::of(|out| {
         write::array(out, 2 * lines.len() + 3);
         let title = alloc::format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");

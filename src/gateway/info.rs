@@ -17,28 +17,32 @@ pub(super) const REDIS_VERSION: &str = "7.4.0";
 
 type Section = fn(&mut String, Now, &Context<'_>) -> core::fmt::Result;
 
-const SECTIONS: [(&str, &str, Section); 9] = [
+/// Sections that INFO shows only when they are named, or all are.
+const NOT_BY_DEFAULT: [&str; 2] = ["commandstats", "latencystats"];
+
+const SECTIONS: [(&str, &str, Section); 11] = [
     ("server", "Server", server),
     ("clients", "Clients", clients),
     ("memory", "Memory", memory),
     ("persistence", "Persistence", persistence),
     ("stats", "Stats", stats),
     ("replication", "Replication", replication),
+    ("commandstats", "Commandstats", |to, _, context| context.process.command_stats.describe_counts(to)),
+    ("latencystats", "Latencystats", |to, _, context| context.process.command_stats.describe_latencies(to)),
     ("cluster", "Cluster", cluster_section),
-    ("keyspace", "Keyspace", |_, _, _| Ok(())),
+    ("keyspace", "Keyspace", keyspace),
     ("quorate", "Quorate", quorate),
 ];
 
 /// INFO's reply: the sections named, or all.
 pub(super) fn reply(arguments: &[Bytes], now: Now, context: &Context<'_>) -> Reply {
     let wanted = arguments.get(1..).unwrap_or_default();
-    let all = |name: &Bytes| {
-        [&b"all"[..], b"default", b"everything"].iter().any(|word| name.eq_ignore_ascii_case(word))
-    };
-    let everything = wanted.is_empty() || wanted.iter().any(all);
+    let names = |section: &str| wanted.iter().any(|name| name.eq_ignore_ascii_case(section.as_bytes()));
+    let everything = names("all") || names("everything");
+    let default = wanted.is_empty() || names("default");
     let mut text = String::new();
     for (name, title, section) in SECTIONS {
-        if !everything && !wanted.iter().any(|w| w.eq_ignore_ascii_case(name.as_bytes())) {
+        if !(everything || names(name) || (default && !NOT_BY_DEFAULT.contains(&name))) {
             continue;
         }
         if !text.is_empty() {
@@ -99,7 +103,7 @@ fn persistence(to: &mut String, _: Now, context: &Context<'_>) -> core::fmt::Res
 fn stats(to: &mut String, _: Now, context: &Context<'_>) -> core::fmt::Result {
     let process = context.process;
     write!(to, "total_connections_received:{}\r\n", process.connections_received)?;
-    write!(to, "total_commands_processed:{}\r\n", process.commands)?;
+    write!(to, "total_commands_processed:{}\r\n", process.command_stats.total())?;
     write!(to, "evicted_keys:0\r\npubsub_channels:0\r\npubsub_patterns:0\r\n")
 }
 
@@ -133,6 +137,13 @@ fn replication(to: &mut String, _: Now, context: &Context<'_>) -> core::fmt::Res
 
 fn cluster_section(to: &mut String, _: Now, _: &Context<'_>) -> core::fmt::Result {
     write!(to, "cluster_enabled:1\r\n")
+}
+
+fn keyspace(to: &mut String, _: Now, context: &Context<'_>) -> core::fmt::Result {
+    match context.node.keys {
+        0 => Ok(()),
+        keys => write!(to, "db0:keys={keys},expires=0,avg_ttl=0\r\n"),
+    }
 }
 
 /// What Redis has no name for.

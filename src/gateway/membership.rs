@@ -24,6 +24,7 @@ use super::Kind;
 use super::command::Data;
 use super::help::other_subcommand;
 use super::reply::{Reply, of_error};
+use super::transaction::Then;
 use crate::codec::resp::write;
 use crate::kv::CommandError;
 use crate::node::Status;
@@ -55,7 +56,7 @@ pub(super) fn transfer(arguments: &[Bytes]) -> Result<Data, Reply> {
 }
 
 fn data(request: Request) -> Data {
-    Data { kind: Kind::Write, request, slot: 0, bytes: BYTES }
+    Data { kind: Kind::Write, request, slot: 0, bytes: BYTES, then: Then::Pass }
 }
 
 fn change(subcommand: &Bytes, arguments: &[Bytes], node: &Status) -> Result<Change, Reply> {

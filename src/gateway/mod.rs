@@ -25,13 +25,14 @@
 //! itself, so it cannot be told that an earlier GET is still under way; each reply is put in the protocol that was spoken
 //! when its command was parsed. WAIT alone waits for what came before it.
 //!
-//! MULTI, EXEC and WATCH are not here yet and get the error of an unknown command. Their queue belongs between `command`
-//! and the node: a transaction is a list of parsed calls on the connection that EXEC packs into one request.
+//! While MULTI is open commands are queued instead, and EXEC sends them as one request (`transaction`). Nothing follows a
+//! WATCH before its keys' versions have come.
 
 mod client;
 mod cluster;
 mod command;
 mod command_docs;
+mod command_stats;
 mod config;
 mod connection;
 mod control;
@@ -44,8 +45,13 @@ mod queue;
 mod reply;
 mod session;
 mod slot;
+mod slow_log;
 #[cfg(test)]
 mod tests;
+mod transaction;
+
+pub use command_stats::CommandStats;
+pub use slow_log::{SlowCommand, SlowLog};
 
 use bytes::Bytes;
 
@@ -56,7 +62,7 @@ use crate::replica::{Outcome, Request};
 use crate::time::{Micros, Now};
 use command::Held;
 use output::Output;
-use queue::Queue;
+use queue::{Queue, Stamp};
 
 /// Something that happened to a connection.
 #[derive(Debug)]
@@ -123,8 +129,6 @@ pub struct Process {
     pub clients: u64,
     /// Connections taken since the start.
     pub connections_received: u64,
-    /// Commands answered since the start.
-    pub commands: u64,
     /// Bytes of memory in use, if known.
     pub memory: u64,
     /// Calls of fdatasync on the log since the start.
@@ -133,6 +137,10 @@ pub struct Process {
     pub log_sync_us: u64,
     /// The longest of them, in microseconds.
     pub log_sync_max_us: u64,
+    /// What the state machine spent long on; the driver adds to it.
+    pub slow_log: SlowLog,
+    /// What connections have answered; they count by themselves.
+    pub command_stats: CommandStats,
 }
 
 /// Limits of a connection.
@@ -227,7 +235,17 @@ pub struct Connection {
     /// A command that has to wait for those before it. While there is one, no more are parsed.
     held: Option<Held>,
     queue: Queue,
+    /// The command that was parsed last, which is also the one that is held.
+    current: Stamp,
     output: Output,
+    /// What MULTI began.
+    transaction: Option<transaction::Transaction>,
+    /// Keys with the versions that they had when they were watched.
+    watched: alloc::collections::BTreeMap<Bytes, u64>,
+    /// What is to be done with replies that are not simply passed on, by the numbers of their requests.
+    then: alloc::collections::BTreeMap<u64, transaction::Then>,
+    /// Whether the versions of watched keys are on their way.
+    asks_versions: bool,
     epoch: u32,
     /// Bytes of input taken by the parser.
     consumed: u64,

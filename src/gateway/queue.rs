@@ -2,14 +2,39 @@
 
 use alloc::collections::VecDeque;
 
+use super::command_stats::{CommandId, CommandStats};
 use super::reply::Reply;
 use super::{Kind, Protocol};
+use crate::time::Micros;
+
+/// Which command a place is of, for the statistics.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Stamp {
+    /// `None` if no command has that name, or the bytes were no command.
+    pub(super) command: Option<CommandId>,
+    /// When it was parsed.
+    pub(super) parsed: Micros,
+    /// Whether it was refused before the node was asked.
+    pub(super) rejected: bool,
+}
+
+impl Stamp {
+    /// Counts the command, whose reply may be written now.
+    pub(super) fn count(&self, now: Micros, failed: bool, stats: &CommandStats) {
+        match self.command {
+            Some(command) if self.rejected => stats.rejected(command),
+            Some(command) => stats.answered(command, now.saturating_sub(self.parsed), failed),
+            None => {}
+        }
+    }
+}
 
 /// A request's place in the order of replies.
 #[derive(Debug)]
 struct Place {
     kind: Kind,
     protocol: Protocol,
+    stamp: Stamp,
     /// Bytes of the request while it is under way.
     bytes: usize,
     /// The slot of its first key.
@@ -66,18 +91,26 @@ impl Queue {
     }
 
     /// A place for a request that goes to the node; its number.
-    pub(super) fn wait(&mut self, kind: Kind, protocol: Protocol, bytes: usize, slot: u16) -> u64 {
+    pub(super) fn wait(
+        &mut self,
+        kind: Kind,
+        protocol: Protocol,
+        stamp: Stamp,
+        bytes: usize,
+        slot: u16,
+    ) -> u64 {
         let number = self.next();
         *self.under_way.count(kind) += 1;
         self.under_way.bytes = self.under_way.bytes.saturating_add(bytes);
-        self.places.push_back(Place { kind, protocol, bytes, slot, reply: None });
+        self.places.push_back(Place { kind, protocol, stamp, bytes, slot, reply: None });
         number
     }
 
     /// A place for a reply that is there already.
-    pub(super) fn answered(&mut self, protocol: Protocol, reply: Reply) {
+    pub(super) fn answered(&mut self, protocol: Protocol, stamp: Stamp, reply: Reply) {
         self.reply_bytes = self.reply_bytes.saturating_add(reply.len());
-        self.places.push_back(Place { kind: Kind::Read, protocol, bytes: 0, slot: 0, reply: Some(reply) });
+        let kind = Kind::Read;
+        self.places.push_back(Place { kind, protocol, stamp, bytes: 0, slot: 0, reply: Some(reply) });
     }
 
     /// What waits under `number`; `None` if nothing does.
@@ -114,14 +147,14 @@ impl Queue {
     }
 
     /// Takes the first reply, if it has come.
-    pub(super) fn pop(&mut self) -> Option<(Protocol, Reply)> {
+    pub(super) fn pop(&mut self) -> Option<(Protocol, Stamp, Reply)> {
         let place = self.places.front_mut()?;
         let reply = place.reply.take()?;
-        let protocol = place.protocol;
+        let (protocol, stamp) = (place.protocol, place.stamp);
         self.places.pop_front();
         self.first = self.first.wrapping_add(1);
         self.reply_bytes = self.reply_bytes.saturating_sub(reply.len());
-        Some((protocol, reply))
+        Some((protocol, stamp, reply))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -154,9 +187,9 @@ mod tests {
     #[test]
     fn replies_leave_in_the_order_of_their_requests() {
         let mut queue = Queue::default();
-        let a = queue.wait(Kind::Write, Protocol::Resp2, 10, 7);
-        queue.answered(Protocol::Resp2, reply("+PONG\r\n"));
-        let b = queue.wait(Kind::Write, Protocol::Resp3, 5, 0);
+        let a = queue.wait(Kind::Write, Protocol::Resp2, Stamp::default(), 10, 7);
+        queue.answered(Protocol::Resp2, Stamp::default(), reply("+PONG\r\n"));
+        let b = queue.wait(Kind::Write, Protocol::Resp3, Stamp::default(), 5, 0);
         assert_eq!(queue.under_way(), UnderWay { writes: 2, reads: 0, lists: 0, bytes: 15 });
         assert_eq!(queue.waiting(a), Some(Waiting { kind: Kind::Write, slot: 7 }));
         queue.answer(b, reply(":2\r\n"));
@@ -164,7 +197,7 @@ mod tests {
         assert_eq!(queue.reply_bytes(), 11);
         queue.answer(a, reply(":1\r\n"));
         let order: alloc::vec::Vec<_> =
-            core::iter::from_fn(|| queue.pop()).map(|(p, r)| (p, r.len())).collect();
+            core::iter::from_fn(|| queue.pop()).map(|(p, _, r)| (p, r.len())).collect();
         assert_eq!(order, [(Protocol::Resp2, 4), (Protocol::Resp2, 7), (Protocol::Resp3, 4)]);
         assert!(queue.is_empty() && queue.under_way().is_empty() && queue.reply_bytes() == 0);
     }
@@ -172,14 +205,18 @@ mod tests {
     #[test]
     fn a_reply_nobody_waits_for_changes_nothing() {
         let mut queue = Queue::default();
-        let a = queue.wait(Kind::Read, Protocol::Resp2, 1, 0);
+        let a = queue.wait(Kind::Read, Protocol::Resp2, Stamp::default(), 1, 0);
         queue.answer(a + 1, reply("+x\r\n"));
         queue.answer(a, reply("+first\r\n"));
         queue.answer(a, reply("+second\r\n"));
-        assert_eq!(queue.pop().map(|(_, r)| r.len()), Some(8));
+        assert_eq!(queue.pop().map(|(_, _, r)| r.len()), Some(8));
         queue.answer(a, reply("+third\r\n"));
         assert_eq!(queue.waiting(a), None);
         assert!(queue.pop().is_none());
-        assert_eq!(queue.wait(Kind::Read, Protocol::Resp2, 1, 0), a + 1, "numbers only grow");
+        assert_eq!(
+            queue.wait(Kind::Read, Protocol::Resp2, Stamp::default(), 1, 0),
+            a + 1,
+            "numbers only grow"
+        );
     }
 }

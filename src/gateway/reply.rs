@@ -56,6 +56,11 @@ impl Reply {
         self.bytes().len()
     }
 
+    /// Whether it is an error.
+    pub(super) fn is_error(&self) -> bool {
+        self.bytes().first() == Some(&b'-')
+    }
+
     /// Appends it as `protocol` has it.
     pub(super) fn render(&self, protocol: Protocol, out: &mut Vec<u8>) {
         match protocol {
@@ -85,9 +90,7 @@ pub(super) fn of_outcome(outcome: Outcome, slot: u16, redirect: bool, node: &Sta
         }
         Outcome::Session(error) => Reply::error(session_error(error)),
         Outcome::Refused(Refused::NotLeader(leader)) => match node.members.get(&leader) {
-            Some(member) if redirect => {
-                Reply::of(|out| write::error(out, &alloc::format!("MOVED {slot} {}", member.client)))
-            }
+            Some(member) if redirect => moved(slot, &member.client),
             _ => Reply::of(|out| {
                 let text =
                     alloc::format!("TRYAGAIN node {leader} leads and the command could not be sent on to it");
@@ -104,6 +107,11 @@ pub(super) fn of_outcome(outcome: Outcome, slot: u16, redirect: bool, node: &Sta
             "UNDETERMINED the command may have been done or not: the leader or the time was lost while it was under way",
         ),
     }
+}
+
+/// Sends the client to the leader.
+pub(super) fn moved(slot: u16, address: &str) -> Reply {
+    Reply::of(|out| write::error(out, &alloc::format!("MOVED {slot} {address}")))
 }
 
 fn refused_because(code: &str, reason: &impl core::fmt::Display) -> Reply {

@@ -3,6 +3,7 @@
 //! ```text
 //! SESSION OPEN [nonce]                         :id    the same nonce, of at most 64 bytes, gives the same session
 //! SESSION CLOSE id                             +OK
+//! ONCE session seq ack EXEC                    the same for the transaction that MULTI began
 //! ONCE session seq ack COMMAND [argument …]    the command's reply, now and whenever the same number is sent again
 //! ```
 //!
@@ -12,6 +13,7 @@ use bytes::Bytes;
 
 use super::command::{Data, check_limits};
 use super::reply::{Reply, of_error};
+use super::transaction::{OnceNumbers, Then};
 use super::{Kind, Settings};
 use crate::kv::{self, CommandError};
 use crate::replica::{MAX_NONCE, Request};
@@ -38,7 +40,20 @@ pub(super) fn session(arguments: &[Bytes]) -> Result<Data, Reply> {
             });
         }
     };
-    Ok(Data { kind: Kind::Write, request, slot: 0, bytes: MAX_NONCE })
+    Ok(Data { kind: Kind::Write, request, slot: 0, bytes: MAX_NONCE, then: Then::Pass })
+}
+
+/// Whether a ONCE is about EXEC.
+pub(super) fn is_exec(arguments: &[Bytes]) -> bool {
+    matches!(arguments, [_, _, _, _, inner] if inner.eq_ignore_ascii_case(b"exec"))
+}
+
+/// The numbers of a ONCE that is about EXEC.
+pub(super) fn exec(arguments: &[Bytes]) -> Result<OnceNumbers, Reply> {
+    let Some([session, seq, ack]) = arguments.get(1..4) else {
+        return Err(of_error(&CommandError::Arity("once")));
+    };
+    Ok(OnceNumbers { session: number(session)?, seq: number(seq)?, ack: number(ack)? })
 }
 
 /// The request that a ONCE asks for.
@@ -51,7 +66,13 @@ pub(super) fn once(arguments: &[Bytes], settings: &Settings) -> Result<Data, Rep
     match kv::parse(inner).map_err(|error| of_error(&error))? {
         kv::Call::Write(command) => {
             let bytes = command.len();
-            Ok(Data { kind: Kind::Write, request: Request::Once { session, seq, ack, command }, slot, bytes })
+            Ok(Data {
+                kind: Kind::Write,
+                request: Request::Once { session, seq, ack, command },
+                slot,
+                bytes,
+                then: Then::Pass,
+            })
         }
         kv::Call::Read(_) => Err(Reply::error(
             "ERR a command that changes nothing may be sent again as it is: send it without ONCE",

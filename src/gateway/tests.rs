@@ -5,6 +5,7 @@ mod control;
 mod course;
 mod fuzz;
 mod membership;
+mod transactions;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
@@ -49,6 +50,7 @@ pub(super) fn status() -> Status {
         members: (1..=3).map(|n| (NodeId(n), addresses(n))).collect(),
         connected: BTreeSet::from([NodeId(1), NodeId(2)]),
         digest: 0xd16e57,
+        keys: 12,
         sessions: 0,
         pending: 0,
         counters: Counters { log_batches: 9, ..Counters::default() },
@@ -122,11 +124,11 @@ impl Harness {
         match request {
             Request::Write(command) | Request::Once { command, .. } => {
                 self.applied += 1;
-                let context = replica::Context { index: self.applied, unix_ms: self.now.wall };
+                let context = replica::Context::at(self.applied, self.now.wall);
                 self.store.apply(context, command, &mut out);
             }
             Request::Read(query) | Request::ReadLocal(query) => {
-                let context = replica::Context { index: self.applied, unix_ms: self.now.wall };
+                let context = replica::Context::at(self.applied, self.now.wall);
                 self.store.query(context, query, &mut out);
             }
             Request::OpenSession { .. } => return Outcome::SessionOpened(100),
@@ -135,6 +137,13 @@ impl Harness {
             Request::Transfer(_) => return Outcome::Transferred,
         }
         Outcome::Reply(out.into())
+    }
+
+    /// Another client's command, whose words are these.
+    pub(super) fn store_runs(&mut self, line: &str) {
+        let words: Vec<Bytes> = line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+        let Ok(crate::kv::Call::Write(command)) = crate::kv::parse(&words) else { panic!("it is a write") };
+        self.outcome(&Request::Write(command));
     }
 
     /// Answers the first request that waits by `outcome`.

@@ -21,12 +21,36 @@ pub enum CommandError {
     NotInteger,
     /// The amount of DECRBY has no negative.
     DecrementOverflow,
+    /// The offset of SETRANGE is negative.
+    Offset,
+    /// The offset of a bit is no integer, negative, or past the longest value.
+    BitOffset,
+    /// The bit of SETBIT is neither 0 nor 1.
+    Bit,
+    /// The bit of BITPOS is an integer, but neither 0 nor 1.
+    BitSought,
+    /// An argument is not a floating-point number.
+    NotFloat,
+    /// LCS is asked for LEN and IDX.
+    LcsForms,
+    /// An argument is not an integer of 32 bits.
+    NotInt32,
+    /// There is no database of this number.
+    Database,
+    /// The source and the destination of COPY are one key.
+    SameKey,
     /// A SCAN cursor is not a decimal number of 64 bits.
     Cursor,
     /// A key passes [`MAX_KEY`].
     KeyTooLong,
     /// A value passes [`MAX_VALUE`](super::MAX_VALUE).
     ValueTooLong,
+    /// A time of EXPIRE and its kin, or an option about time, is none or out of range; the command's name.
+    ExpireTime(&'static str),
+    /// EXPIRE does not know this option.
+    UnsupportedOption(Vec<u8>),
+    /// What is wrong, in Redis's words.
+    Text(&'static str),
     /// There was no command at all.
     Empty,
 }
@@ -56,25 +80,33 @@ impl CommandError {
             text.extend(part);
             text.extend_from_slice(b"' ");
         }
-        for byte in &mut text {
-            // An error is one line: Redis writes a space for whatever would end it.
-            if matches!(byte, b'\r' | b'\n') {
-                *byte = b' ';
-            }
-        }
-        Self::Unknown(text)
+        Self::Unknown(one_line(text))
     }
 
     /// Appends the error as a RESP reply, byte for byte what Redis sends (its text need not be UTF-8).
     pub fn reply(&self, out: &mut Vec<u8>) {
         match self {
             Self::Unknown(text) => reply::error(out, text),
+            Self::UnsupportedOption(name) => {
+                let text = [b"ERR Unsupported option ", &name[..]].concat();
+                reply::error(out, &one_line(text));
+            }
             other => {
                 let text = alloc::format!("{other}");
                 reply::error(out, text.as_bytes());
             }
         }
     }
+}
+
+/// An error is one line: Redis writes a space for whatever would end it.
+fn one_line(mut text: Vec<u8>) -> Vec<u8> {
+    for byte in &mut text {
+        if matches!(byte, b'\r' | b'\n') {
+            *byte = b' ';
+        }
+    }
+    text
 }
 
 impl fmt::Display for CommandError {
@@ -85,9 +117,25 @@ impl fmt::Display for CommandError {
             Self::Syntax => f.write_str("ERR syntax error"),
             Self::NotInteger => f.write_str("ERR value is not an integer or out of range"),
             Self::DecrementOverflow => f.write_str("ERR decrement would overflow"),
+            Self::Offset => f.write_str("ERR offset is out of range"),
+            Self::BitOffset => f.write_str("ERR bit offset is not an integer or out of range"),
+            Self::Bit => f.write_str("ERR bit is not an integer or out of range"),
+            Self::BitSought => f.write_str("ERR The bit argument must be 1 or 0."),
+            Self::NotFloat => f.write_str("ERR value is not a valid float"),
+            Self::LcsForms => {
+                f.write_str("ERR If you want both the length and indexes, please just use IDX.")
+            }
+            Self::NotInt32 => {
+                write!(f, "ERR value is out of range, value must between {} and {}", i32::MIN, i32::MAX)
+            }
+            Self::Database => f.write_str("ERR DB index is out of range"),
+            Self::SameKey => f.write_str("ERR source and destination objects are the same"),
             Self::Cursor => f.write_str("ERR invalid cursor"),
             Self::KeyTooLong => write!(f, "ERR key exceeds maximum allowed size ({MAX_KEY} bytes)"),
             Self::ValueTooLong => f.write_str("ERR string exceeds maximum allowed size (proto-max-bulk-len)"),
+            Self::ExpireTime(name) => write!(f, "ERR invalid expire time in '{name}' command"),
+            Self::UnsupportedOption(name) => write!(f, "ERR Unsupported option {}", name.escape_ascii()),
+            Self::Text(text) => f.write_str(text),
             Self::Empty => f.write_str("ERR empty command"),
         }
     }

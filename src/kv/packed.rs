@@ -13,7 +13,16 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::bits::BitRange;
+use super::expire::{Replaces, Tells};
+use super::float::Extended;
+use super::lcs::LcsForm;
+use super::lifetime::Lifetime;
+use super::set::{Compare, Set};
+use super::transaction::Transaction;
 use super::{MAX_KEY, MAX_VALUE};
+
+mod unpack;
 
 /// The opcodes.
 pub(super) mod opcode {
@@ -24,6 +33,20 @@ pub(super) mod opcode {
     pub(in crate::kv) const DEL: u8 = 0x05;
     pub(in crate::kv) const MSET: u8 = 0x06;
     pub(in crate::kv) const INCRBY: u8 = 0x07;
+    pub(in crate::kv) const SET_WITH: u8 = 0x08;
+    pub(in crate::kv) const GETEX: u8 = 0x09;
+    pub(in crate::kv) const EXPIRE: u8 = 0x0a;
+    pub(in crate::kv) const PERSIST: u8 = 0x0b;
+    pub(in crate::kv) const DELEX: u8 = 0x0c;
+    pub(in crate::kv) const MSETEX: u8 = 0x0d;
+    pub(in crate::kv) const EXEC: u8 = 0x40;
+    pub(in crate::kv) const SETRANGE: u8 = 0x10;
+    pub(in crate::kv) const SETBIT: u8 = 0x11;
+    pub(in crate::kv) const INCRBYFLOAT: u8 = 0x12;
+    pub(in crate::kv) const MSETNX: u8 = 0x13;
+    pub(in crate::kv) const RENAME: u8 = 0x14;
+    pub(in crate::kv) const COPY: u8 = 0x15;
+    pub(in crate::kv) const FLUSH: u8 = 0x16;
     pub(in crate::kv) const GET: u8 = 0x81;
     pub(in crate::kv) const STRLEN: u8 = 0x82;
     pub(in crate::kv) const GETRANGE: u8 = 0x83;
@@ -31,6 +54,16 @@ pub(super) mod opcode {
     pub(in crate::kv) const MGET: u8 = 0x85;
     pub(in crate::kv) const DBSIZE: u8 = 0x86;
     pub(in crate::kv) const SCAN: u8 = 0x87;
+    pub(in crate::kv) const TTL: u8 = 0x88;
+    pub(in crate::kv) const VERSIONS: u8 = 0x89;
+    pub(in crate::kv) const EXEC_READS: u8 = 0xc0;
+    pub(in crate::kv) const GETBIT: u8 = 0x90;
+    pub(in crate::kv) const BITCOUNT: u8 = 0x91;
+    pub(in crate::kv) const BITPOS: u8 = 0x92;
+    pub(in crate::kv) const LCS: u8 = 0x93;
+    pub(in crate::kv) const TYPE: u8 = 0x94;
+    pub(in crate::kv) const KEYS: u8 = 0x95;
+    pub(in crate::kv) const RANDOMKEY: u8 = 0x96;
     /// Set in the opcodes of reads.
     pub(in crate::kv) const READ: u8 = 0x80;
 }
@@ -65,7 +98,7 @@ impl SetFlags {
         self.0
     }
 
-    fn from_byte(byte: u8) -> Option<Self> {
+    pub(super) fn from_byte(byte: u8) -> Option<Self> {
         let flags = Self(byte);
         (byte & !Self::ALL == 0 && !flags.has(Self::NX.with(Self::XX))).then_some(flags)
     }
@@ -81,6 +114,20 @@ pub(super) enum Write<'a> {
     Del { keys: Fields<'a> },
     MSet { pairs: Fields<'a> },
     IncrBy { key: &'a [u8], by: i64 },
+    SetWith(Set<'a>),
+    GetEx { lifetime: Lifetime, key: &'a [u8] },
+    Expire { replaces: Replaces, lifetime: Lifetime, key: &'a [u8] },
+    Persist { key: &'a [u8] },
+    DelEx { compare: Compare<'a>, key: &'a [u8] },
+    MSetEx { flags: SetFlags, lifetime: Lifetime, pairs: Fields<'a> },
+    Exec(Transaction<'a>),
+    SetRange { key: &'a [u8], offset: u64, part: &'a [u8] },
+    SetBit { key: &'a [u8], offset: u64, bit: bool },
+    IncrByFloat { key: &'a [u8], by: Extended },
+    MSetNx { pairs: Fields<'a> },
+    Rename { from: &'a [u8], to: &'a [u8], only_new: bool },
+    Copy { from: &'a [u8], to: &'a [u8], replace: bool },
+    Flush,
 }
 
 /// A read, borrowed from its packed bytes.
@@ -93,6 +140,16 @@ pub(super) enum Read<'a> {
     MGet { keys: Fields<'a> },
     DbSize,
     Scan(Scan<'a>),
+    Ttl { tells: Tells, key: &'a [u8] },
+    Versions { keys: Fields<'a> },
+    Exec(Transaction<'a>),
+    GetBit { key: &'a [u8], offset: u64 },
+    BitCount { key: &'a [u8], range: Option<BitRange> },
+    BitPos { key: &'a [u8], bit: bool, range: Option<BitRange> },
+    Lcs { one: &'a [u8], other: &'a [u8], form: LcsForm },
+    Type { key: &'a [u8] },
+    Keys { pattern: &'a [u8] },
+    RandomKey { draw: u64 },
 }
 
 /// The arguments of SCAN.
@@ -128,6 +185,22 @@ impl<'a> Write<'a> {
             opcode::DEL => from.keys().map(|keys| Self::Del { keys }),
             opcode::MSET => from.pairs().map(|pairs| Self::MSet { pairs }),
             opcode::INCRBY => from.key().zip(from.signed()).map(|(key, by)| Self::IncrBy { key, by }),
+            opcode::SET_WITH => from.set_with(),
+            opcode::GETEX => from.getex(),
+            opcode::EXPIRE => from.expire(),
+            opcode::PERSIST => from.key().map(|key| Self::Persist { key }),
+            opcode::DELEX => from.delex(),
+            opcode::MSETEX => from.msetex(),
+            opcode::EXEC => from.transaction().map(Self::Exec),
+            opcode::SETRANGE => from.set_range(),
+            opcode::SETBIT => from.set_bit(),
+            opcode::INCRBYFLOAT => {
+                from.key().zip(from.extended()).map(|(key, by)| Self::IncrByFloat { key, by })
+            }
+            opcode::MSETNX => from.pairs().map(|pairs| Self::MSetNx { pairs }),
+            opcode::RENAME => from.rename(),
+            opcode::COPY => from.copy(),
+            opcode::FLUSH => Some(Self::Flush),
             _ => return Err(Malformed::Opcode(op)),
         };
         write.filter(|_| from.0.is_empty()).ok_or(Malformed::Arguments(op))
@@ -147,6 +220,18 @@ impl<'a> Read<'a> {
             opcode::MGET => from.keys().map(|keys| Self::MGet { keys }),
             opcode::DBSIZE => Some(Self::DbSize),
             opcode::SCAN => from.scan().map(Self::Scan),
+            opcode::TTL => from.ttl(),
+            opcode::VERSIONS => from.keys().map(|keys| Self::Versions { keys }),
+            opcode::EXEC_READS => from.transaction().map(Self::Exec),
+            opcode::GETBIT => {
+                from.key().zip(from.bit_offset()).map(|(key, offset)| Self::GetBit { key, offset })
+            }
+            opcode::BITCOUNT => from.bit_count(),
+            opcode::BITPOS => from.bit_pos(),
+            opcode::LCS => from.lcs(),
+            opcode::TYPE => from.key().map(|key| Self::Type { key }),
+            opcode::KEYS => from.value().map(|pattern| Self::Keys { pattern }),
+            opcode::RANDOMKEY => from.varint().map(|draw| Self::RandomKey { draw }),
             _ => return Err(Malformed::Opcode(op)),
         };
         read.filter(|_| from.0.is_empty()).ok_or(Malformed::Arguments(op))
@@ -173,23 +258,43 @@ impl<'a> Iterator for Fields<'a> {
     fn next(&mut self) -> Option<&'a [u8]> {
         self.len = self.len.checked_sub(1)?;
         let mut from = Unpacker(self.rest);
-        let field = from.bytes(MAX_KEY.max(MAX_VALUE))?;
+        let field = from.bytes(usize::MAX)?;
         self.rest = from.0;
         Some(field)
     }
 }
 
 /// Takes arguments from the front of what is left.
-struct Unpacker<'a>(&'a [u8]);
+pub(super) struct Unpacker<'a>(&'a [u8]);
 
 impl<'a> Unpacker<'a> {
-    fn byte(&mut self) -> Option<u8> {
+    pub(super) const fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// What is left.
+    pub(super) const fn rest(&self) -> &'a [u8] {
+        self.0
+    }
+
+    /// Everything that is left, as byte strings.
+    pub(super) fn all_bytes(&mut self) -> Option<Fields<'a>> {
+        let all = self.0;
+        let mut len = 0;
+        while !self.0.is_empty() {
+            self.bytes(all.len())?;
+            len += 1;
+        }
+        Some(Fields { rest: all, len })
+    }
+
+    pub(super) fn byte(&mut self) -> Option<u8> {
         let (&byte, rest) = self.0.split_first()?;
         self.0 = rest;
         Some(byte)
     }
 
-    fn varint(&mut self) -> Option<u64> {
+    pub(super) fn varint(&mut self) -> Option<u64> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -205,7 +310,7 @@ impl<'a> Unpacker<'a> {
         None
     }
 
-    fn signed(&mut self) -> Option<i64> {
+    pub(super) fn signed(&mut self) -> Option<i64> {
         let coded = self.varint()?;
         Some((coded >> 1) as i64 ^ -((coded & 1) as i64))
     }
@@ -217,11 +322,11 @@ impl<'a> Unpacker<'a> {
         Some(bytes)
     }
 
-    fn key(&mut self) -> Option<&'a [u8]> {
+    pub(super) fn key(&mut self) -> Option<&'a [u8]> {
         self.bytes(MAX_KEY)
     }
 
-    fn value(&mut self) -> Option<&'a [u8]> {
+    pub(super) fn value(&mut self) -> Option<&'a [u8]> {
         self.bytes(MAX_VALUE)
     }
 
@@ -235,7 +340,7 @@ impl<'a> Unpacker<'a> {
         (len > 0).then_some(Fields { rest: all, len })
     }
 
-    fn pairs(&mut self) -> Option<Fields<'a>> {
+    pub(super) fn pairs(&mut self) -> Option<Fields<'a>> {
         let all = self.0;
         let mut len = 0;
         while !self.0.is_empty() {

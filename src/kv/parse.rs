@@ -8,6 +8,12 @@ use super::number::{parse_cursor, parse_i64};
 use super::packed::{Packer, SetFlags, opcode};
 use super::{MAX_KEY, MAX_VALUE};
 
+pub(super) mod bits;
+pub(super) mod expire;
+pub(super) mod keyspace;
+pub(super) mod set;
+pub(super) mod strings;
+
 /// A command, checked and packed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
@@ -17,7 +23,22 @@ pub enum Call {
     Read(Bytes),
 }
 
-type Parsed = Result<Call, CommandError>;
+impl Call {
+    /// Gives RANDOMKEY the number by which it chooses; every other command stays as it is.
+    ///
+    /// A state machine draws no random numbers, and with the same one the same state answers the same key: whoever sends
+    /// the command draws, once for each.
+    pub fn drawing(self, draw: u64) -> Self {
+        match self {
+            Self::Read(packed) if packed.first() == Some(&opcode::RANDOMKEY) => {
+                keyspace::pack_randomkey(draw)
+            }
+            other => other,
+        }
+    }
+}
+
+pub(super) type Parsed = Result<Call, CommandError>;
 
 /// Checks a command's arguments, its name first, and packs it.
 ///
@@ -58,33 +79,6 @@ pub(super) fn getrange(args: &[Bytes]) -> Parsed {
     Ok(Call::Read(to.bytes(key).signed(start).signed(end).finish()))
 }
 
-pub(super) fn set(args: &[Bytes]) -> Parsed {
-    let mut flags = SetFlags::default();
-    for option in args.iter().skip(3) {
-        let (flag, excluded) = match_option(option)?;
-        if excluded.is_some_and(|excluded| flags.has(excluded)) {
-            return Err(CommandError::Syntax);
-        }
-        flags = flags.with(flag);
-    }
-    pack_set(flags, args)
-}
-
-fn match_option(option: &[u8]) -> Result<(SetFlags, Option<SetFlags>), CommandError> {
-    let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
-    if is("nx") {
-        Ok((SetFlags::NX, Some(SetFlags::XX)))
-    } else if is("xx") {
-        Ok((SetFlags::XX, Some(SetFlags::NX)))
-    } else if is("get") {
-        Ok((SetFlags::GET, None))
-    } else if is("keepttl") {
-        Ok((SetFlags::KEEPTTL, None))
-    } else {
-        Err(CommandError::Syntax)
-    }
-}
-
 pub(super) fn getset(args: &[Bytes]) -> Parsed {
     pack_set(SetFlags::GET, args)
 }
@@ -116,15 +110,7 @@ pub(super) fn mget(args: &[Bytes]) -> Parsed {
 }
 
 pub(super) fn mset(args: &[Bytes]) -> Parsed {
-    if args.len().is_multiple_of(2) {
-        return Err(CommandError::Arity("mset"));
-    }
-    let mut room = 0;
-    for at in (1..args.len()).step_by(2) {
-        room += Packer::room(key(args, at)?) + Packer::room(value(args, at + 1)?);
-    }
-    let to = args.iter().skip(1).fold(Packer::new(opcode::MSET, room), |to, field| to.bytes(field));
-    Ok(Call::Write(to.finish()))
+    pack_pairs(opcode::MSET, "mset", args)
 }
 
 pub(super) fn incr(args: &[Bytes]) -> Parsed {
@@ -187,7 +173,19 @@ fn write_pair(op: u8, args: &[Bytes]) -> Parsed {
     Ok(Call::Write(to.bytes(key).bytes(value).finish()))
 }
 
-fn pack_keys(op: u8, args: &[Bytes]) -> Result<Bytes, CommandError> {
+fn pack_pairs(op: u8, name: &'static str, args: &[Bytes]) -> Parsed {
+    if args.len().is_multiple_of(2) {
+        return Err(CommandError::Arity(name));
+    }
+    let mut room = 0;
+    for at in (1..args.len()).step_by(2) {
+        room += Packer::room(key(args, at)?) + Packer::room(value(args, at + 1)?);
+    }
+    let to = args.iter().skip(1).fold(Packer::new(op, room), |to, field| to.bytes(field));
+    Ok(Call::Write(to.finish()))
+}
+
+pub(super) fn pack_keys(op: u8, args: &[Bytes]) -> Result<Bytes, CommandError> {
     let mut room = 0;
     for at in 1..args.len() {
         room += Packer::room(key(args, at)?);
@@ -204,7 +202,7 @@ fn value(args: &[Bytes], at: usize) -> Result<&[u8], CommandError> {
     bounded_value(args.get(at).ok_or(CommandError::Syntax)?)
 }
 
-fn bounded_value(value: &[u8]) -> Result<&[u8], CommandError> {
+pub(super) fn bounded_value(value: &[u8]) -> Result<&[u8], CommandError> {
     if value.len() > MAX_VALUE { Err(CommandError::ValueTooLong) } else { Ok(value) }
 }
 

@@ -6,9 +6,10 @@ use super::packed::{Fields, Read};
 use super::record::Record;
 use super::store::KvStore;
 use super::{MAX_REPLY, reply};
+use crate::replica::Context;
 
 impl KvStore {
-    pub(super) fn read(&self, read: Read<'_>, out: &mut Vec<u8>) {
+    pub(super) fn read(&self, at: Context, read: Read<'_>, out: &mut Vec<u8>) {
         match read {
             Read::Get { key } => value_or_null(self.record(key), out),
             Read::StrLen { key } => {
@@ -22,6 +23,16 @@ impl KvStore {
             Read::MGet { keys } => self.mget(keys, out),
             Read::DbSize => reply::count(out, self.tree.len()),
             Read::Scan(scan) => self.scan(scan, out),
+            Read::Ttl { tells, key } => self.tell_deadline(at, tells, key, out),
+            Read::Versions { keys } => self.versions(keys, out),
+            Read::Exec(transaction) => self.exec_reads(at, transaction, out),
+            Read::GetBit { key, offset } => self.getbit(key, offset, out),
+            Read::BitCount { key, range } => self.bitcount(key, range, out),
+            Read::BitPos { key, bit, range } => self.bitpos(key, bit, range, out),
+            Read::Lcs { one, other, form } => self.lcs(one, other, form, out),
+            Read::Type { key } => self.type_of(key, out),
+            Read::Keys { pattern } => self.keys(pattern, out),
+            Read::RandomKey { draw } => self.randomkey(draw, out),
         }
     }
 
@@ -33,7 +44,7 @@ impl KvStore {
             // One long value named a thousand times would be a reply of gigabytes.
             if out.len().saturating_sub(start) > MAX_REPLY {
                 out.truncate(start);
-                return reply::error(out, b"ERR reply exceeds maximum allowed size");
+                return reply::too_long(out);
             }
         }
     }

@@ -9,6 +9,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
@@ -29,6 +30,9 @@ const LARGE: usize = 4096;
 
 /// The digest covers a record in blocks of so many bytes, so that a change at the end of a long value costs two blocks.
 const DIGEST_BLOCK: usize = 1024;
+
+/// All bytes of a record, however long.
+pub(super) const ALL: Range<usize> = 0..usize::MAX;
 
 /// A key and what belongs to it. A clone shares the bytes.
 #[derive(Clone)]
@@ -113,6 +117,19 @@ impl Record {
         *self = Self::new(meta, self.key(), value, scratch);
     }
 
+    /// Replaces version and deadline: in place when nobody shares the record.
+    pub(super) fn set_meta(&mut self, meta: Meta) {
+        if self.unshared().is_none() {
+            *self = match self {
+                Self::Exact(bytes) => Self::Exact(Arc::from(&bytes[..])),
+                Self::Growing(bytes) => Self::Growing(Arc::new(bytes.to_vec())),
+            };
+        }
+        if let Some(bytes) = self.unshared() {
+            write_meta(bytes, meta);
+        }
+    }
+
     /// Adds `tail` to the value, whose length with it must be within its limit.
     pub(super) fn append(&mut self, meta: Meta, tail: &[u8], scratch: &mut Vec<u8>) {
         let len = self.bytes().len() + tail.len();
@@ -143,20 +160,45 @@ impl Record {
         }
     }
 
-    /// The part of the record's digest that a change from byte `from` of the record on may change: its first block,
-    /// which has the version, and all blocks from there. From 0 it is the whole digest.
+    /// Puts `part` into the value from byte `at` on; what is missing before it becomes zeros. The length with it must be
+    /// within its limit.
+    pub(super) fn patch(&mut self, meta: Meta, at: usize, part: &[u8], scratch: &mut Vec<u8>) {
+        let start = self.value_start() + at;
+        let end = start + part.len();
+        let missing = end.saturating_sub(self.bytes().len());
+        if missing > 0 {
+            self.append(meta, &alloc::vec![0; missing], scratch);
+        }
+        let bytes = match self {
+            Self::Exact(bytes) => Arc::make_mut(bytes),
+            Self::Growing(bytes) => Arc::make_mut(bytes).as_mut_slice(),
+        };
+        if let Some(place) = bytes.get_mut(start..end) {
+            place.copy_from_slice(part);
+        }
+        write_meta(bytes, meta);
+    }
+
+    /// Where in [`bytes`](Self::bytes) the value begins.
+    pub(super) fn value_start(&self) -> usize {
+        HEADER + key_len(self.bytes())
+    }
+
+    /// The part of the record's digest that a change of these bytes of the record may change: its first block, which has
+    /// the version, and all blocks that have one of them. For [`ALL`] it is the whole digest.
     ///
     /// The digest of a record is the wrapping sum of its blocks' hashes, each keyed by `seed`, the key's own hash and
     /// the block's number.
-    pub(super) fn digest(&self, seed: u64, key_hash: u64, from: usize) -> u128 {
+    pub(super) fn digest(&self, seed: u64, key_hash: u64, changed: Range<usize>) -> u128 {
         let bytes = self.bytes();
         let (head, _) = bytes.split_at(bytes.len().min(DIGEST_BLOCK));
-        let first = (from / DIGEST_BLOCK).max(1);
+        let first = (changed.start / DIGEST_BLOCK).max(1);
+        let end = changed.end.div_ceil(DIGEST_BLOCK).saturating_mul(DIGEST_BLOCK).min(bytes.len());
         let part = |number: usize, block: &[u8]| {
             let key = seed ^ key_hash.wrapping_add((number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
             xxh3_128_with_seed(block, key)
         };
-        let rest = bytes.get(first * DIGEST_BLOCK..).unwrap_or_default().chunks(DIGEST_BLOCK);
+        let rest = bytes.get(first * DIGEST_BLOCK..end).unwrap_or_default().chunks(DIGEST_BLOCK);
         rest.zip(first..).fold(part(0, head), |sum, (block, number)| sum.wrapping_add(part(number, block)))
     }
 
@@ -268,11 +310,11 @@ mod tests {
     fn a_digest_from_somewhere_on_is_what_an_append_changes() {
         for len in [0, 1, 4000, 4075, 4076, 4096, 10_000, 12_267] {
             let mut record = Record::new(meta(1), b"k", &alloc::vec![b'a'; len], &mut Vec::new());
-            let (whole, from) = (record.digest(5, 6, 0), record.bytes().len());
-            let before = record.digest(5, 6, from);
+            let (whole, from) = (record.digest(5, 6, ALL), record.bytes().len());
+            let before = record.digest(5, 6, from..usize::MAX);
             record.append(meta(2), b"tail", &mut Vec::new());
-            let after = whole.wrapping_sub(before).wrapping_add(record.digest(5, 6, from));
-            assert_eq!(after, record.digest(5, 6, 0), "{len}");
+            let after = whole.wrapping_sub(before).wrapping_add(record.digest(5, 6, from..usize::MAX));
+            assert_eq!(after, record.digest(5, 6, ALL), "{len}");
             assert_ne!(after, whole);
         }
     }

@@ -29,6 +29,16 @@ pub(super) fn array(out: &mut Vec<u8>, len: usize) {
     line(out, b'*', Decimal::unsigned(len as u64).as_bytes());
 }
 
+/// The head of a map of `len` pairs, which must follow.
+pub(super) fn map(out: &mut Vec<u8>, len: usize) {
+    line(out, b'%', Decimal::unsigned(len as u64).as_bytes());
+}
+
+/// One line of text that is a name or a state.
+pub(super) fn simple(out: &mut Vec<u8>, text: &[u8]) {
+    line(out, b'+', text);
+}
+
 /// A string of any bytes.
 pub(super) fn bulk(out: &mut Vec<u8>, value: &[u8]) {
     line(out, b'$', Decimal::unsigned(value.len() as u64).as_bytes());
@@ -39,6 +49,11 @@ pub(super) fn bulk(out: &mut Vec<u8>, value: &[u8]) {
 /// An error; `text` begins with its code and is one line.
 pub(super) fn error(out: &mut Vec<u8>, text: &[u8]) {
     line(out, b'-', text);
+}
+
+/// The error of a reply that would pass [`MAX_REPLY`](super::MAX_REPLY).
+pub(super) fn too_long(out: &mut Vec<u8>) {
+    error(out, b"ERR reply exceeds maximum allowed size");
 }
 
 fn line(out: &mut Vec<u8>, kind: u8, text: &[u8]) {

@@ -51,6 +51,9 @@ impl KvStore {
                 group = Some(Group { cursor, first: group.is_none(), found_before: keys.len() });
             }
             seen += 1;
+            if !self.lives(record) {
+                continue;
+            }
             let key = record.key();
             let fits = scan.pattern.map_or(Some(true), |pattern| glob::matches(pattern, key, &mut steps));
             match fits {

@@ -10,10 +10,12 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::record::{HEADER, MAX_RECORD, Record};
+use super::deadlines::Deadlines;
+use super::record::{ALL, HEADER, MAX_RECORD, Record};
 use super::store::{Keyed, KvStore};
 use super::tree::{Builder, Tree};
 use crate::replica::{RestoreError, Restorer, StateMachine, View};
+use crate::time::Millis;
 
 /// The version of what follows it.
 const VERSION: u32 = 1;
@@ -111,6 +113,8 @@ pub struct KvRestorer {
     pub(super) keyed: Keyed,
     records_left: u64,
     builder: Builder,
+    /// Of the records so far, with their places.
+    deadlines: Vec<(Millis, u64)>,
     digest: u128,
 }
 
@@ -134,6 +138,7 @@ impl KvRestorer {
             keyed: Keyed::new(0),
             records_left: 0,
             builder: Builder::new(),
+            deadlines: Vec::new(),
             digest: 0,
         }
     }
@@ -195,7 +200,11 @@ impl KvRestorer {
     fn take_record(&mut self, part: &[u8]) -> Result<Awaits, RestoreError> {
         let record = Record::from_bytes(part).ok_or(RestoreError::Malformed("a record's lengths"))?;
         let place = self.keyed.place(record.key());
-        self.digest = self.digest.wrapping_add(self.keyed.digest(place, &record, 0));
+        self.digest = self.digest.wrapping_add(self.keyed.digest(place, &record, ALL));
+        let deadline = record.meta().deadline;
+        if deadline != 0 {
+            self.deadlines.push((deadline, place));
+        }
         if !self.builder.push(place, record) {
             return Err(RestoreError::Malformed("the records are out of order"));
         }
@@ -246,6 +255,9 @@ impl Restorer for KvRestorer {
         let mut store = KvStore::empty(self.keyed.seed);
         store.keyed = self.keyed;
         store.tree = self.builder.finish();
+        if !planted!("snapshot-without-deadlines") {
+            store.deadlines = Deadlines::of(self.deadlines);
+        }
         store.digest = self.digest;
         Ok(store)
     }

@@ -1,8 +1,11 @@
 //! The room as a whole: commands in, exact replies out.
 
 mod commands;
+mod expiry;
+mod keyspace;
 mod snapshots;
 mod state;
+mod transactions;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -18,11 +21,13 @@ const SEED: u128 = 0x0123_4567_89ab_cdef_0011_2233_4455_6677;
 struct Client {
     store: KvStore,
     index: u64,
+    /// The log's clock.
+    ms: u64,
 }
 
 impl Client {
     fn new() -> Self {
-        Self { store: KvStore::empty(SEED), index: 0 }
+        Self { store: KvStore::empty(SEED), index: 0, ms: 1_000_000 }
     }
 
     /// Runs one command and returns its reply.
@@ -40,6 +45,13 @@ impl Client {
         out.split_off(6)
     }
 
+    /// Lets time pass, and an entry tell it.
+    fn tick(&mut self, ms: u64, most: usize) {
+        self.index += 1;
+        self.ms += ms;
+        self.store.expire(self.context(), most);
+    }
+
     /// Runs a command of words; `''` is the empty word.
     fn say(&mut self, line: &str) -> String {
         let reply = self.run(&words(line));
@@ -47,7 +59,7 @@ impl Client {
     }
 
     fn context(&self) -> Context {
-        Context { index: self.index, unix_ms: 1_000_000 + self.index }
+        Context::at(self.index, self.ms)
     }
 }
 
@@ -90,6 +102,7 @@ fn assert_one_value(reply: &[u8]) {
                 rest.strip_prefix(b"\r\n").unwrap()
             }
             b'*' => (0..number()).fold(rest, |rest, _| value(rest)),
+            b'%' => (0..2 * number()).fold(rest, |rest, _| value(rest)),
             other => panic!("{other}"),
         }
     }

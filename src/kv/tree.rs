@@ -16,6 +16,7 @@ use core::slice;
 use smallvec::SmallVec;
 
 use super::record::Record;
+use crate::rng::Rng;
 
 /// Most slots of a leaf (but for a run of one hash), and most children of an inner node.
 const MAX: usize = 64;
@@ -138,6 +139,19 @@ impl Tree {
             self.root = only.clone();
         }
         Some(record)
+    }
+
+    /// A record that `rng` chooses; `None` when there are none. Each has about the same chance: a node's children are not
+    /// equally full.
+    pub(super) fn draw(&self, rng: &mut Rng) -> Option<&Record> {
+        let mut node = &self.root;
+        loop {
+            let at = rng.below(node.len() as u64) as usize;
+            match node {
+                Node::Inner(inner) => node = inner.children.get(at)?,
+                Node::Leaf(slots) => return slots.get(at).map(|slot| &slot.record),
+            }
+        }
     }
 
     /// The records from `hash` on, in order, with their hashes.

@@ -10,8 +10,8 @@ use super::{CommandError, MAX_VALUE, reply};
 use crate::replica::Context;
 
 impl KvStore {
-    pub(super) fn write(&mut self, context: Context, write: Write<'_>, out: &mut Vec<u8>) {
-        let version = context.index;
+    pub(super) fn write(&mut self, at: Context, write: Write<'_>, out: &mut Vec<u8>) {
+        let version = at.index;
         match write {
             Write::Set { flags, key, value } => self.set(version, flags, key, value, out),
             Write::SetNx { key, value } => self.setnx(version, key, value, out),
@@ -26,6 +26,20 @@ impl KvStore {
             }
             Write::MSet { pairs } => self.mset(version, pairs, out),
             Write::IncrBy { key, by } => self.incrby(version, key, by, out),
+            Write::SetWith(set) => self.set_with(at, set, out),
+            Write::GetEx { lifetime, key } => self.getex(at, lifetime, key, out),
+            Write::Expire { replaces, lifetime, key } => self.expire_key(at, replaces, lifetime, key, out),
+            Write::Persist { key } => self.persist_key(at, key, out),
+            Write::DelEx { compare, key } => self.delex(compare, key, out),
+            Write::MSetEx { flags, lifetime, pairs } => self.msetex(at, flags, lifetime, pairs, out),
+            Write::Exec(transaction) => self.exec(at, transaction, out),
+            Write::SetRange { key, offset, part } => self.setrange(version, key, offset, part, out),
+            Write::SetBit { key, offset, bit } => self.setbit(version, key, offset, bit, out),
+            Write::IncrByFloat { key, by } => self.incrbyfloat(version, key, by, out),
+            Write::MSetNx { pairs } => self.msetnx(version, pairs, out),
+            Write::Rename { from, to, only_new } => self.rename(version, from, to, only_new, out),
+            Write::Copy { from, to, replace } => self.copy(version, from, to, replace, out),
+            Write::Flush => self.flush(out),
         }
     }
 

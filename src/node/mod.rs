@@ -323,9 +323,10 @@ impl<S: StateMachine> Node<S> {
     pub fn status(&self) -> Status {
         let raft = self.member.as_ref().map(|member| member.replica.raft());
         let mut counters = self.counters;
-        let (mut digest, mut load) = (0, (0, 0));
+        let (mut digest, mut keys, mut load) = (0, 0, (0, 0));
         if let Some(Member { replica, .. }) = &self.member {
             digest = replica.state().digest();
+            keys = replica.state().key_count();
             load = replica.load();
             counters.applied = replica.context().index.saturating_sub(self.applied_at_start);
         }
@@ -340,6 +341,7 @@ impl<S: StateMachine> Node<S> {
             roster: self.roster.clone(),
             connected: self.links.open().map(|(peer, _)| peer).chain([own]).collect(),
             digest,
+            keys,
             sessions: load.0,
             pending: self.requests.under_way(),
             counters,
@@ -381,6 +383,8 @@ pub struct Status {
     pub connected: alloc::collections::BTreeSet<NodeId>,
     /// The state machine's digest at the applied index.
     pub digest: u128,
+    /// Keys of the state machine.
+    pub keys: u64,
     /// Live sessions.
     pub sessions: usize,
     /// Requests under way.

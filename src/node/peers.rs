@@ -358,9 +358,19 @@ impl<S: StateMachine> Node<S> {
         self.roster = Arc::new(Roster { configuration, applicants });
     }
 
-    /// Members came or went: what is kept for who is gone is let go.
+    /// Members came or went: what is kept for who is gone is let go, and so are connections to other disks than those that
+    /// are members. Who was heard when this node did not know the disks, or knew an older one, is judged again when it calls.
     pub(super) fn configuration_changed(&mut self, out: &mut Actions<S>) {
         self.meet(out);
+        let members = &self.roster.configuration.members;
+        let is_other = |peer: &NodeId| {
+            members.get(peer).is_some_and(|member| self.links.memory(*peer).disk != Some(member.disk))
+        };
+        let others: Vec<_> =
+            self.links.open().filter(|(peer, _)| is_other(peer)).map(|(_, link)| link).collect();
+        for link in others {
+            self.close_link(link, out);
+        }
         let peers: BTreeSet<NodeId> = self.links.peers().collect();
         let gone: Vec<NodeId> = self.sending.keys().filter(|peer| !peers.contains(peer)).copied().collect();
         for peer in gone {

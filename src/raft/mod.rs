@@ -415,6 +415,12 @@ impl Raft {
         peers.into_iter().flatten().map(|(&id, peer)| (id, peer.matched))
     }
 
+    /// The stamp that an entry appended at `now` would get, and the leader's term; `None` at who does not lead.
+    pub fn reading(&self, now: Now) -> Option<(Term, Stamp)> {
+        let State::Leader(lead) = &self.state else { return None };
+        Some((self.hard.term, lead.reading(self.config.id, now, self.membership.latest())))
+    }
+
     /// The first broken invariant, for tests and the simulator: called after every step.
     pub fn check_invariants(&self) -> Result<(), Fault> {
         match self.broken_invariant() {

@@ -94,6 +94,11 @@ impl Leading {
         stamp
     }
 
+    /// What the stamp of an entry would be now.
+    pub(super) fn reading(&self, me: NodeId, now: Now, configuration: &Configuration) -> Stamp {
+        self.clock.reading(now, self.median(me, now, configuration))
+    }
+
     /// The wall clock of a majority: the median of those known, if a majority of the voters is known.
     fn median(&self, me: NodeId, now: Now, configuration: &Configuration) -> Option<Millis> {
         let own = Report { wall: now.wall, at: now.mono };

@@ -49,9 +49,15 @@ impl Clock {
         Self { base, since: now.mono, last: base }
     }
 
-    /// The next stamp. `median` is a majority's wall clock: without one, log time only goes on from where it was, since our
-    /// own clock may be the wild one.
+    /// The next stamp.
     pub(super) fn stamp(&mut self, now: Now, median: Option<Millis>) -> Stamp {
+        self.last = self.reading(now, median);
+        self.last
+    }
+
+    /// What the next stamp would be. `median` is a majority's wall clock: without one, log time only goes on from where it was,
+    /// since our own clock may be the wild one.
+    pub(super) fn reading(&self, now: Now, median: Option<Millis>) -> Stamp {
         let elapsed = now.mono.saturating_sub(self.since) / 1000;
         let unix_ms = match median {
             Some(median) => {
@@ -59,15 +65,14 @@ impl Clock {
             }
             None => self.base.unix_ms.saturating_add(elapsed),
         };
-        self.last = Stamp {
+        Stamp {
             unix_ms: unix_ms.max(self.last.unix_ms),
             cluster_ms: if planted!("cluster-clock-restarts") {
                 elapsed
             } else {
                 self.base.cluster_ms.saturating_add(elapsed).max(self.last.cluster_ms)
             },
-        };
-        self.last
+        }
     }
 }
 

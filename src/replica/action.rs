@@ -1,6 +1,7 @@
 //! The door out of a replica.
 
 use alloc::boxed::Box;
+use core::any::Any;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -96,6 +97,8 @@ pub enum Garbage<S: StateMachine> {
     State(Restored<S>),
     /// A log that a snapshot has replaced.
     Entries(Discarded),
+    /// What a state machine's commands left behind ([`StateMachine::take_garbage`]).
+    Leftovers(Box<dyn Any + Send>),
 }
 
 /// The actions of one step, in order.

@@ -12,6 +12,7 @@ use super::{Context, Outcome, StateMachine};
 use crate::raft::{
     ConfigError, Configuration, Entry, EntryKind, Fault, LogId, LogIndex, SnapshotMeta, Stamp,
 };
+use crate::time::Millis;
 
 /// What applying an entry means to a client who waits for it.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,7 +61,9 @@ impl<S: StateMachine> Machine<S> {
 
     /// The machine that a snapshot holds.
     pub(super) fn restored(restored: Restored<S>) -> Self {
-        let Restored { state, sessions, applied, stamp } = restored;
+        let Restored { mut state, sessions, applied, stamp } = restored;
+        // It learns what time it is; what is due is done at the next entry, as on the other nodes.
+        state.expire(Context::at(applied.index, stamp.unix_ms), 0);
         Self { state, sessions, applied, stamp }
     }
 
@@ -78,6 +81,12 @@ impl<S: StateMachine> Machine<S> {
         self.applied = entry.id;
         self.stamp = entry.stamp;
         self.sessions.expire(entry.stamp.cluster_ms);
+        let envelope = match entry.kind {
+            EntryKind::Command => Envelope::decode(&entry.data),
+            EntryKind::NoOp | EntryKind::Configuration => None,
+        };
+        let most = if envelope == Some(Envelope::Tick) { EXPIRED_BY_TICK } else { EXPIRED_BY_ENTRY };
+        self.state.expire(self.context(), most);
         match entry.kind {
             EntryKind::NoOp => Ok(Effect::Nothing),
             EntryKind::Configuration => {
@@ -86,16 +95,14 @@ impl<S: StateMachine> Machine<S> {
                 }
                 Ok(Effect::Outcome(Outcome::Reconfigured(entry.id.index)))
             }
-            EntryKind::Command => Ok(match Envelope::decode(&entry.data) {
-                Some(envelope) => self.run(envelope, out),
-                None => Effect::Nothing,
-            }),
+            EntryKind::Command => Ok(envelope.map_or(Effect::Nothing, |envelope| self.run(envelope, out))),
         }
     }
 
-    /// Answers a query from the state as it is.
-    pub(super) fn query(&self, query: &[u8], out: &mut Vec<u8>) {
-        self.state.query(self.context(), query, out);
+    /// Answers a query from the state as it is. `wall` is this node's clock.
+    pub(super) fn query(&self, query: &[u8], wall: Millis, out: &mut Vec<u8>) {
+        let context = self.context();
+        self.state.query(Context { now_ms: wall.max(context.unix_ms), ..context }, query, out);
     }
 
     /// A picture of all of it.
@@ -109,7 +116,7 @@ impl<S: StateMachine> Machine<S> {
 
     /// Where the last applied entry is.
     pub(super) fn context(&self) -> Context {
-        Context { index: self.applied.index, unix_ms: self.stamp.unix_ms }
+        Context::at(self.applied.index, self.stamp.unix_ms)
     }
 
     fn run(&mut self, envelope: Envelope<'_>, out: &mut Vec<u8>) -> Effect {
@@ -140,9 +147,15 @@ impl<S: StateMachine> Machine<S> {
                 self.sessions.close(session);
                 Effect::Outcome(Outcome::SessionClosed)
             }
+            Envelope::Tick => Effect::Nothing,
         }
     }
 }
+
+/// What is due is done in pieces: so many before a client's command, which should not wait for them, and so many when the
+/// entry was appended for nothing else. What a node does at an entry must be the same on all, so these are no settings.
+const EXPIRED_BY_ENTRY: usize = 8;
+const EXPIRED_BY_TICK: usize = 1024;
 
 /// The index of the entry that forms a cluster.
 const FOUNDING_INDEX: LogIndex = 1;

@@ -9,6 +9,7 @@
 //! 2 Once           2 | session u64 | seq u64 | ack u64 | command
 //! 3 OpenSession    3 | max_sessions u64 | window u64 | reply_bytes u64 | ttl_ms u64 | nonce, 0 to 64 bytes
 //! 4 CloseSession   4 | session u64
+//! 5 Tick           5
 //! ```
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -20,6 +21,7 @@ const WRITE: u8 = 1;
 const ONCE: u8 = 2;
 const OPEN_SESSION: u8 = 3;
 const CLOSE_SESSION: u8 = 4;
+const TICK: u8 = 5;
 
 /// Bytes reserved at a time for the entries of many requests.
 const BLOCK: usize = 16 << 10;
@@ -43,6 +45,8 @@ pub(super) enum Envelope<'a> {
     CloseSession {
         session: SessionId,
     },
+    /// Nothing but its entry's stamp.
+    Tick,
 }
 
 impl<'a> Envelope<'a> {
@@ -61,16 +65,17 @@ impl<'a> Envelope<'a> {
 
     /// The request that the entry came from.
     #[cfg(feature = "sim")]
-    pub(super) fn to_request(self) -> Request {
+    pub(super) fn to_request(self) -> Option<Request> {
         let bytes = Bytes::copy_from_slice;
-        match self {
+        Some(match self {
             Self::Write(command) => Request::Write(bytes(command)),
             Self::Once { session, seq, ack, command } => {
                 Request::Once { session, seq, ack, command: bytes(command) }
             }
             Self::OpenSession { nonce, .. } => Request::OpenSession { nonce: bytes(nonce) },
             Self::CloseSession { session } => Request::CloseSession { session },
-        }
+            Self::Tick => return None,
+        })
     }
 
     /// Bytes that [`encode`](Self::encode) yields.
@@ -80,6 +85,7 @@ impl<'a> Envelope<'a> {
             Self::Once { command, .. } => 25 + command.len(),
             Self::OpenSession { nonce, .. } => 33 + nonce.len(),
             Self::CloseSession { .. } => 9,
+            Self::Tick => 1,
         }
     }
 
@@ -118,6 +124,7 @@ impl<'a> Envelope<'a> {
                 space.put_u8(CLOSE_SESSION);
                 space.put_u64_le(session);
             }
+            Self::Tick => space.put_u8(TICK),
         }
         space.split().freeze()
     }
@@ -145,6 +152,7 @@ impl<'a> Envelope<'a> {
                 let (session, rest) = take_u64(rest)?;
                 rest.is_empty().then_some(Self::CloseSession { session })
             }
+            TICK => rest.is_empty().then_some(Self::Tick),
             _ => None,
         }
     }
@@ -164,7 +172,7 @@ mod tests {
 
     const LIMITS: Limits = Limits { window: 256, reply_bytes: 1 << 20, ttl_ms: 60_000 };
 
-    fn samples() -> [Envelope<'static>; 7] {
+    fn samples() -> [Envelope<'static>; 8] {
         [
             Envelope::Write(b""),
             Envelope::Write(b"\x02 looks like another code"),
@@ -173,6 +181,7 @@ mod tests {
             Envelope::OpenSession { max_sessions: 9, limits: LIMITS, nonce: b"" },
             Envelope::OpenSession { max_sessions: 9, limits: LIMITS, nonce: &[5; MAX_NONCE] },
             Envelope::CloseSession { session: 1 << 40 },
+            Envelope::Tick,
         ]
     }
 
@@ -195,6 +204,7 @@ mod tests {
         assert_eq!(&once.encode(&mut space)[..], expected);
         let close = Envelope::CloseSession { session: 0x0102 };
         assert_eq!(&close.encode(&mut space)[..], b"\x04\x02\x01\0\0\0\0\0\0");
+        assert_eq!(&Envelope::Tick.encode(&mut space)[..], b"\x05");
     }
 
     #[test]
@@ -221,7 +231,7 @@ mod tests {
             let len = rng.below(120) as usize;
             let mut data: Vec<u8> = (0..len).map(|_| rng.next_u64() as u8).collect();
             if let Some(code) = data.first_mut() {
-                *code %= 6;
+                *code %= 7;
             }
             match Envelope::decode(&data) {
                 None => nothing += 1,

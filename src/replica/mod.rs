@@ -32,6 +32,7 @@ mod step;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod tick;
 
 pub use action::{Action, Actions, Garbage};
 pub use config::Config;
@@ -48,19 +49,20 @@ use alloc::vec::Vec;
 use bytes::BytesMut;
 
 use crate::raft::{self, ConfigError, NodeId, Raft, ReadId, Recovered, SnapshotId};
-use crate::time::{Micros, Now};
+use crate::time::{Micros, Millis, Now};
 use apply::Machine;
 use pending::Pending;
 use policy::SnapshotPolicy;
 use reply::Replies;
+use tick::Tick;
 
 /// Most bytes of a session's nonce.
 pub const MAX_NONCE: usize = 64;
 
-/// What a command entry of the log asks for; `None` when its data is not a replica's.
+/// What a client asked for with a command entry of the log; `None` when nobody did.
 #[cfg(feature = "sim")]
 pub fn request_of(data: &[u8]) -> Option<Request> {
-    envelope::Envelope::decode(data).map(envelope::Envelope::to_request)
+    envelope::Envelope::decode(data).and_then(envelope::Envelope::to_request)
 }
 
 /// A core, a state machine, its sessions, and the requests that wait for them.
@@ -80,8 +82,11 @@ pub struct Replica<S: StateMachine> {
     life: Life,
     disk_room: bool,
     snapshot_asked: bool,
+    tick: Tick,
     /// The monotonic clock at the current step; never backwards.
     mono: Micros,
+    /// This node's wall clock at the current step.
+    wall: Millis,
     /// When the core wants to be woken.
     core_wake: Option<Micros>,
     /// Bytes of replies to reads that this step has made.
@@ -141,6 +146,8 @@ impl<S: StateMachine> Replica<S> {
             life: Life::Running,
             disk_room: true,
             snapshot_asked: false,
+            tick: Tick::default(),
+            wall: now.wall,
             mono: now.mono,
             core_wake: None,
             wake: None,

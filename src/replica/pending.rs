@@ -239,7 +239,8 @@ impl Pending {
         self.soonest = None;
     }
 
-    fn fresh_id(&mut self) -> u64 {
+    /// A name for a proposal that nobody waits for.
+    pub(super) fn fresh_id(&mut self) -> u64 {
         self.last_id += 1;
         self.last_id
     }

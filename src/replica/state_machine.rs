@@ -1,6 +1,8 @@
 //! The state machine that a cluster replicates: the users' own code, or [`kv`](crate::kv).
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::any::Any;
 use core::fmt;
 
 use crate::raft::LogIndex;
@@ -13,6 +15,16 @@ pub struct Context {
     pub index: LogIndex,
     /// The log's clock at the entry, in milliseconds of Unix time; never backwards along the log.
     pub unix_ms: Millis,
+    /// For a query, the clock of the node that is asked, never below `unix_ms`: how long something still lasts may be told
+    /// by it, and nothing may be decided by it, since no two nodes' clocks agree. For a command, `unix_ms`.
+    pub now_ms: Millis,
+}
+
+impl Context {
+    /// Where a command is applied.
+    pub const fn at(index: LogIndex, unix_ms: Millis) -> Self {
+        Self { index, unix_ms, now_ms: unix_ms }
+    }
 }
 
 /// A deterministic state machine: the same commands in the same order give the same state and the same replies on every
@@ -30,6 +42,18 @@ pub trait StateMachine: Sized + Send + 'static {
     /// is in the log, so it must not panic and must do the same on every node.
     fn apply(&mut self, context: Context, command: &[u8], out: &mut Vec<u8>);
 
+    /// When, by the log's clock, the state has something to do that no client asks for; `None` for never. When the time has
+    /// come, a leader appends an entry for it if no client's entry comes before.
+    fn next_deadline(&self) -> Option<Millis> {
+        None
+    }
+
+    /// Does what is due at `context`, which is the next entry's, before its command is applied: `most` pieces of it at most,
+    /// so that a step stays short. What is left is done at later entries.
+    fn expire(&mut self, context: Context, most: usize) {
+        let _ = (context, most);
+    }
+
     /// Answers `query` from the state as it is, and appends the reply to `out`. `context` is the last applied entry's.
     fn query(&self, context: Context, query: &[u8], out: &mut Vec<u8>);
 
@@ -42,6 +66,17 @@ pub trait StateMachine: Sized + Send + 'static {
 
     /// A digest of the whole state, kept incrementally: equal states have equal digests, and nodes compare them.
     fn digest(&self) -> u128;
+
+    /// Takes all that commands left behind and that takes long to drop: it will be dropped where it delays nobody. Asked
+    /// after every batch of commands. A machine that leaves nothing behind need not know of this.
+    fn take_garbage(&mut self) -> Option<Box<dyn Any + Send>> {
+        None
+    }
+
+    /// How many keys it holds, for INFO; 0 for what has none.
+    fn key_count(&self) -> u64 {
+        0
+    }
 }
 
 /// An immutable picture of a state. Dropping one may be slow and happens where it was read.

@@ -18,6 +18,7 @@ impl<S: StateMachine> Replica<S> {
     /// Steps a batch of events and adds the actions to `out`.
     pub fn step_into(&mut self, now: Now, events: impl IntoIterator<Item = Event<S>>, out: &mut Actions<S>) {
         self.mono = self.mono.max(now.mono);
+        self.wall = now.wall;
         self.read_bytes = 0;
         let mut woken = false;
         for event in events {
@@ -32,6 +33,7 @@ impl<S: StateMachine> Replica<S> {
         if woken {
             // Used up: the core asks again if it has another timer.
             self.core_wake = self.core_wake.filter(|&at| at > self.mono);
+            self.propose_tick(now);
             self.inbox.push(raft::Event::Wake);
         }
         let fault = self.step_core(now, out);
@@ -56,9 +58,10 @@ impl<S: StateMachine> Replica<S> {
             out.push(Action::Halt(fault));
             return;
         }
+        self.discard_leftovers(out);
         self.take_snapshot(out);
         self.report_configuration(out);
-        self.ask_for_wake(woken, out);
+        self.ask_for_wake(now, woken, out);
     }
 
     fn report_configuration(&mut self, out: &mut Actions<S>) {
@@ -236,8 +239,12 @@ impl<S: StateMachine> Replica<S> {
             raft::Action::Persist(persist) => out.push(Action::Persist(persist)),
             raft::Action::Send { to, message } => out.push(Action::Send { to, message }),
             raft::Action::Apply(entries) => self.apply(&entries, out)?,
-            raft::Action::Proposed { proposal, index, term } => self.pending.appended(proposal, index, term),
+            raft::Action::Proposed { proposal, index, term } => {
+                self.tick.appended(proposal, index, term);
+                self.pending.appended(proposal, index, term);
+            }
             raft::Action::ProposalRefused { proposal, reason } => {
+                self.tick.refused(proposal);
                 if let Some(waiter) = self.pending.take_proposed(proposal) {
                     self.replies.ended(waiter.tag, Outcome::Refused(self.refused(reason)));
                 }
@@ -328,7 +335,7 @@ impl<S: StateMachine> Replica<S> {
 
     fn answer(&mut self, tag: Tag, query: &[u8], out: &mut Actions<S>) {
         let start = self.replies.mark();
-        self.machine.query(query, self.replies.space());
+        self.machine.query(query, self.wall, self.replies.space());
         self.read_bytes = self.read_bytes.saturating_add(self.replies.mark().saturating_sub(start));
         self.replies.written(tag, start, out);
     }
@@ -351,6 +358,13 @@ impl<S: StateMachine> Replica<S> {
         Ok(())
     }
 
+    /// Hands on what the commands of this step left behind.
+    fn discard_leftovers(&mut self, out: &mut Actions<S>) {
+        if let Some(leftovers) = self.machine.state.take_garbage() {
+            out.push(Action::Discard(Garbage::Leftovers(leftovers)));
+        }
+    }
+
     /// Takes a picture of the state if the policy, or the embedder, wants one.
     fn take_snapshot(&mut self, out: &mut Actions<S>) {
         let asked = core::mem::take(&mut self.snapshot_asked) && self.policy.could_take();
@@ -364,9 +378,10 @@ impl<S: StateMachine> Replica<S> {
     }
 
     /// Asks to be woken when the core or a deadline needs it, if that is another time than was asked for.
-    pub(super) fn ask_for_wake(&mut self, woken: bool, out: &mut Actions<S>) {
+    pub(super) fn ask_for_wake(&mut self, now: Now, woken: bool, out: &mut Actions<S>) {
         let left = self.pending.has_answerable(self.machine.applied.index) && self.life == Life::Running;
-        let times = [self.core_wake, self.pending.wake_at(), left.then_some(self.mono)];
+        let times =
+            [self.core_wake, self.pending.wake_at(), left.then_some(self.mono), self.wake_for_tick(now)];
         let at = times.into_iter().flatten().min();
         if (woken || at != self.wake)
             && let Some(at) = at

@@ -1,19 +1,23 @@
 //! A small state machine for tests: a tape to which every command is appended.
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec::Vec;
 
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::{Context, RestoreError, Restorer, StateMachine, View};
+use crate::time::Millis;
 
 /// A tape. A command is appended and answered with its position; a query of `all` yields the items, each followed by a
-/// comma, and any other query the items' count.
+/// comma, and any other query the items' count. The command `alarm N` has `rang N` appended when the log's clock is at `N`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tape {
     seed: u128,
     digest: u128,
     items: Vec<Vec<u8>>,
+    /// Those that have not rung.
+    alarms: BTreeSet<Millis>,
 }
 
 impl Tape {
@@ -31,6 +35,9 @@ impl Tape {
         let mut bytes = self.digest.to_le_bytes().to_vec();
         bytes.extend_from_slice(item);
         self.digest = xxh3_128(&bytes);
+        let number = |word: &str| core::str::from_utf8(item).ok()?.strip_prefix(word)?.parse::<Millis>().ok();
+        self.alarms.extend(number("alarm "));
+        number("rang ").map(|at| self.alarms.remove(&at));
         self.items.push(item.to_vec());
     }
 }
@@ -40,12 +47,23 @@ impl StateMachine for Tape {
     type Restorer = TapeRestorer;
 
     fn empty(seed: u128) -> Self {
-        Self { seed, digest: seed, items: Vec::new() }
+        Self { seed, digest: seed, items: Vec::new(), alarms: BTreeSet::new() }
     }
 
     fn apply(&mut self, _context: Context, command: &[u8], out: &mut Vec<u8>) {
         self.append(command);
         out.extend_from_slice(format!("{}", self.items.len()).as_bytes());
+    }
+
+    fn next_deadline(&self) -> Option<Millis> {
+        self.alarms.first().copied()
+    }
+
+    fn expire(&mut self, context: Context, most: usize) {
+        for _ in 0..most {
+            let Some(at) = self.next_deadline().filter(|at| *at <= context.unix_ms) else { return };
+            self.append(format!("rang {at}").as_bytes());
+        }
     }
 
     fn query(&self, _context: Context, query: &[u8], out: &mut Vec<u8>) {

@@ -20,6 +20,7 @@ use crate::peer::PeerLimits;
 use crate::process;
 use crate::signals::StopSignal;
 use crate::stderr::Stderr;
+use crate::timed::Timed;
 
 const COMMAND: &str = "serve";
 
@@ -331,7 +332,7 @@ fn drive(setup: Setup, options: &Options, stderr: &Stderr) -> Result<(), Failure
         StartError::Config(error) => Failure::Usage(Usage(error.to_string())),
         system => Failure::Failed { code: NOT_DONE, text: system.to_string() },
     };
-    let mut server: EventLoop<KvStore> = EventLoop::start(setup).map_err(failed)?;
+    let mut server: EventLoop<Timed<KvStore>> = EventLoop::start(setup).map_err(failed)?;
     let end = server.run(|| announce(options)).map_err(failed)?;
     match end {
         End::Stopped => {

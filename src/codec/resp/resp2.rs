@@ -73,6 +73,12 @@ fn skip(bytes: &[u8], count: usize) -> Result<&[u8], ReplyError> {
     Ok(rest)
 }
 
+/// The first whole reply of either version in `replies`, and what follows it; `None` if there is none.
+pub fn split_reply(replies: &[u8]) -> Option<(&[u8], &[u8])> {
+    let rest = skip(replies, 1).ok()?;
+    replies.split_at_checked(replies.len().checked_sub(rest.len())?)
+}
+
 /// Whether `reply` is exactly one whole reply of either version.
 pub fn is_whole_reply(reply: &[u8]) -> bool {
     skip(reply, 1).is_ok_and(<[u8]>::is_empty)

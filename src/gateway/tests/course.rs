@@ -321,3 +321,26 @@ fn a_connection_answers_again_after_its_numbers_have_grown() {
     assert!(expected.iter().all(|&ok| ok));
     assert_eq!(h.connection.commands_answered().to_string(), "1000");
 }
+
+#[test]
+fn every_random_key_is_drawn_anew() {
+    let pipeline = "RANDOMKEY\r\n".repeat(200);
+    let keys = |h: &mut Harness| {
+        let replies = h.say(&pipeline);
+        replies.lines().skip(1).step_by(2).map(String::from).collect::<Vec<_>>()
+    };
+    let mut h = Harness::new();
+    h.say("MSET a 1 b 2 c 3 d 4\r\n");
+    let (first, second) = (keys(&mut h), keys(&mut h));
+    assert_eq!(first.len(), 200);
+    for key in ["a", "b", "c", "d"] {
+        let times = first.iter().filter(|drawn| *drawn == key).count();
+        assert!((20..=80).contains(&times), "{key}: {times} of 200");
+    }
+    assert_ne!(first, second);
+    // The same bytes at another time, on a connection of the same name.
+    let mut again = Harness::new();
+    again.now.mono += 1;
+    again.say("MSET a 1 b 2 c 3 d 4\r\n");
+    assert_ne!(keys(&mut again), first);
+}

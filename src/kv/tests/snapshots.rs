@@ -47,7 +47,7 @@ fn a_state_comes_back_from_pieces_of_any_length() {
 fn a_restored_state_goes_on_like_the_original() {
     let mut client = filled(3_000);
     let all = read_all(client.store.view(), 10_000);
-    let mut copy = Client { store: restore([&all[..]]).unwrap(), index: client.index };
+    let mut copy = Client { store: restore([&all[..]]).unwrap(), index: client.index, ms: client.ms };
     for n in 0..3_000 {
         let line = ["append key:{} x", "del key:{}", "incr new:{}", "get key:{}"][n % 4]
             .replace("{}", &alloc::format!("{n}"));

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::kv::packed::{Packer, opcode};
-use crate::kv::record::Meta;
+use crate::kv::record::{ALL, Meta};
 use crate::kv::store::Keyed;
 use crate::kv::{MAX_KEY, MAX_VALUE};
 use crate::rng::Rng;
@@ -11,7 +11,7 @@ use alloc::collections::BTreeMap;
 /// The digest, from nothing but the records.
 fn digest_from_scratch(store: &KvStore) -> u128 {
     let records = store.tree.range(0);
-    records.map(|(place, record)| store.keyed.digest(place, record, 0)).fold(0, u128::wrapping_add)
+    records.map(|(place, record)| store.keyed.digest(place, record, ALL)).fold(0, u128::wrapping_add)
 }
 
 fn word(rng: &mut Rng) -> Bytes {
@@ -22,14 +22,31 @@ fn word(rng: &mut Rng) -> Bytes {
 
 fn random_command(rng: &mut Rng, keys: u64) -> Vec<Bytes> {
     let names = "get set set set setnx getset getdel append append strlen getrange del exists mget mset incr decr \
-                 incrby decrby dbsize scan";
+                 incrby decrby dbsize scan setrange setrange setbit setbit getbit bitcount bitpos incrbyfloat lcs msetnx \
+                 unlink touch type keys randomkey rename renamenx copy flushall";
     let names: Vec<&str> = names.split_whitespace().collect();
     let name = names[rng.below(names.len() as u64) as usize];
+    // Mostly not, so that there are keys.
+    let name = if name == "flushall" && rng.chance(24, 25) { "get" } else { name };
     let mut args = alloc::vec![Bytes::from_static(name.as_bytes())];
     let key = |rng: &mut Rng| Bytes::from(alloc::format!("k{}", rng.below(keys)));
+    let offset = |rng: &mut Rng| Bytes::from(alloc::format!("{}", rng.below(4) * rng.below(4_000)));
     let number = |rng: &mut Rng| Bytes::from(alloc::format!("{}", rng.next_u64() as i64 >> rng.below(64)));
     match name {
-        "dbsize" => {}
+        "dbsize" | "randomkey" | "flushall" => {}
+        "keys" => args.push(Bytes::from(alloc::format!("k{}*", rng.below(10)))),
+        "setrange" => args.extend([key(rng), offset(rng), word(rng)]),
+        "setbit" => {
+            args.extend([key(rng), offset(rng), Bytes::from_static([b"0", b"1"][rng.below(2) as usize])])
+        }
+        "getbit" => args.extend([key(rng), offset(rng)]),
+        "bitpos" => args.extend([key(rng), Bytes::from_static(b"1"), number(rng)]),
+        "rename" | "renamenx" | "copy" | "lcs" => {
+            args.extend([key(rng), key(rng)]);
+            if name == "copy" && rng.chance(1, 2) {
+                args.push(Bytes::from_static(b"replace"));
+            }
+        }
         "scan" => args.push(Bytes::from(alloc::format!("{}", rng.next_u64() >> 11))),
         "set" | "setnx" | "getset" | "append" => {
             args.push(key(rng));
@@ -40,9 +57,11 @@ fn random_command(rng: &mut Rng, keys: u64) -> Vec<Bytes> {
             }
         }
         "getrange" => args.extend([key(rng), number(rng), number(rng)]),
-        "incrby" | "decrby" => args.extend([key(rng), number(rng)]),
-        "del" | "exists" | "mget" => (0..=rng.below(3)).for_each(|_| args.push(key(rng))),
-        "mset" => (0..=rng.below(3)).for_each(|_| args.extend([key(rng), word(rng)])),
+        "incrby" | "decrby" | "incrbyfloat" => args.extend([key(rng), number(rng)]),
+        "del" | "exists" | "mget" | "unlink" | "touch" => {
+            (0..=rng.below(3)).for_each(|_| args.push(key(rng)))
+        }
+        "mset" | "msetnx" => (0..=rng.below(3)).for_each(|_| args.extend([key(rng), word(rng)])),
         _ => args.push(key(rng)),
     }
     args
@@ -86,7 +105,7 @@ fn the_digest_tells_states_apart() {
     assert_ne!(base, digest(&["set a 1"]));
     assert_eq!(digest(&[]), digest(&["set a 1", "del a"]));
     let other_seed = {
-        let mut client = Client { store: KvStore::empty(SEED + 1), index: 0 };
+        let mut client = Client { store: KvStore::empty(SEED + 1), ..Client::new() };
         client.say("set a 1");
         client.store.digest()
     };
@@ -112,7 +131,7 @@ fn the_digest_of_a_long_value_is_kept_too() {
 fn arbitrary_bytes_get_one_reply_and_do_the_same_everywhere() {
     let mut rng = Rng::new(33);
     let (mut one, mut two) = (KvStore::empty(SEED), KvStore::empty(SEED));
-    let opcodes: Vec<u8> = (1..=7).chain(0x81..=0x87).collect();
+    let opcodes: Vec<u8> = (1..=7).chain(0x10..=0x16).chain(0x81..=0x87).chain(0x90..=0x96).collect();
     let mut good = Vec::new();
     for step in 0..60_000_u64 {
         let mut bytes: Vec<u8> = match rng.below(3) {
@@ -133,7 +152,7 @@ fn arbitrary_bytes_get_one_reply_and_do_the_same_everywhere() {
             bytes[at] = rng.next_u64() as u8;
             bytes.truncate(1 + rng.below(bytes.len() as u64 * 2) as usize);
         }
-        let context = Context { index: step, unix_ms: step };
+        let context = Context::at(step, step);
         let (mut first, mut second, mut asked) = (Vec::new(), Vec::new(), Vec::new());
         let before = one.digest();
         one.query(context, &bytes, &mut asked);
@@ -255,7 +274,7 @@ fn keys_whose_hashes_collide_are_scanned_and_kept() {
     for mask in [0, 0xf << 60, 1 << 63, 7] {
         let mut keyed = Keyed::new(SEED);
         keyed.mask = mask;
-        let mut client = Client { store: KvStore { keyed, ..KvStore::empty(SEED) }, index: 0 };
+        let mut client = Client { store: KvStore { keyed, ..KvStore::empty(SEED) }, ..Client::new() };
         for n in 0..300 {
             client.say(&alloc::format!("set k{n} {n}"));
         }
@@ -353,21 +372,31 @@ fn keys_of_one_cursor_come_together_or_not_at_all() {
 #[test]
 fn a_deadline_stays_and_goes_as_in_redis() {
     let cases = [
-        ("set k 2 keepttl", 99),
-        ("set k 2 keepttl get", 99),
-        ("incr k", 99),
-        ("append k 0", 99),
-        ("append k ''", 99),
-        ("set k 2 nx", 99),
-        ("setnx k 2", 99),
+        ("set k 2 keepttl", 9_999_999),
+        ("set k 2 keepttl get", 9_999_999),
+        ("incr k", 9_999_999),
+        ("append k 0", 9_999_999),
+        ("append k ''", 9_999_999),
+        ("set k 2 nx", 9_999_999),
+        ("setnx k 2", 9_999_999),
         ("set k 2", 0),
         ("set k 2 xx", 0),
         ("getset k 2", 0),
         ("mset a 1 k 2", 0),
+        ("setrange k 0 2", 9_999_999),
+        ("setrange k 9 2", 9_999_999),
+        ("setrange k 0 ''", 9_999_999),
+        ("setbit k 1 0", 9_999_999),
+        ("setbit k 100 0", 9_999_999),
+        ("incrbyfloat k 1", 9_999_999),
+        ("copy other k replace", 8_888_888),
+        ("copy k other replace", 9_999_999),
+        ("msetnx k 1", 9_999_999),
     ];
     for (line, deadline) in cases {
         let mut client = Client::new();
-        client.store.put(Meta { version: 0, deadline: 99 }, b"k", b"1");
+        client.store.put(Meta { version: 0, deadline: 9_999_999 }, b"k", b"1");
+        client.store.put(Meta { version: 0, deadline: 8_888_888 }, b"other", b"1");
         client.say(line);
         assert_eq!(client.store.record(b"k").unwrap().meta().deadline, deadline, "{line}");
         assert_eq!(client.store.digest(), digest_from_scratch(&client.store));
@@ -378,16 +407,40 @@ fn a_deadline_stays_and_goes_as_in_redis() {
 fn every_record_has_its_entry_as_version() {
     let mut client = Client::new();
     let mut last = 0;
-    for line in
-        ["set k 1", "incr k", "append k 0", "set k 5 keepttl", "getset k 6", "mset a 1 k 2", "incrby k 3"]
-    {
+    for line in [
+        "set k 1",
+        "incr k",
+        "append k 0",
+        "set k 5 keepttl",
+        "getset k 6",
+        "mset a 1 k 2",
+        "incrby k 3",
+        "setrange k 0 4",
+        "setrange k 5 4",
+        "setbit k 0 1",
+        "setbit k 900 0",
+        "set k 1",
+        "incrbyfloat k 1",
+        "copy a k replace",
+        "rename a k",
+    ] {
         client.say(line);
         let version = client.store.record(b"k").unwrap().meta().version;
         assert_eq!(version, client.index, "{line}");
         assert!(version > last);
         last = version;
     }
-    for line in ["set k 9 nx", "setnx k 9", "get k"] {
+    for line in [
+        "set k 9 nx",
+        "setnx k 9",
+        "get k",
+        "setrange k 0 ''",
+        "setbit k 0 0",
+        "rename k k",
+        "copy b k replace",
+        "renamenx k k",
+        "msetnx b 1 k 1",
+    ] {
         client.say(line);
         assert_eq!(client.store.record(b"k").unwrap().meta().version, last, "{line}");
     }

@@ -257,3 +257,25 @@ fn trap_25_is_felt_without_its_guard() {
     let counts: fn() = trap_25_the_word_of_another_disk_does_not_count;
     assert!(not_felt_by("stranger-counts", &[("counts", counts)]).is_empty());
 }
+
+/// Found by the simulator (seed 489): a newcomer that had met a lost member's new disk before it knew the members' disks
+/// spoke to that disk ever after, which took the newcomer's campaign for a proof that it was a member itself.
+#[test]
+fn a_newcomer_parts_with_another_disk_than_the_members_once_it_knows() {
+    let mut world = World::running(3);
+    let (leader, lost) = (world.leader(), world.follower());
+    assert_eq!(world.write_through(leader, b"a"), reply("1"));
+    world.crash(lost);
+    world.machines.remove(&lost);
+    // Two of the five whom it was told of are there to refuse it, and that is not enough.
+    world.add(lost, joiner(lost, 2000, &[4, 6, 7, 8, 9]));
+    world.start(lost);
+    world.add(4, joiner(4, 1004, &[1, 2, 3]));
+    world.start(4);
+    world.run_for(3_000_000);
+    assert_eq!(world.machines[&lost].halted, None);
+    assert!(changed(&change(&mut world, vec![add(4, 1004)])));
+    world.run_until(20_000_000, |world| world.machines[&lost].halted.is_some());
+    let Some(Fault::Fenced(text)) = &world.machines[&lost].halted else { panic!("it is not fenced") };
+    assert!(text.contains("is known with disk"), "{text}");
+}

@@ -4,3 +4,4 @@ mod cluster;
 mod one;
 mod seams;
 mod three;
+mod ticks;

@@ -1,7 +1,9 @@
 //! The seam to the core, by actions that a test makes up: what a well-behaved core seldom or never does to a leader alone.
 
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::any::Any;
 
 use bytes::{Bytes, BytesMut};
 
@@ -14,13 +16,14 @@ use crate::replica::apply::Machine;
 use crate::replica::envelope::Envelope;
 use crate::replica::testing::Tape;
 use crate::replica::{
-    Action, Actions, Config, Event, Garbage, Outcome, Refused, Replica, ReplicaRestorer, Restorer, Tag, View,
+    Action, Actions, Config, Context, Event, Garbage, Outcome, Refused, Replica, ReplicaRestorer,
+    RestoreError, Restorer, StateMachine, Tag, View, Whole,
 };
 use crate::time::Now;
 
 const NOW: Now = Now::new(1_000, 1);
 
-fn replica(config: Config) -> Replica<Tape> {
+fn replica<S: StateMachine>(config: Config) -> Replica<S> {
     let recovered = Recovered {
         disk: raft::DiskId(1),
         vote: raft::HardState::default(),
@@ -86,7 +89,7 @@ fn snapshot() -> (SnapshotMeta, crate::replica::Restored<Tape>) {
 
 #[test]
 fn entries_that_nobody_waits_for_leave_no_reply_behind() {
-    let mut replica = replica(config(1));
+    let mut replica = replica::<Tape>(config(1));
     assert!(perform(&mut replica, apply([entry(1, 1, b"a"), entry(1, 2, b"b")])).is_empty());
     assert_eq!(replica.replies.mark(), 0);
     assert_eq!(replica.state().items().len(), 2);
@@ -94,7 +97,7 @@ fn entries_that_nobody_waits_for_leave_no_reply_behind() {
 
 #[test]
 fn a_read_waits_until_its_index_is_applied() {
-    let mut replica = replica(config(1));
+    let mut replica = replica::<Tape>(config(1));
     let event = Event::Request { tag: 1, deadline: 9_000_000, request: read() };
     replica.take(event, &mut Actions::new());
     let Some(raft::Event::Read { read }) = replica.inbox.pop() else { panic!("no round") };
@@ -106,7 +109,7 @@ fn a_read_waits_until_its_index_is_applied() {
 
 #[test]
 fn linearizable_batch_reads_between_the_same_events_share_a_round() {
-    let mut replica = replica(config(1));
+    let mut replica = replica::<Tape>(config(1));
     let ask = |replica: &mut Replica<Tape>, tag| {
         let event = Event::Request { tag, deadline: 9_000_000, request: read() };
         replica.take(event, &mut Actions::new());
@@ -124,7 +127,7 @@ fn linearizable_batch_reads_between_the_same_events_share_a_round() {
 
 #[test]
 fn a_round_does_not_outlive_its_batch() {
-    let mut replica = replica(config(1));
+    let mut replica = replica::<Tape>(config(1));
     for tag in 1..=2 {
         let event = Event::Request { tag, deadline: 9_000_000, request: read() };
         replica.step_into(NOW, [event], &mut Actions::new());
@@ -137,7 +140,7 @@ fn a_switch_replaces_all_and_leaves_the_writes_that_it_passes_unknown() {
     let mut config = config(1);
     config.snapshot_log_bytes = Some(60);
     config.snapshot_growth_percent = 0;
-    let mut replica = replica(config);
+    let mut replica = replica::<Tape>(config);
     perform(&mut replica, apply([entry(1, 1, b"old"), entry(1, 2, b"old")]));
     assert!(replica.policy.is_due());
     appended(&mut replica, 1, 7, 1);
@@ -158,7 +161,7 @@ fn a_switch_replaces_all_and_leaves_the_writes_that_it_passes_unknown() {
 
 #[test]
 fn a_snapshot_that_is_not_what_its_name_says_or_is_dropped_is_discarded_elsewhere() {
-    let mut replica = replica(config(1));
+    let mut replica = replica::<Tape>(config(1));
     let (meta, restored) = snapshot();
     let misnamed = SnapshotId { last: LogId::new(3, 8), ..meta.id };
     let mut out = Actions::new();
@@ -175,7 +178,7 @@ fn a_snapshot_that_is_not_what_its_name_says_or_is_dropped_is_discarded_elsewher
 
 #[test]
 fn a_fault_halts_and_answers_all_that_wait_by_the_truth() {
-    let mut replica = replica(config(1));
+    let mut replica = replica::<Tape>(config(1));
     appended(&mut replica, 1, 1, 1);
     let event = Event::Request { tag: 2, deadline: 9_000_000, request: read() };
     replica.take(event, &mut Actions::new());
@@ -199,7 +202,7 @@ fn a_fault_halts_and_answers_all_that_wait_by_the_truth() {
 
 #[test]
 fn each_refusal_of_the_core_has_a_client_s_term() {
-    let mut replica = replica(config(1));
+    let mut replica = replica::<Tape>(config(1));
     let cases = [
         (Refusal::NotLeader(Some(NodeId(2))), Refused::NotLeader(NodeId(2))),
         (Refusal::NotLeader(Some(NodeId(1))), Refused::NoLeader),
@@ -221,10 +224,10 @@ fn each_refusal_of_the_core_has_a_client_s_term() {
 
 #[test]
 fn the_earlier_of_the_core_s_and_the_requests_wake_up_times_is_asked_for_when_it_changes() {
-    let mut replica = replica(config(1));
+    let mut replica = replica::<Tape>(config(1));
     let wake = |replica: &mut Replica<Tape>, woken| {
         let mut out = Actions::new();
-        replica.ask_for_wake(woken, &mut out);
+        replica.ask_for_wake(Now::default(), woken, &mut out);
         out.drain().map(|action| if let Action::WakeAt(at) = action { at } else { 0 }).collect::<Vec<_>>()
     };
     perform(&mut replica, raft::Action::WakeAt(50_000));
@@ -261,7 +264,7 @@ fn a_restored_state_must_be_that_of_the_recovered_snapshot() {
 
 #[test]
 fn trap_16_a_configuration_that_is_in_force_or_rolled_back_is_reported_once() {
-    let mut replica = replica(config(1));
+    let mut replica = replica::<Tape>(config(1));
     let changes = |replica: &mut Replica<Tape>| {
         let mut out = Actions::new();
         replica.step_into(NOW, [], &mut out);
@@ -291,9 +294,74 @@ fn settings_that_cannot_work_are_refused() {
 
 #[test]
 fn a_command_without_reply_bytes_is_still_answered() {
-    let mut replica = replica(config(1));
+    let mut replica = replica::<Tape>(config(1));
     appended(&mut replica, 1, 1, 1);
     let malformed = Entry { data: Bytes::from_static(&[0xff]), ..entry(1, 1, b"") };
     let actions = perform(&mut replica, apply(vec![malformed]));
     assert_eq!(ends(actions), [(1, Outcome::Undetermined)]);
+}
+
+/// Holds the last command, and sheds the one before.
+#[derive(Debug, Default)]
+struct Shedder {
+    held: Vec<u8>,
+    shed: Vec<Vec<u8>>,
+}
+
+impl TryFrom<Vec<u8>> for Shedder {
+    type Error = RestoreError;
+
+    fn try_from(held: Vec<u8>) -> Result<Self, RestoreError> {
+        Ok(Self { held, shed: Vec::new() })
+    }
+}
+
+impl StateMachine for Shedder {
+    type View = Vec<u8>;
+    type Restorer = Whole<Self>;
+
+    fn empty(_: u128) -> Self {
+        Self::default()
+    }
+
+    fn apply(&mut self, _: Context, command: &[u8], _: &mut Vec<u8>) {
+        self.shed.push(core::mem::replace(&mut self.held, command.to_vec()));
+    }
+
+    fn query(&self, _: Context, _: &[u8], _: &mut Vec<u8>) {}
+
+    fn view(&self) -> Vec<u8> {
+        self.held.clone()
+    }
+
+    fn restorer() -> Whole<Self> {
+        Whole::default()
+    }
+
+    fn digest(&self) -> u128 {
+        0
+    }
+
+    fn take_garbage(&mut self) -> Option<Box<dyn Any + Send>> {
+        if self.shed.is_empty() { None } else { Some(Box::new(core::mem::take(&mut self.shed))) }
+    }
+}
+
+#[test]
+fn what_commands_leave_behind_is_discarded_once_after_the_step() {
+    let mut replica = replica::<Shedder>(config(1));
+    let mut out = Actions::new();
+    replica.perform(apply([entry(1, 1, b"a"), entry(1, 2, b"b")]), &mut out).expect("no fault");
+    assert!(!out.drain().any(|action| matches!(action, Action::Discard(_))), "not between two commands");
+    let discarded = |replica: &mut Replica<Shedder>| {
+        let mut out = Actions::new();
+        replica.step_into(NOW, [], &mut out);
+        let shed = out.drain().filter_map(|action| match action {
+            Action::Discard(Garbage::Leftovers(shed)) => shed.downcast::<Vec<Vec<u8>>>().ok(),
+            _ => None,
+        });
+        shed.map(|shed| *shed).collect::<Vec<_>>()
+    };
+    assert_eq!(discarded(&mut replica), [[b"".to_vec(), b"a".to_vec()]]);
+    assert!(discarded(&mut replica).is_empty());
 }

@@ -41,6 +41,7 @@ use super::queue::Queue;
 use super::tally::Tally;
 use super::trace::{MessageId, Trace, What};
 use crate::codec::frame::Decoder;
+use crate::gateway;
 use crate::node::{Event, Fault, LinkId, Node, RequestId, Status};
 use crate::raft::{Configuration, Member, NodeId, Role};
 use crate::replica::{Outcome, Replica, Request, StateMachine};
@@ -139,6 +140,8 @@ pub struct Cluster<S: StateMachine> {
     clients: Vec<Client>,
     finished: Vec<Finished>,
     gateways: BTreeMap<u64, Gateway>,
+    /// What all gateways take for their process. Nobody asks for its statistics.
+    process: gateway::Process,
     /// Connections that may still be answered by a node that has not heard of their end.
     ended_gateways: BTreeSet<u64>,
     /// For what the world decides; nodes and disks have their own.
@@ -174,6 +177,7 @@ impl<S: StateMachine> Cluster<S> {
             clients: Vec::new(),
             finished: Vec::new(),
             gateways: BTreeMap::new(),
+            process: gateway::Process::default(),
             ended_gateways: BTreeSet::new(),
             rng,
         }

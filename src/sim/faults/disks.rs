@@ -120,14 +120,17 @@ pub(super) fn can_spare(configuration: &Configuration, out: &BTreeSet<NodeId>) -
 impl Nemesis {
     /// The victim, if the cluster can do without its disk: once it is complete, a minority of disks may be lost.
     pub(super) fn expendable<S: StateMachine>(&self, who: Who, cluster: &Cluster<S>) -> Option<NodeId> {
-        let node = self.pick(who, cluster)?;
+        self.pick(who, cluster).filter(|node| self.can_do_without(*node, cluster))
+    }
+
+    fn can_do_without<S: StateMachine>(&self, node: NodeId, cluster: &Cluster<S>) -> bool {
         let mut out = self.disks.away();
         out.insert(node);
         let spare = cluster.configurations().all(|configuration| can_spare(configuration, &out));
         let several = cluster.committed_configuration().is_some_and(|c| c.voters.len() > 2);
         // Nobody campaigns before every founder has the founding entry on its disk.
         let is_formed = cluster.committed().len() > 1;
-        (is_formed && (spare || (self.disks.reckless && several))).then_some(node)
+        is_formed && (spare || (self.disks.reckless && several))
     }
 
     pub(super) fn strike<S: StateMachine>(
@@ -207,13 +210,14 @@ impl Nemesis {
         }
         cluster.crash(node, Crash::Process);
         let image = image.unwrap_or_else(|| Box::new(cluster.machine(node).disk.clone()));
-        if step == 2 {
+        // Meanwhile the others may have been removed, and with the last of them nobody is left who could tell.
+        if step == 2 && self.can_do_without(node, cluster) {
             cluster.roll_back(node, *image);
             cluster.machine(node).provoked.insert(Halt::FENCED);
             let fault = DiskFault::RolledBack;
             self.disks.lost.insert(node, Loss { fault, expected: fault.expected() });
             cluster.count("fault: rolled-back disk");
-        } else if self.quiet_until > cluster.now() {
+        } else if step < 2 && self.quiet_until > cluster.now() {
             self.agenda.push(cluster.now() + SECOND, Deed::RollBack(node, step + 1, Some(image)));
         }
         cluster.start(node)

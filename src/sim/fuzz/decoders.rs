@@ -136,7 +136,7 @@ fn commands(mut source: Source<'_>) {
     while let Some(choice) = source.byte() {
         out.clear();
         index += 1;
-        let context = Context { index, unix_ms: u64::from(choice) };
+        let context = Context::at(index, u64::from(choice));
         if choice % 2 == 0 {
             let Some(command) = source.bytes(255) else { return };
             if choice % 4 == 0 {

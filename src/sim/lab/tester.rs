@@ -116,7 +116,7 @@ mod tests {
     fn a_picture_in_any_division_gives_the_same_state() {
         let mut state = Tester::empty(7);
         for command in [&b"one"[..], b"", b"three"] {
-            state.apply(Context { index: 1, unix_ms: 1 }, command, &mut Vec::new());
+            state.apply(Context::at(1, 1), command, &mut Vec::new());
         }
         for target in [1, 16, 1000] {
             let (mut view, mut rebuilt) = (state.view(), Tester::restorer());

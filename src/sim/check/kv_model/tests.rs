@@ -8,7 +8,7 @@ use crate::replica::StateMachine;
 use crate::rng::Rng;
 use crate::sim::check::testing::{value, words};
 
-const NOWHERE: Context = Context { index: 0, unix_ms: 0 };
+const NOWHERE: Context = Context::at(0, 0);
 
 fn ask(store: &mut KvStore, op: &[Bytes]) -> Value {
     let mut out = Vec::new();

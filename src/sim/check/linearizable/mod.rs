@@ -93,7 +93,7 @@ impl fmt::Display for Illegal {
 impl core::error::Error for Illegal {}
 
 /// Where the model is asked: there is no log.
-const NOWHERE: Context = Context { index: 0, unix_ms: 0 };
+const NOWHERE: Context = Context::at(0, 0);
 
 /// Looks for an order of each object of a history. `initial` is the state before it; `budget` the most placings tried for
 /// one object, of which a run without trouble needs about one for each operation.

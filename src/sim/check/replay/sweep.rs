@@ -87,7 +87,7 @@ impl<'a, M: Model> Sweep<'a, M> {
             sessions: Sessions::new(limits),
             writes,
             parts,
-            at: Context { index: log.first().map_or(0, |entry| entry.index.saturating_sub(1)), unix_ms: 0 },
+            at: Context::at(log.first().map_or(0, |entry| entry.index.saturating_sub(1)), 0),
             returned: returned.into_iter().map(|(_, id)| id).collect(),
             settled: 0,
             placed: std::vec![None; operations.len()],
@@ -126,7 +126,7 @@ impl<'a, M: Model> Sweep<'a, M> {
     /// Does what an entry asks for.
     fn take(&mut self, entry: &Committed) -> Result<(), Contradiction> {
         let now = entry.stamp.cluster_ms;
-        self.at = Context { index: entry.index, unix_ms: entry.stamp.unix_ms };
+        self.at = Context::at(entry.index, entry.stamp.unix_ms);
         self.sessions.pass(now);
         match &entry.request {
             Some(Request::Write(command)) => {

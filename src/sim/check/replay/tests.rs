@@ -450,7 +450,7 @@ fn run(rng: &mut Rng, operations: usize, clients: u64) -> Run {
             None => {}
             Some((id, None)) => {
                 let op = &history.operations()[id].op;
-                let context = Context { index: log.len() as u64, unix_ms: 0 };
+                let context = Context::at(log.len() as u64, 0);
                 // Some are lost, before or after they took effect.
                 if rng.chance(1, 20) {
                     continue;
@@ -503,7 +503,7 @@ fn has_placement(history: &HistoryOf<KvModel>, writes: &[OpId]) -> bool {
         .map(|len| {
             let mut model = KvModel::default();
             for &id in &writes[..len] {
-                model.step(Context { index: 0, unix_ms: 0 }, &operations[id].op);
+                model.step(Context::at(0, 0), &operations[id].op);
             }
             model
         })
@@ -512,7 +512,7 @@ fn has_placement(history: &HistoryOf<KvModel>, writes: &[OpId]) -> bool {
         return false;
     }
     let fits = |read: OpId, place: usize| {
-        let expected = states[place].clone().step(Context { index: 0, unix_ms: 0 }, &operations[read].op);
+        let expected = states[place].clone().step(Context::at(0, 0), &operations[read].op);
         operations[read].reply().is_some_and(|(_, reply)| *reply == expected)
             && writes[..place].iter().all(|&write| !before(read, write))
             && writes[place..].iter().all(|&write| !before(write, read))

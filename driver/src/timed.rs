@@ -1,0 +1,91 @@
+//! A state machine whose slow commands are noted. The library has no clock; this one is around what it runs.
+
+use std::cell::RefCell;
+use std::mem;
+use std::time::Instant;
+
+use quorate::gateway::{SlowCommand, SlowLog};
+use quorate::replica::{Context, RestoreError, Restorer, StateMachine};
+
+/// A state machine of packed [`kv`](quorate::kv) commands with the time that each of them takes.
+#[derive(Debug)]
+pub struct Timed<S> {
+    state: S,
+    /// What was slow since somebody asked: at most as many as the slow log keeps.
+    slow: RefCell<Vec<SlowCommand>>,
+}
+
+impl<S> Timed<S> {
+    fn new(state: S) -> Self {
+        Self { state, slow: RefCell::default() }
+    }
+
+    /// What was slow since the last call of this.
+    pub fn take_slow(&self) -> Vec<SlowCommand> {
+        mem::take(&mut self.slow.borrow_mut())
+    }
+}
+
+/// Notes a command that has run since `start` if that is long.
+fn note(slow: &RefCell<Vec<SlowCommand>>, packed: &[u8], start: Instant) {
+    let spent = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+    if spent >= SlowLog::THRESHOLD {
+        let mut slow = slow.borrow_mut();
+        if slow.len() < SlowLog::MAX {
+            slow.push(SlowCommand::new(packed, spent));
+        }
+    }
+}
+
+impl<S: StateMachine> StateMachine for Timed<S> {
+    type View = S::View;
+    type Restorer = TimedRestorer<S>;
+
+    fn empty(seed: u128) -> Self {
+        Self::new(S::empty(seed))
+    }
+
+    fn apply(&mut self, context: Context, command: &[u8], out: &mut Vec<u8>) {
+        let start = Instant::now();
+        self.state.apply(context, command, out);
+        note(&self.slow, command, start);
+    }
+
+    fn query(&self, context: Context, query: &[u8], out: &mut Vec<u8>) {
+        let start = Instant::now();
+        self.state.query(context, query, out);
+        note(&self.slow, query, start);
+    }
+
+    fn view(&self) -> S::View {
+        self.state.view()
+    }
+
+    fn restorer() -> Self::Restorer {
+        TimedRestorer(S::restorer())
+    }
+
+    fn digest(&self) -> u128 {
+        self.state.digest()
+    }
+
+    fn key_count(&self) -> u64 {
+        self.state.key_count()
+    }
+}
+
+/// Builds a timed state machine.
+#[derive(Debug)]
+pub struct TimedRestorer<S: StateMachine>(S::Restorer);
+
+impl<S: StateMachine> Restorer for TimedRestorer<S> {
+    type State = Timed<S>;
+
+    fn push(&mut self, chunk: &[u8]) -> Result<(), RestoreError> {
+        self.0.push(chunk)
+    }
+
+    fn finish(self) -> Result<Timed<S>, RestoreError> {
+        self.0.finish().map(Timed::new)
+    }
+}

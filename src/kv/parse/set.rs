@@ -1,0 +1,116 @@
+//! SET with its options, SETEX, PSETEX, MSETEX, DELEX.
+
+use bytes::Bytes;
+
+use super::{Call, Parsed, key, pack_set, value};
+use crate::kv::CommandError;
+use crate::kv::lifetime::{Lifetime, LifetimeOption, Unit};
+use crate::kv::number::parse_i64;
+use crate::kv::packed::{Packer, SetFlags, opcode};
+use crate::kv::set::{Compare, Set};
+
+pub(in crate::kv) fn set(args: &[Bytes]) -> Parsed {
+    let (mut flags, mut time, mut compare) = (SetFlags::default(), LifetimeOption::default(), Compare::Any);
+    let mut at = 3;
+    while let Some(option) = args.get(at) {
+        let (next, is) = (args.get(at + 1), |name: &str| option.eq_ignore_ascii_case(name.as_bytes()));
+        let condition = |other: SetFlags| !flags.has(other) && compare == Compare::Any;
+        at += if is("nx") && condition(SetFlags::XX) {
+            flags = flags.with(SetFlags::NX);
+            1
+        } else if is("xx") && condition(SetFlags::NX) {
+            flags = flags.with(SetFlags::XX);
+            1
+        } else if is("get") {
+            flags = flags.with(SetFlags::GET);
+            1
+        } else if is("persist") {
+            return Err(CommandError::Syntax);
+        } else if let Some(words) = time.take(option, next) {
+            words
+        } else if !flags.has(SetFlags::NX)
+            && !flags.has(SetFlags::XX)
+            && let Some(taken) = compare.take(option, next)
+        {
+            taken?;
+            2
+        } else {
+            return Err(CommandError::Syntax);
+        };
+    }
+    match time.lifetime("set")? {
+        Lifetime::Forever if compare == Compare::Any => pack_set(flags, args),
+        Lifetime::Kept if compare == Compare::Any => pack_set(flags.with(SetFlags::KEEPTTL), args),
+        lifetime => pack(Set { flags, compare, lifetime, key: key(args, 1)?, value: value(args, 2)? }),
+    }
+}
+
+fn pack(set: Set<'_>) -> Parsed {
+    let Set { flags, compare, lifetime, key, value } = set;
+    let room = 1 + compare.room() + Lifetime::ROOM + Packer::room(key) + Packer::room(value);
+    let to = compare.pack(Packer::new(opcode::SET_WITH, room).byte(flags.byte()));
+    Ok(Call::Write(lifetime.pack(to).bytes(key).bytes(value).finish()))
+}
+
+fn set_for(unit: Unit, name: &'static str, args: &[Bytes]) -> Parsed {
+    let lifetime = unit.parse(args.get(2).ok_or(CommandError::Syntax)?, name, false)?;
+    let (key, value) = (key(args, 1)?, value(args, 3)?);
+    pack(Set { flags: SetFlags::default(), compare: Compare::Any, lifetime, key, value })
+}
+
+pub(in crate::kv) fn setex(args: &[Bytes]) -> Parsed {
+    set_for(Unit::Seconds, "setex", args)
+}
+
+pub(in crate::kv) fn psetex(args: &[Bytes]) -> Parsed {
+    set_for(Unit::Millis, "psetex", args)
+}
+
+pub(in crate::kv) fn delex(args: &[Bytes]) -> Parsed {
+    let mut compare = Compare::Any;
+    match args.get(2..).unwrap_or_default() {
+        [] => {}
+        [option, text] => compare.take(option, Some(text)).ok_or(CommandError::Syntax)??,
+        _ => return Err(CommandError::Syntax),
+    }
+    let key = key(args, 1)?;
+    let to = compare.pack(Packer::new(opcode::DELEX, compare.room() + Packer::room(key)));
+    Ok(Call::Write(to.bytes(key).finish()))
+}
+
+/// MSETEX numkeys key value … [NX | XX] [EX seconds | PX … | EXAT … | PXAT … | KEEPTTL].
+pub(in crate::kv) fn msetex(args: &[Bytes]) -> Parsed {
+    let keys = args.get(1).and_then(|text| parse_i64(text)).and_then(|n| usize::try_from(n).ok());
+    let keys = keys.filter(|&keys| keys > 0).ok_or(CommandError::Text("ERR invalid numkeys value"))?;
+    let end = keys.checked_mul(2).and_then(|words| words.checked_add(2));
+    let Some((pairs, options)) = end.and_then(|end| Some((args.get(2..end)?, args.get(end..)?))) else {
+        return Err(CommandError::Text("ERR wrong number of key-value pairs"));
+    };
+    let (mut flags, mut time) = (SetFlags::default(), LifetimeOption::default());
+    let mut at = 0;
+    while let Some(option) = options.get(at) {
+        let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
+        at += match time.take(option, options.get(at + 1)) {
+            Some(words) if !time.persists() => words,
+            None if is("nx") && !flags.has(SetFlags::XX) => {
+                flags = flags.with(SetFlags::NX);
+                1
+            }
+            None if is("xx") && !flags.has(SetFlags::NX) => {
+                flags = flags.with(SetFlags::XX);
+                1
+            }
+            _ => return Err(CommandError::Syntax),
+        };
+    }
+    pack_msetex(flags, time.lifetime("msetex")?, pairs)
+}
+
+fn pack_msetex(flags: SetFlags, lifetime: Lifetime, pairs: &[Bytes]) -> Parsed {
+    let mut room = 1 + Lifetime::ROOM;
+    for at in (0..pairs.len()).step_by(2) {
+        room += Packer::room(key(pairs, at)?) + Packer::room(value(pairs, at + 1)?);
+    }
+    let to = lifetime.pack(Packer::new(opcode::MSETEX, room).byte(flags.byte()));
+    Ok(Call::Write(pairs.iter().fold(to, |to, field| to.bytes(field)).finish()))
+}
