@@ -271,13 +271,17 @@ pub(crate) const QUEUED: &[Form] = &[
 /// What transactions are made with.
 pub(crate) const TRANSACTIONS: &[&str] = &["discard", "exec", "multi", "unwatch", "watch"];
 
-/// Commands that no server has, and some of Redis's other types.
+/// Commands that no server has.
 pub(crate) const UNKNOWN: &[Form] = &[
     form("nonsense", &[]).more(&[Value]).fails(),
     form("client nonsense", &[]).more(&[Value]).fails(),
     form("command nonsense", &[]).fails(),
     form("config nonsense", &[]).fails(),
     form("", &[]).more(&[Value]).fails(),
+];
+
+/// Commands of Redis that are about something else than strings.
+pub(crate) const OTHERS: &[Form] = &[
     form("llen", &[Key]).fails(),
     form("hget", &[Key, Key]).fails(),
     form("publish", &[Key, Value]).fails(),

@@ -52,6 +52,9 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
     mixed("config-get-names", config_get_names),
     mixed("commands-of-other-types", commands_of_other_types),
     mixed("scan-from-anywhere", scan_from_anywhere),
+    mixed("bitcount-of-nothing", bitcount_of_nothing),
+    mixed("bitpos-of-nothing", bitpos_of_nothing),
+    mixed("getex-of-nothing", getex_of_nothing),
     cluster("cluster-countkeysinslot", cluster_count_keys),
     cluster("cluster-info-fields", cluster_info_fields),
     cluster("cluster-myid", cluster_myid),
@@ -194,6 +197,24 @@ fn command_getkeys_others(command: &Command, redis: &[u8], ours: &[u8]) -> bool 
 fn commands_of_other_types(command: &Command, redis: &[u8], ours: &[u8]) -> bool {
     let other = ["llen", "hget", "publish", "eval"].iter().any(|name| command.is(name));
     other && !redis.starts_with(b"-ERR unknown command") && ours.starts_with(b"-ERR unknown command")
+}
+
+/// What is wrong with arguments whatever the key holds.
+fn is_wrong(ours: &[u8]) -> bool {
+    ours == b"-ERR syntax error\r\n" || ours == b"-ERR value is not an integer or out of range\r\n"
+}
+
+fn bitcount_of_nothing(command: &Command, redis: &[u8], ours: &[u8]) -> bool {
+    command.is("bitcount") && integer(redis) == Some(0) && is_wrong(ours)
+}
+
+fn bitpos_of_nothing(command: &Command, redis: &[u8], ours: &[u8]) -> bool {
+    command.is("bitpos") && matches!(integer(redis), Some(0 | -1)) && is_wrong(ours)
+}
+
+fn getex_of_nothing(command: &Command, redis: &[u8], ours: &[u8]) -> bool {
+    let expire = ours == b"-ERR invalid expire time in 'getex' command\r\n";
+    command.is("getex") && is_null(redis) && (expire || is_wrong(ours))
 }
 
 /// A cursor that no iteration gave: what comes behind it is in the order of each server.

@@ -7,7 +7,7 @@ use quorate::codec::resp::write;
 use quorate::rng::Rng;
 
 use super::arguments::{pick, recased, stray};
-use super::commands::{CLUSTER, CONTROL, Compare, DATA, Form, MORTAL, Opt, QUEUED, UNKNOWN};
+use super::commands::{CLUSTER, CONTROL, Compare, DATA, Form, MORTAL, OTHERS, Opt, QUEUED, UNKNOWN};
 
 /// A command, ready to be sent.
 #[derive(Debug, Clone)]
@@ -140,7 +140,8 @@ impl Generator {
         match self.rng.below(400) {
             0..5 => self.one(MORTAL),
             5..8 => self.one(UNKNOWN),
-            8..70 => self.one(CONTROL),
+            8..10 => self.one(OTHERS),
+            10..70 => self.one(CONTROL),
             _ => self.one(DATA),
         }
     }

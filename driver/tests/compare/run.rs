@@ -278,7 +278,9 @@ fn judge_exec(
         return false;
     }
     let replies = || queued.iter().zip(theirs.iter().zip(&mine));
-    let equal = replies().all(|(command, (redis, ours))| equal(command.compare, redis, ours));
+    let equal = replies().all(|(command, (redis, ours))| {
+        equal(command.compare, redis, ours) || is_covered(Kind::Mixed, command, redis, ours, tally)
+    });
     if equal {
         tally.count(exec, redis, is_resp3);
         replies().for_each(|(command, (redis, _))| tally.count(command, redis, is_resp3));
@@ -347,11 +349,13 @@ pub(crate) fn shrink(
     if !differs(commands)? {
         return Ok(Vec::new());
     }
+    // It need not be the shortest.
+    let until = Instant::now() + PATIENCE;
     let mut kept = commands.to_vec();
     let mut chunk = kept.len().div_ceil(2);
     loop {
         let mut at = 0;
-        while at < kept.len() {
+        while at < kept.len() && Instant::now() < until {
             let mut fewer = kept.clone();
             fewer.drain(at..kept.len().min(at + chunk));
             if differs(&fewer)? {
