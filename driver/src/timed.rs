@@ -1,11 +1,13 @@
 //! A state machine whose slow commands are noted. The library has no clock; this one is around what it runs.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::mem;
 use std::time::Instant;
 
 use quorate::gateway::{SlowCommand, SlowLog};
 use quorate::replica::{Context, RestoreError, Restorer, StateMachine};
+use quorate::time::Millis;
 
 /// A state machine of packed [`kv`](quorate::kv) commands with the time that each of them takes.
 #[derive(Debug)]
@@ -55,6 +57,18 @@ impl<S: StateMachine> StateMachine for Timed<S> {
         let start = Instant::now();
         self.state.query(context, query, out);
         note(&self.slow, query, start);
+    }
+
+    fn next_deadline(&self) -> Option<Millis> {
+        self.state.next_deadline()
+    }
+
+    fn expire(&mut self, context: Context, most: usize) {
+        self.state.expire(context, most);
+    }
+
+    fn take_garbage(&mut self) -> Option<Box<dyn Any + Send>> {
+        self.state.take_garbage()
     }
 
     fn view(&self) -> S::View {

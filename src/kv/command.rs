@@ -129,9 +129,19 @@ pub const COMMANDS: &[CommandInfo] = &[
         .flags(GROW_FAST)
         .docs(Group::String, "2.0.0", "Append a value to a key")
         .complexity("O(N) where N is the length of the appended value, amortized."),
-    CommandInfo::new("bitcount", -2, parse::bits::bitcount).flags(READ).docs(Group::Bitmap, "2.6.0", "Count set bits in a string").complexity("O(N)"),
-    CommandInfo::new("bitpos", -3, parse::bits::bitpos).flags(READ).docs(Group::Bitmap, "2.8.7", "Find first bit set or clear in a string").complexity("O(N)"),
-    CommandInfo::new("copy", -3, parse::keyspace::copy).flags(GROW).keys(1, 2, 1).docs(Group::Generic, "6.2.0", "Copy a key").complexity("O(N) worst case for collections, where N is the number of nested items. O(1) for string values."),
+    CommandInfo::new("bitcount", -2, parse::bits::bitcount)
+        .flags(READ)
+        .docs(Group::Bitmap, "2.6.0", "Count set bits in a string")
+        .complexity("O(N)"),
+    CommandInfo::new("bitpos", -3, parse::bits::bitpos)
+        .flags(READ)
+        .docs(Group::Bitmap, "2.8.7", "Find first bit set or clear in a string")
+        .complexity("O(N)"),
+    CommandInfo::new("copy", -3, parse::keyspace::copy)
+        .flags(GROW)
+        .keys(1, 2, 1)
+        .docs(Group::Generic, "6.2.0", "Copy a key")
+        .complexity("O(N) where N is the length of the value."),
     CommandInfo::new("dbsize", 1, parse::dbsize).flags(READ_FAST).keys(0, 0, 0).docs(
         Group::Server,
         "1.0.0",
@@ -177,14 +187,26 @@ pub const COMMANDS: &[CommandInfo] = &[
         "7.0.0",
         "Get the expiration Unix timestamp for a key",
     ),
-    CommandInfo::new("flushall", -1, parse::keyspace::flush).flags(WRITE).keys(0, 0, 0).docs(Group::Server, "1.0.0", "Remove all keys from all databases").complexity("O(N) where N is the total number of keys in all databases"),
-    CommandInfo::new("flushdb", -1, parse::keyspace::flush).flags(WRITE).keys(0, 0, 0).docs(Group::Server, "1.0.0", "Remove all keys from the current database").complexity("O(N) where N is the number of keys in the selected database"),
+    CommandInfo::new("flushall", -1, parse::keyspace::flush)
+        .flags(WRITE)
+        .keys(0, 0, 0)
+        .docs(Group::Server, "1.0.0", "Remove all keys from all databases")
+        .complexity("O(N) where N is the total number of keys in all databases"),
+    CommandInfo::new("flushdb", -1, parse::keyspace::flush)
+        .flags(WRITE)
+        .keys(0, 0, 0)
+        .docs(Group::Server, "1.0.0", "Remove all keys from the current database")
+        .complexity("O(N) where N is the number of keys in the selected database"),
     CommandInfo::new("get", 2, parse::get).flags(READ_FAST).docs(
         Group::String,
         "1.0.0",
         "Get the value of a key",
     ),
-    CommandInfo::new("getbit", 3, parse::bits::getbit).flags(READ_FAST).docs(Group::Bitmap, "2.2.0", "Returns the bit value at offset in the string value stored at key"),
+    CommandInfo::new("getbit", 3, parse::bits::getbit).flags(READ_FAST).docs(
+        Group::Bitmap,
+        "2.2.0",
+        "Returns the bit value at offset in the string value stored at key",
+    ),
     CommandInfo::new("getdel", 2, parse::getdel).flags(WRITE_FAST).docs(
         Group::String,
         "6.2.0",
@@ -214,9 +236,21 @@ pub const COMMANDS: &[CommandInfo] = &[
         "1.0.0",
         "Increment the integer value of a key by the given amount",
     ),
-    CommandInfo::new("incrbyfloat", 3, parse::strings::incrbyfloat).flags(GROW_FAST).docs(Group::String, "2.6.0", "Increment the float value of a key by the given amount"),
-    CommandInfo::new("keys", 2, parse::keyspace::keys).flags(READ).keys(0, 0, 0).docs(Group::Generic, "1.0.0", "Find all keys matching the given pattern").complexity("O(N) with N being the number of keys in the database, under the assumption that the key names in the database and the given pattern have limited length."),
-    CommandInfo::new("lcs", -3, parse::strings::lcs).flags(READ).keys(1, 2, 1).docs(Group::String, "7.0.0", "Find longest common substring").complexity("O(N*M) where N and M are the lengths of s1 and s2, respectively"),
+    CommandInfo::new("incrbyfloat", 3, parse::strings::incrbyfloat).flags(GROW_FAST).docs(
+        Group::String,
+        "2.6.0",
+        "Increment the float value of a key by the given amount",
+    ),
+    CommandInfo::new("keys", 2, parse::keyspace::keys)
+        .flags(READ)
+        .keys(0, 0, 0)
+        .docs(Group::Generic, "1.0.0", "Find all keys matching the given pattern")
+        .complexity("O(N) where N is the number of keys, if keys and pattern are short."),
+    CommandInfo::new("lcs", -3, parse::strings::lcs)
+        .flags(READ)
+        .keys(1, 2, 1)
+        .docs(Group::String, "7.0.0", "Find longest common substring")
+        .complexity("O(N*M) where N and M are the lengths of s1 and s2, respectively"),
     CommandInfo::new("mget", -2, parse::mget)
         .flags(READ_FAST)
         .keys(1, -1, 1)
@@ -232,7 +266,11 @@ pub const COMMANDS: &[CommandInfo] = &[
         .keys(2, -1, 2)
         .docs(Group::String, "8.4.0", "Set multiple keys to multiple values with expiration")
         .complexity("O(N) where N is the number of keys to set."),
-    CommandInfo::new("msetnx", -3, parse::strings::msetnx).flags(GROW).keys(1, -1, 2).docs(Group::String, "1.0.1", "Set multiple keys to multiple values, only if none of the keys exist").complexity("O(N) where N is the number of keys to set."),
+    CommandInfo::new("msetnx", -3, parse::strings::msetnx)
+        .flags(GROW)
+        .keys(1, -1, 2)
+        .docs(Group::String, "1.0.1", "Set multiple keys to multiple values, only if none of the keys exist")
+        .complexity("O(N) where N is the number of keys to set."),
     CommandInfo::new("persist", 2, parse::expire::persist).flags(WRITE_FAST).docs(
         Group::Generic,
         "2.2.0",
@@ -263,9 +301,21 @@ pub const COMMANDS: &[CommandInfo] = &[
         "2.6.0",
         "Get the time to live for a key in milliseconds",
     ),
-    CommandInfo::new("randomkey", 1, parse::keyspace::randomkey).flags(READ).keys(0, 0, 0).docs(Group::Generic, "1.0.0", "Return a random key from the keyspace"),
-    CommandInfo::new("rename", 3, parse::keyspace::rename).flags(WRITE).keys(1, 2, 1).docs(Group::Generic, "1.0.0", "Rename a key"),
-    CommandInfo::new("renamenx", 3, parse::keyspace::renamenx).flags(WRITE_FAST).keys(1, 2, 1).docs(Group::Generic, "1.0.0", "Rename a key, only if the new key does not exist"),
+    CommandInfo::new("randomkey", 1, parse::keyspace::randomkey).flags(READ).keys(0, 0, 0).docs(
+        Group::Generic,
+        "1.0.0",
+        "Return a random key from the keyspace",
+    ),
+    CommandInfo::new("rename", 3, parse::keyspace::rename).flags(WRITE).keys(1, 2, 1).docs(
+        Group::Generic,
+        "1.0.0",
+        "Rename a key",
+    ),
+    CommandInfo::new("renamenx", 3, parse::keyspace::renamenx).flags(WRITE_FAST).keys(1, 2, 1).docs(
+        Group::Generic,
+        "1.0.0",
+        "Rename a key, only if the new key does not exist",
+    ),
     CommandInfo::new("scan", -2, parse::scan)
         .flags(READ)
         .keys(0, 0, 0)
@@ -276,7 +326,11 @@ pub const COMMANDS: &[CommandInfo] = &[
         "1.0.0",
         "Set the string value of a key",
     ),
-    CommandInfo::new("setbit", 4, parse::bits::setbit).flags(GROW).docs(Group::Bitmap, "2.2.0", "Sets or clears the bit at offset in the string value stored at key"),
+    CommandInfo::new("setbit", 4, parse::bits::setbit).flags(GROW).docs(
+        Group::Bitmap,
+        "2.2.0",
+        "Sets or clears the bit at offset in the string value stored at key",
+    ),
     CommandInfo::new("setex", 4, parse::set::setex).flags(GROW).docs(
         Group::String,
         "2.0.0",
@@ -287,7 +341,10 @@ pub const COMMANDS: &[CommandInfo] = &[
         "1.0.0",
         "Set the value of a key, only if the key does not exist",
     ),
-    CommandInfo::new("setrange", 4, parse::strings::setrange).flags(GROW).docs(Group::String, "2.2.0", "Overwrite part of a string at key starting at the specified offset").complexity("O(1), not counting the time taken to copy the new string in place. Usually, this string is very small so the amortized complexity is O(1). Otherwise, complexity is O(M) with M being the length of the value argument."),
+    CommandInfo::new("setrange", 4, parse::strings::setrange)
+        .flags(GROW)
+        .docs(Group::String, "2.2.0", "Overwrite part of a string at key starting at the specified offset")
+        .complexity("O(M) where M is the length of the part."),
     CommandInfo::new("strlen", 2, parse::strlen).flags(READ_FAST).docs(
         Group::String,
         "2.2.0",
@@ -297,14 +354,26 @@ pub const COMMANDS: &[CommandInfo] = &[
         .flags(READ)
         .docs(Group::String, "1.0.0", "Get a substring of the string stored at a key")
         .complexity("O(N) where N is the length of the returned string."),
-    CommandInfo::new("touch", -2, parse::exists).flags(READ_FAST).keys(1, -1, 1).docs(Group::Generic, "3.2.1", "Alters the last access time of a key(s). Returns the number of existing keys specified.").complexity("O(N) where N is the number of keys that will be touched."),
+    CommandInfo::new("touch", -2, parse::exists)
+        .flags(READ_FAST)
+        .keys(1, -1, 1)
+        .docs(Group::Generic, "3.2.1", "Count the keys that exist; no access times are kept")
+        .complexity("O(N) where N is the number of keys that will be touched."),
     CommandInfo::new("ttl", 2, parse::expire::ttl).flags(READ_FAST).docs(
         Group::Generic,
         "1.0.0",
         "Get the time to live for a key in seconds",
     ),
-    CommandInfo::new("type", 2, parse::keyspace::type_of).flags(READ_FAST).docs(Group::Generic, "1.0.0", "Determine the type stored at key"),
-    CommandInfo::new("unlink", -2, parse::del).flags(WRITE_FAST).keys(1, -1, 1).docs(Group::Generic, "4.0.0", "Delete a key asynchronously in another thread. Otherwise it is just as DEL, but non blocking.").complexity("O(1) for each key removed regardless of its size. Then the command does O(N) work in a different thread in order to reclaim memory, where N is the number of allocations the deleted objects where composed of."),
+    CommandInfo::new("type", 2, parse::keyspace::type_of).flags(READ_FAST).docs(
+        Group::Generic,
+        "1.0.0",
+        "Determine the type stored at key",
+    ),
+    CommandInfo::new("unlink", -2, parse::del)
+        .flags(WRITE_FAST)
+        .keys(1, -1, 1)
+        .docs(Group::Generic, "4.0.0", "Delete keys; the same as DEL")
+        .complexity("O(N) where N is the number of keys that will be removed."),
 ];
 
 #[cfg(test)]

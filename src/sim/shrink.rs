@@ -126,9 +126,8 @@ mod tests {
     use crate::kv::KvStore;
     use crate::rng::Rng;
     use crate::sim::KvWorkload;
-    use crate::sim::check::{HistoryOf, KvModel, Replayed};
+    use crate::sim::check::{HistoryOf, KvModel, KvOp, Replayed};
     use crate::sim::workload::{Heard, Travel};
-    use bytes::Bytes;
 
     /// Finds fault with whatever client 2 asks.
     struct Picky(KvWorkload);
@@ -141,11 +140,11 @@ mod tests {
             self.0.model()
         }
 
-        fn next(&mut self, client: u64, rng: &mut Rng) -> Vec<Bytes> {
+        fn next(&mut self, client: u64, rng: &mut Rng) -> KvOp {
             self.0.next(client, rng)
         }
 
-        fn travel(&self, op: &Vec<Bytes>) -> Travel {
+        fn travel(&self, op: &KvOp) -> Travel {
             self.0.travel(op)
         }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use quorate::codec::resp::Value;
-use quorate::sim::check::{HistoryOf, KvModel, Verdict, linearizable};
+use quorate::sim::check::{HistoryOf, KvModel, KvOp, Verdict, linearizable};
 use quorate_driver::blocking_client::Client;
 
 /// The most placings that are tried for one key: many times what a sound history needs. As in the lab, a history that is
@@ -76,7 +76,7 @@ impl Clerk {
     }
 
     fn call(&mut self, words: &[&str]) -> Value {
-        let op = words.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+        let op = KvOp::Command(words.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect());
         let id = self.book.history().ask(self.number, self.book.micros(), op);
         let result = match words {
             ["GET", _] => self.client.read(words),

@@ -659,3 +659,16 @@ fn one_member_that_may_be_behind_cannot_fence_a_node() {
     world.start(other);
     world.run_until(10_000_000, |world| world.machines[&wiped].halted.is_some());
 }
+
+#[test]
+fn what_is_due_is_done_though_nobody_writes() {
+    let mut world = World::running(3);
+    let leader = world.leader();
+    let at = 1_700_000_000_000 + world.now / 1000 + 500;
+    assert_eq!(world.write_through(leader, format!("alarm {at}").leak().as_bytes()), reply("1"));
+    world.run_for(400_000);
+    let items = |world: &World| world.node(leader).replica().expect("it runs").state().items().len();
+    assert_eq!(items(&world), 1);
+    world.run_for(200_000);
+    assert_eq!(items(&world), 2);
+}

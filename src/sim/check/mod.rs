@@ -10,7 +10,8 @@
 //! | needs | the history alone: it can judge a cluster of processes from outside | the committed log, and every client of it recorded |
 //! | costs | exponential in what is under way at once on one key; gives up at a budget | sorting the operations, and one pass |
 //! | commands of one key | exactly | exactly |
-//! | commands of several keys | key by key: a torn MSET passes | exactly, and SCAN, DBSIZE and EXEC with them |
+//! | commands of several keys | key by key, where none decides about another: a torn MSET passes, no torn RENAME or EXEC | exactly, and SCAN and DBSIZE with them |
+//! | deadlines and WATCH | leaves out the keys that ever got a deadline, and takes it that EXEC was right to run or not | exactly, by the log's clock and indexes |
 //! | an order that no client could have noticed | passes | is held against the log |
 //! | exactly once | as far as replies show it | every entry of the log is somebody's, and one's only once |
 //! | sessions | does not know them | repeats their rules, to know which entries ran |
@@ -39,9 +40,11 @@
 //! ```
 //! use bytes::Bytes;
 //! use quorate::codec::resp::Value;
-//! use quorate::sim::check::{HistoryOf, KvModel, Verdict, linearizable};
+//! use quorate::sim::check::{HistoryOf, KvModel, KvOp, Verdict, linearizable};
 //!
-//! let words = |line: &'static str| line.split(' ').map(|word| Bytes::from_static(word.as_bytes())).collect();
+//! let words = |line: &'static str| {
+//!     KvOp::Command(line.split(' ').map(|word| Bytes::from_static(word.as_bytes())).collect())
+//! };
 //! let mut history = HistoryOf::<KvModel>::new();
 //! let set = history.ask(1, 100, words("SET x 1")); // client 1, at 100 us
 //! history.replied(set, 200, Value::Simple("OK".into()));
@@ -67,7 +70,7 @@ mod testing;
 
 pub use contradiction::{Contradiction, Rule};
 pub use history::{End, History, HistoryOf, Moment, OpId, Operation};
-pub use kv_model::{KvModel, check_scans};
+pub use kv_model::{KvModel, KvOp, check_scans};
 pub use linearizable::{Illegal, Verdict, linearizable};
 pub use model::{Itself, Model, Part};
 pub use replay::{Committed, Replayed, SessionLimits, replay};

@@ -71,7 +71,8 @@ pub trait Model {
     ///
     /// A part must say no more than the whole: if the whole has an order, its parts must have it too.
     fn parts(op: &Self::Op, reply: Option<&Self::Reply>) -> Vec<Part<Self::Op, Self::Reply>> {
-        std::vec![Part { keys: std::vec![Bytes::new()], op: op.clone(), reply: reply.cloned() }]
+        let (keys, op, reply) = (std::vec![Bytes::new()], op.clone(), reply.cloned());
+        std::vec![Part { keys, op, reply, needs_log: false }]
     }
 
     /// Whether `op` leaves the same state behind and gets the same answer whatever the state was, on the keys of its
@@ -92,12 +93,15 @@ pub trait Model {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part<O, R> {
     /// What it touches. Keys that stand together in any part are looked at together, since one's value may have become the
-    /// other's.
+    /// other's. No keys: it touches whatever there is, each key by itself.
     pub keys: Vec<Bytes>,
     /// What is done there.
     pub op: O,
     /// What is known of the answer.
     pub reply: Option<R>,
+    /// Whether only the log tells what becomes of its keys, because it gives one of them a deadline or the like. They are
+    /// not looked at, nor are those that they stand together with.
+    pub needs_log: bool,
 }
 
 /// A state machine as its own specification. It says nothing about the state machine, and everything about the

@@ -9,8 +9,7 @@ use super::history::{HistoryOf, OpId};
 use super::kv_model::KvModel;
 use super::replay::{Committed, Replayed, SessionLimits, replay};
 use super::{Contradiction, Model};
-use crate::codec::input::Input;
-use crate::codec::resp::{ReplyParser, Value};
+use crate::codec::resp::Value;
 use crate::raft::Stamp;
 use crate::replica::Request;
 
@@ -25,11 +24,7 @@ pub(super) fn words(line: &str) -> Vec<Bytes> {
 
 /// A reply as RESP writes it, with `|` for the end of a line.
 pub(super) fn value(reply: &str) -> Value {
-    let reply = reply.replace('|', "\r\n");
-    let mut input = Input::new(64);
-    input.space(reply.len(), reply.len())[..reply.len()].copy_from_slice(reply.as_bytes());
-    input.advance(reply.len());
-    ReplyParser::new(64 << 20).next_reply(&mut input).unwrap().unwrap()
+    KvModel::reply(reply.replace('|', "\r\n").as_bytes())
 }
 
 /// A history of one line for each moment, 10 us apart: `1 > set x 1` asks (`1 > 5.2 set x 1` as number 2 of session 5),
@@ -41,7 +36,7 @@ pub(super) fn history(script: &str) -> HistoryOf<KvModel> {
         let (client, rest) = line.split_once(' ').unwrap();
         if let Some(op) = rest.strip_prefix("> ") {
             let (name, op) = named(op);
-            let id: OpId = history.ask(client.parse().unwrap(), at, words(op));
+            let id: OpId = history.ask(client.parse().unwrap(), at, words(op).into());
             name.into_iter().for_each(|(session, seq)| history.name(id, session, seq));
             last.insert(client.to_string(), id);
         } else if let Some(reply) = rest.strip_prefix("< ") {
@@ -98,7 +93,7 @@ fn request(line: &str, ack: u64) -> Option<Request> {
     if let Some(session) = line.strip_prefix("close ") {
         return Some(Request::CloseSession { session: session.parse().unwrap() });
     }
-    match (named(line), KvModel::request(&words(named(line).1))) {
+    match (named(line), KvModel::request(&words(named(line).1).into())) {
         ((None, _), write @ Some(Request::Write(_))) => write,
         ((Some((session, seq)), _), Some(Request::Write(command))) => {
             Some(Request::Once { session, seq, ack, command })

@@ -128,7 +128,7 @@ impl Service {
         let arguments: Vec<&[u8]> = words.iter().map(|word| &word[..]).collect();
         let id = self.sim.call(clerk, call.kind(), &arguments);
         let now = self.sim.now();
-        let written = shared.then(|| self.history.ask(clerk as u64, now, words));
+        let written = shared.then(|| self.history.ask(clerk as u64, now, words.into()));
         self.open.insert((clerk, id), written);
         id
     }

@@ -1,261 +1,311 @@
-//! What a command's words mean, by Redis's documentation, and what Redis says to words that mean nothing.
+//! What a command's words mean, by Redis's documentation.
 
-use std::format;
-use std::string::{String, ToString};
 use std::vec::Vec;
 
 use bytes::Bytes;
 
-use super::glob::Glob;
-use crate::kv::{MAX_KEY, MAX_VALUE};
+use super::arguments::{Refusal, Word, unknown, wrong_number};
+use super::expiry::{Expire, GetEx, Lifetime, Ttl};
+use super::keyspace::Scan;
+use super::lcs::Lcs;
+use super::strings::{Condition, MSetEx, Set};
+use super::{bits, expiry, keyspace, lcs, strings};
 
 /// A command of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Command<'a> {
-    Append { key: &'a Bytes, tail: &'a Bytes },
+    Append {
+        key: &'a Bytes,
+        tail: &'a Bytes,
+    },
+    BitCount {
+        key: &'a Bytes,
+        range: &'a [Bytes],
+    },
+    BitPos {
+        key: &'a Bytes,
+        bit: bool,
+        range: &'a [Bytes],
+    },
+    Copy {
+        from: &'a Bytes,
+        to: &'a Bytes,
+        replace: bool,
+    },
     DbSize,
-    Del { keys: &'a [Bytes] },
-    Exists { keys: &'a [Bytes] },
-    Get { key: &'a Bytes },
-    GetDel { key: &'a Bytes },
-    GetRange { key: &'a Bytes, start: i64, end: i64 },
-    IncrBy { key: &'a Bytes, by: i64 },
-    MGet { keys: &'a [Bytes] },
-    MSet { pairs: &'a [Bytes] },
+    /// DEL and UNLINK.
+    Del {
+        keys: &'a [Bytes],
+    },
+    DelEx {
+        key: &'a Bytes,
+        condition: Option<Condition<'a>>,
+    },
+    /// EXISTS and TOUCH.
+    Exists {
+        keys: &'a [Bytes],
+    },
+    Expire(Expire<'a>),
+    FlushAll,
+    Get {
+        key: &'a Bytes,
+    },
+    GetBit {
+        key: &'a Bytes,
+        offset: u64,
+    },
+    GetDel {
+        key: &'a Bytes,
+    },
+    GetEx(GetEx<'a>),
+    GetRange {
+        key: &'a Bytes,
+        start: i64,
+        end: i64,
+    },
+    IncrBy {
+        key: &'a Bytes,
+        by: i64,
+    },
+    IncrByFloat {
+        key: &'a Bytes,
+        by: &'a Bytes,
+    },
+    Keys {
+        pattern: &'a Bytes,
+    },
+    Lcs(Lcs<'a>),
+    MGet {
+        keys: &'a [Bytes],
+    },
+    MSet {
+        pairs: &'a [Bytes],
+    },
+    /// MSETNX too.
+    MSetEx(MSetEx<'a>),
+    Persist {
+        key: &'a Bytes,
+    },
+    RandomKey,
+    Rename {
+        from: &'a Bytes,
+        to: &'a Bytes,
+        only_if_new: bool,
+    },
     Scan(Scan<'a>),
     Set(Set<'a>),
-    SetNx { key: &'a Bytes, value: &'a Bytes },
-    StrLen { key: &'a Bytes },
+    SetBit {
+        key: &'a Bytes,
+        offset: u64,
+        bit: bool,
+    },
+    SetNx {
+        key: &'a Bytes,
+        value: &'a Bytes,
+    },
+    SetRange {
+        key: &'a Bytes,
+        offset: u64,
+        value: &'a Bytes,
+    },
+    StrLen {
+        key: &'a Bytes,
+    },
+    Ttl {
+        key: &'a Bytes,
+        ttl: Ttl,
+    },
+    Type {
+        key: &'a Bytes,
+    },
 }
 
-/// SET and GETSET.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Set<'a> {
-    pub(super) key: &'a Bytes,
-    pub(super) value: &'a Bytes,
-    /// Whether the key must be there (XX) or must not (NX).
-    pub(super) only_if_there: Option<bool>,
-    /// Answer the old value.
-    pub(super) get: bool,
-}
+/// What a command's words are: `None` if they are not one of the commands that were looked for.
+pub(super) type Parsed<'a> = Result<Option<Command<'a>>, Refusal>;
 
-/// SCAN without its COUNT, which promises nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Scan<'a> {
-    /// The cursor's words; 0 begins.
-    pub(super) cursor: u64,
-    pub(super) pattern: Option<&'a Bytes>,
-    pub(super) only_type: Option<&'a Bytes>,
-}
-
-impl Scan<'_> {
-    /// Those of `keys` that the call is about.
-    pub(super) fn select<'k>(
-        &self,
-        keys: impl Iterator<Item = &'k Bytes>,
-    ) -> impl Iterator<Item = &'k Bytes> {
-        let of_type = self.only_type.is_none_or(|name| name.eq_ignore_ascii_case(b"string"));
-        let glob = self.pattern.map(|pattern| Glob::new(pattern));
-        keys.filter(move |key| of_type && glob.as_ref().is_none_or(|glob| glob.matches(key)))
-    }
-}
-
-impl<'a> Command<'a> {
-    /// Whether it leaves the store as it is.
-    pub(super) const fn is_read(&self) -> bool {
-        match self {
-            Self::DbSize
-            | Self::Exists { .. }
-            | Self::Get { .. }
-            | Self::GetRange { .. }
-            | Self::MGet { .. }
-            | Self::Scan(_)
-            | Self::StrLen { .. } => true,
-            Self::Append { .. }
-            | Self::Del { .. }
-            | Self::GetDel { .. }
-            | Self::IncrBy { .. }
-            | Self::MSet { .. }
-            | Self::Set(_)
-            | Self::SetNx { .. } => false,
-        }
-    }
-
-    /// The command that `words` are, or the error that they are answered.
-    pub(super) fn of(words: &'a [Bytes]) -> Result<Self, String> {
-        let (name, arguments) = words.split_first().ok_or("ERR empty command")?;
-        let name = name.to_ascii_lowercase();
-        let arity =
-            || format!("ERR wrong number of arguments for '{}' command", String::from_utf8_lossy(&name));
-        let command = match (&name[..], arguments) {
-            (b"append", [key, tail]) => Self::Append { key, tail },
-            (b"dbsize", []) => Self::DbSize,
-            (b"decr", [key]) => Self::IncrBy { key, by: -1 },
-            (b"decrby", [key, by]) => {
-                let by = integer(by)?.checked_neg().ok_or("ERR decrement would overflow")?;
-                Self::IncrBy { key, by }
-            }
-            (b"del", keys @ [_, ..]) => Self::Del { keys },
-            (b"exists", keys @ [_, ..]) => Self::Exists { keys },
-            (b"get", [key]) => Self::Get { key },
-            (b"getdel", [key]) => Self::GetDel { key },
-            (b"getrange" | b"substr", [key, start, end]) => {
-                Self::GetRange { key, start: integer(start)?, end: integer(end)? }
-            }
-            (b"getset", [key, value]) => Self::Set(Set { key, value, only_if_there: None, get: true }),
-            (b"incr", [key]) => Self::IncrBy { key, by: 1 },
-            (b"incrby", [key, by]) => Self::IncrBy { key, by: integer(by)? },
-            (b"mget", keys @ [_, ..]) => Self::MGet { keys },
-            (b"mset", pairs @ [_, ..]) if pairs.len().is_multiple_of(2) => Self::MSet { pairs },
-            (b"scan", [cursor, options @ ..]) => Self::Scan(scan(cursor, options)?),
-            (b"set", [key, value, options @ ..]) => Self::Set(set(key, value, options)?),
-            (b"setnx", [key, value]) => Self::SetNx { key, value },
-            (b"strlen", [key]) => Self::StrLen { key },
-            (known, _) if KNOWN.contains(&known) => return Err(arity()),
-            _ => return Err(unknown(words)),
-        };
-        command.check_lengths()?;
-        Ok(command)
-    }
-
-    fn check_lengths(&self) -> Result<(), String> {
-        let keys = |keys: &[Bytes]| keys.iter().try_for_each(check_key);
-        match self {
-            Self::DbSize => Ok(()),
-            Self::Del { keys: all } | Self::Exists { keys: all } | Self::MGet { keys: all } => keys(all),
-            Self::Get { key }
-            | Self::GetDel { key }
-            | Self::GetRange { key, .. }
-            | Self::IncrBy { key, .. }
-            | Self::StrLen { key } => check_key(key),
-            Self::Append { key, tail: value }
-            | Self::Set(Set { key, value, .. })
-            | Self::SetNx { key, value } => {
-                check_key(key)?;
-                check_value(value)
-            }
-            Self::MSet { pairs } => pairs.chunks(2).try_for_each(|pair| {
-                check_key(&pair[0])?;
-                check_value(&pair[1])
-            }),
-            Self::Scan(scan) => {
-                [scan.pattern, scan.only_type].into_iter().flatten().try_for_each(check_value)
-            }
-        }
-    }
-}
-
-/// All names.
-pub(super) const KNOWN: [&[u8]; 19] = [
-    b"append",
-    b"dbsize",
-    b"decr",
-    b"decrby",
-    b"del",
-    b"exists",
-    b"get",
-    b"getdel",
-    b"getrange",
-    b"getset",
-    b"incr",
-    b"incrby",
-    b"mget",
-    b"mset",
-    b"scan",
-    b"set",
-    b"setnx",
-    b"strlen",
-    b"substr",
+/// All names, and how many words each command has, its name among them; so many or more, if negative.
+pub(super) const KNOWN: [(&str, i32); 51] = [
+    ("append", 3),
+    ("bitcount", -2),
+    ("bitpos", -3),
+    ("copy", -3),
+    ("dbsize", 1),
+    ("decr", 2),
+    ("decrby", 3),
+    ("del", -2),
+    ("delex", -2),
+    ("exists", -2),
+    ("expire", -3),
+    ("expireat", -3),
+    ("expiretime", 2),
+    ("flushall", -1),
+    ("flushdb", -1),
+    ("get", 2),
+    ("getbit", 3),
+    ("getdel", 2),
+    ("getex", -2),
+    ("getrange", 4),
+    ("getset", 3),
+    ("incr", 2),
+    ("incrby", 3),
+    ("incrbyfloat", 3),
+    ("keys", 2),
+    ("lcs", -3),
+    ("mget", -2),
+    ("mset", -3),
+    ("msetex", -4),
+    ("msetnx", -3),
+    ("persist", 2),
+    ("pexpire", -3),
+    ("pexpireat", -3),
+    ("pexpiretime", 2),
+    ("psetex", 4),
+    ("pttl", 2),
+    ("randomkey", 1),
+    ("rename", 3),
+    ("renamenx", 3),
+    ("scan", -2),
+    ("set", -3),
+    ("setbit", 4),
+    ("setex", 4),
+    ("setnx", 3),
+    ("setrange", 4),
+    ("strlen", 2),
+    ("substr", 4),
+    ("touch", -2),
+    ("ttl", 2),
+    ("type", 2),
+    ("unlink", -2),
 ];
 
-/// A value that is a number by Redis's rule: written as the number is.
-pub(super) fn number(text: &[u8]) -> Option<i64> {
-    let number: i64 = core::str::from_utf8(text).ok()?.parse().ok()?;
-    (number.to_string().as_bytes() == text).then_some(number)
-}
-
-fn integer(argument: &[u8]) -> Result<i64, String> {
-    number(argument).ok_or_else(|| NOT_A_NUMBER.into())
-}
-
-pub(super) const NOT_A_NUMBER: &str = "ERR value is not an integer or out of range";
-
-pub(super) const TOO_LONG: &str = "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
-
-const SYNTAX: &str = "ERR syntax error";
-
-fn check_key(key: &Bytes) -> Result<(), String> {
-    if key.len() > MAX_KEY {
-        return Err(format!("ERR key exceeds maximum allowed size ({MAX_KEY} bytes)"));
+impl<'a> Command<'a> {
+    /// The command that `words` are, or the error that they are answered.
+    pub(super) fn of(words: &'a [Bytes]) -> Result<Self, Refusal> {
+        let (name, arguments) = words.split_first().ok_or("ERR empty command")?;
+        let name = &name.to_ascii_lowercase()[..];
+        unfit(words).map_or(Ok(()), Err)?;
+        for parse in [strings::parse, expiry::parse, keyspace::parse, bits::parse, lcs::parse] {
+            if let Some(command) = parse(name, arguments)? {
+                command.words().into_iter().try_for_each(Word::check_length)?;
+                return Ok(command);
+            }
+        }
+        // The pairs of MSET that are not whole.
+        Err(wrong_number(name))
     }
-    Ok(())
-}
 
-fn check_value(value: &Bytes) -> Result<(), String> {
-    if value.len() > MAX_VALUE { Err(TOO_LONG.into()) } else { Ok(()) }
-}
-
-fn set<'a>(key: &'a Bytes, value: &'a Bytes, options: &[Bytes]) -> Result<Set<'a>, String> {
-    let (mut only_if_there, mut get) = (None, false);
-    for option in options {
-        match &option.to_ascii_lowercase()[..] {
-            b"nx" if only_if_there != Some(true) => only_if_there = Some(false),
-            b"xx" if only_if_there != Some(false) => only_if_there = Some(true),
-            b"get" => get = true,
-            // There are no deadlines that could be kept.
-            b"keepttl" => {}
-            _ => return Err(SYNTAX.into()),
+    /// Whether it leaves the store as it is.
+    pub(super) fn is_read(&self) -> bool {
+        match self {
+            Self::BitCount { .. }
+            | Self::BitPos { .. }
+            | Self::DbSize
+            | Self::Exists { .. }
+            | Self::Get { .. }
+            | Self::GetBit { .. }
+            | Self::GetRange { .. }
+            | Self::Keys { .. }
+            | Self::Lcs(_)
+            | Self::MGet { .. }
+            | Self::RandomKey
+            | Self::Scan(_)
+            | Self::StrLen { .. }
+            | Self::Ttl { .. }
+            | Self::Type { .. } => true,
+            Self::Append { .. }
+            | Self::Copy { .. }
+            | Self::Del { .. }
+            | Self::DelEx { .. }
+            | Self::Expire(_)
+            | Self::FlushAll
+            | Self::GetDel { .. }
+            | Self::GetEx(_)
+            | Self::IncrBy { .. }
+            | Self::IncrByFloat { .. }
+            | Self::MSet { .. }
+            | Self::MSetEx(_)
+            | Self::Persist { .. }
+            | Self::Rename { .. }
+            | Self::Set(_)
+            | Self::SetBit { .. }
+            | Self::SetNx { .. }
+            | Self::SetRange { .. } => false,
         }
     }
-    Ok(Set { key, value, only_if_there, get })
-}
 
-fn scan<'a>(cursor: &Bytes, options: &'a [Bytes]) -> Result<Scan<'a>, String> {
-    let cursor = cursor_of(cursor).ok_or("ERR invalid cursor")?;
-    let (mut pattern, mut only_type) = (None, None);
-    for option in options.chunks(2) {
-        let [name, value] = option else { return Err(SYNTAX.into()) };
-        match &name.to_ascii_lowercase()[..] {
-            b"count" if integer(value)? > 0 => {}
-            b"match" => pattern = Some(value),
-            b"type" => only_type = Some(value),
-            _ => return Err(SYNTAX.into()),
+    /// Whether it may give a key a deadline.
+    pub(super) fn sets_deadline(&self) -> bool {
+        let is_until = |lifetime: &Lifetime| matches!(lifetime, Lifetime::Until(_));
+        match self {
+            Self::Expire(_) => true,
+            Self::GetEx(GetEx { lifetime, .. }) => lifetime.as_ref().is_ok_and(is_until),
+            Self::MSetEx(MSetEx { lifetime, .. }) | Self::Set(Set { lifetime, .. }) => is_until(lifetime),
+            _ => false,
         }
     }
-    Ok(Scan { cursor, pattern, only_type })
-}
 
-/// A cursor by C's `strtoul`, which takes signs, and no digits at all if there is nothing else either.
-fn cursor_of(text: &[u8]) -> Option<u64> {
-    if text.is_empty() {
-        return Some(0);
-    }
-    let text = core::str::from_utf8(text).ok()?;
-    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let number: u64 = digits.parse().ok().filter(|_| digits.bytes().all(|b| b.is_ascii_digit()))?;
-    Some(if text.starts_with('-') { number.wrapping_neg() } else { number })
-}
-
-/// Redis shows 128 bytes of the name and, quoted, about as many of the arguments.
-fn unknown(words: &[Bytes]) -> String {
-    let shown =
-        |word: &[u8], most: usize| String::from_utf8_lossy(&word[..word.len().min(most)]).into_owned();
-    let mut arguments = String::new();
-    for word in words.iter().skip(1) {
-        if arguments.len() >= 128 {
-            break;
+    /// Its keys and values, in their order.
+    pub(super) fn words(&self) -> Vec<Word<'a>> {
+        use Word::{Key, Value};
+        let pairs = |pairs: &'a [Bytes]| {
+            pairs.chunks(2).flat_map(|pair| [Key(&pair[0]), Value(&pair[1])]).collect::<Vec<_>>()
+        };
+        match *self {
+            Self::DbSize | Self::FlushAll | Self::RandomKey => Vec::new(),
+            Self::Del { keys } | Self::Exists { keys } | Self::MGet { keys } => {
+                keys.iter().map(Key).collect()
+            }
+            Self::BitCount { key, .. }
+            | Self::BitPos { key, .. }
+            | Self::Expire(Expire { key, .. })
+            | Self::Get { key }
+            | Self::GetBit { key, .. }
+            | Self::GetDel { key }
+            | Self::GetEx(GetEx { key, .. })
+            | Self::GetRange { key, .. }
+            | Self::IncrBy { key, .. }
+            | Self::Persist { key }
+            | Self::SetBit { key, .. }
+            | Self::StrLen { key }
+            | Self::Ttl { key, .. }
+            | Self::Type { key } => std::vec![Key(key)],
+            Self::Append { key, tail: value }
+            | Self::IncrByFloat { key, by: value }
+            | Self::SetNx { key, value }
+            | Self::SetRange { key, value, .. } => std::vec![Key(key), Value(value)],
+            Self::Copy { from, to, .. } | Self::Rename { from, to, .. } => std::vec![Key(from), Key(to)],
+            Self::DelEx { key, ref condition } => {
+                let operand = condition.as_ref().and_then(Condition::operand);
+                core::iter::once(Key(key)).chain(operand.map(Value)).collect()
+            }
+            Self::Keys { pattern } => std::vec![Value(pattern)],
+            Self::Lcs(Lcs { a, b, .. }) => std::vec![Key(a), Key(b)],
+            Self::MSet { pairs: all } => pairs(all),
+            Self::MSetEx(MSetEx { pairs: all, .. }) => pairs(all),
+            Self::Scan(Scan { pattern, only_type, .. }) => {
+                [pattern, only_type].into_iter().flatten().map(Value).collect()
+            }
+            Self::Set(Set { key, value, ref condition, .. }) => {
+                let operand = condition.as_ref().and_then(Condition::operand);
+                [Key(key), Value(value)].into_iter().chain(operand.map(Value)).collect()
+            }
         }
-        let left = 128 - arguments.len();
-        arguments += &format!("'{}' ", shown(word, left));
     }
-    let name = words.first().map(|name| shown(name, 128)).unwrap_or_default();
-    format!("ERR unknown command '{name}', with args beginning with: {arguments}").replace(['\r', '\n'], " ")
+
+    /// Its keys, in their order.
+    pub(super) fn keys(&self) -> Vec<&'a Bytes> {
+        let key = |word| if let Word::Key(key) = word { Some(key) } else { None };
+        self.words().into_iter().filter_map(key).collect()
+    }
 }
 
-/// The distinct keys among `keys`.
-pub(super) fn distinct(keys: &[Bytes]) -> Vec<&Bytes> {
-    let mut distinct: Vec<&Bytes> = keys.iter().collect();
-    distinct.sort_unstable();
-    distinct.dedup();
-    distinct
+/// What a command is answered that cannot even be queued: its name is unknown, or not for so many words.
+pub(super) fn unfit(words: &[Bytes]) -> Option<Refusal> {
+    let name = words.first().map(|name| name.to_ascii_lowercase()).unwrap_or_default();
+    let Some((_, arity)) = KNOWN.iter().find(|(known, _)| known.as_bytes() == name) else {
+        return Some(unknown(words));
+    };
+    let least = arity.unsigned_abs() as usize;
+    let is_fit = if *arity < 0 { words.len() >= least } else { words.len() == least };
+    (!is_fit).then(|| wrong_number(&name))
 }

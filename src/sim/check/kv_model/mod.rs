@@ -1,74 +1,109 @@
 //! The key-value store as Redis documents it: a specification of all commands of [`kv`](crate::kv), written apart from them.
 //!
-//! An operation is a command's words, as a client says them; a reply is the value that the client reads, in either version
-//! of the protocol. A command with wrong arguments is a read of nothing: it is answered by its error, whatever the state.
+//! An operation is a command's words, as a client says them, or a transaction of several ([`KvOp`]); a reply is the value
+//! that the client reads, in either version of the protocol. A command with wrong arguments is a read of nothing: it is
+//! answered by its error, whatever the state.
+//!
+//! Time is the log's ([`Context::unix_ms`]): a key is dead from its deadline on, and what a command does depends on nothing else
+//! than the entries up to it. Replies that this leaves open are admitted within bounds:
+//!
+//! | reply | is admitted |
+//! | --- | --- |
+//! | TTL, PTTL of a read | what is left by the log's clock, or less: the clock of the node that was asked is ahead of it |
+//! | SCAN | any of the keys, each once; all of them from a call that begins and ends an iteration |
+//! | KEYS | all of the keys, in any order |
+//! | RANDOMKEY | any of the keys |
+//! | DBSIZE | the live keys, and as many of the dead ones as are not removed yet |
+//! | LCS with IDX | a map or, in the older version of the protocol, a flat array |
+//!
+//! Of the numbers that INCRBYFLOAT takes only some are covered: `float.rs` says which.
 
+mod arguments;
+mod bits;
 mod command;
+mod expiry;
+mod float;
 mod glob;
+mod keys;
+mod keyspace;
+mod lcs;
 mod parts;
+mod replies;
 mod scans;
+mod strings;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
-use std::collections::BTreeMap;
-use std::string::ToString;
-use std::vec;
 use std::vec::Vec;
 
 use bytes::Bytes;
 
 use super::model::{Model, Part};
-use crate::codec::resp::Value;
-use crate::kv::{Call, MAX_REPLY, MAX_VALUE, parse};
+use crate::codec::input::Input;
+use crate::codec::resp::{ReplyParser, Value};
 use crate::replica::{Context, Request};
-use command::{Command, NOT_A_NUMBER, Scan, Set, TOO_LONG, number};
+use command::Command;
+use keys::{Entries, Keys};
+use replies::{bulk, count, encoded_len, is_same, ok};
 pub use scans::check_scans;
+use strings::Set;
+pub use transaction::KvOp;
 
 /// Strings by their keys.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct KvModel {
-    values: BTreeMap<Bytes, Bytes>,
+    entries: Entries,
 }
 
 impl Model for KvModel {
-    type Op = Vec<Bytes>;
+    type Op = KvOp;
     type Reply = Value;
 
-    fn step(&mut self, _: Context, op: &Vec<Bytes>) -> Value {
-        match Command::of(op) {
-            Ok(command) => self.run(&command),
-            Err(text) => Value::Error(text.into()),
+    fn step(&mut self, at: Context, op: &KvOp) -> Value {
+        let mut keys = Keys { entries: &mut self.entries, at };
+        match op {
+            KvOp::Command(words) => keys.say(words),
+            KvOp::Versions(of) => keys.versions(of),
+            KvOp::Transaction { watched, commands } => keys.exec(watched, commands),
         }
     }
 
-    fn request(op: &Vec<Bytes>) -> Option<Request> {
-        match parse(op) {
-            Ok(Call::Write(command)) => Some(Request::Write(command)),
-            Ok(Call::Read(query)) => Some(Request::Read(query)),
-            Err(_) => None,
-        }
+    fn request(op: &KvOp) -> Option<Request> {
+        transaction::request(op)
     }
 
-    fn is_read(op: &Vec<Bytes>) -> bool {
-        Command::of(op).map_or(true, |command| command.is_read())
+    fn is_read(op: &KvOp) -> bool {
+        op.is_read()
     }
 
-    /// SCAN may answer any of the keys that [`step`](Self::step) does; all of them, if it begins and ends with this call.
-    /// A pattern may be too much work.
-    fn admits(op: &Vec<Bytes>, expected: &Value, seen: &Value) -> bool {
-        match (Command::of(op), expected) {
-            (Ok(Command::Scan(scan)), Value::Array(_)) => admits_scan(&scan, expected, seen),
+    fn admits(op: &KvOp, expected: &Value, seen: &Value) -> bool {
+        match (op, expected, seen) {
+            (KvOp::Command(words), ..) => admits(words, true, expected, seen),
+            (KvOp::Transaction { commands, .. }, Value::Array(expected), Value::Array(seen)) => {
+                let is_query = op.is_read();
+                let each = commands.iter().zip(expected).zip(seen);
+                seen.len() == commands.len()
+                    && each
+                        .into_iter()
+                        .all(|((words, expected), seen)| admits(words, is_query, expected, seen))
+            }
             _ => expected == seen,
         }
     }
 
-    fn parts(op: &Vec<Bytes>, reply: Option<&Value>) -> Vec<Part<Vec<Bytes>, Value>> {
+    fn parts(op: &KvOp, reply: Option<&Value>) -> Vec<Part<KvOp, Value>> {
         parts::of(op, reply)
     }
 
-    fn overwrites(op: &Vec<Bytes>) -> bool {
-        let is_plain = |set: &Set<'_>| set.only_if_there.is_none() && !set.get;
-        matches!(Command::of(op), Ok(Command::Set(ref set)) if is_plain(set))
+    fn overwrites(op: &KvOp) -> bool {
+        let KvOp::Command(words) = op else { return false };
+        let is_plain = |set: &Set<'_>| set.condition.is_none() && !set.get;
+        match Command::of(words) {
+            Ok(Command::Set(ref set)) => is_plain(set),
+            Ok(Command::FlushAll) => true,
+            _ => false,
+        }
     }
 
     fn kept_bytes(reply: &Value) -> u64 {
@@ -77,158 +112,72 @@ impl Model for KvModel {
 }
 
 impl KvModel {
+    /// A reply of the store in its own bytes, read. What is none reads as an error, which no operation is answered.
+    pub fn reply(bytes: &[u8]) -> Value {
+        let mut input = Input::new(bytes.len());
+        input.space(bytes.len(), bytes.len())[..bytes.len()].copy_from_slice(bytes);
+        input.advance(bytes.len());
+        match ReplyParser::new(64 << 20).next_reply(&mut input) {
+            Ok(Some(reply)) => reply,
+            Ok(None) | Err(_) => replies::error("no reply"),
+        }
+    }
+}
+
+/// Whether a command may be answered so. A query is answered by a node whose clock may be ahead of the log's.
+fn admits(words: &[Bytes], is_query: bool, expected: &Value, seen: &Value) -> bool {
+    let Ok(command) = Command::of(words) else { return expected == seen };
+    match (command, expected, seen) {
+        (Command::Scan(scan), Value::Array(_), _) => keyspace::admits_scan(&scan, expected, seen),
+        (Command::Keys { .. }, ..) => keyspace::admits_keys(expected, seen),
+        (Command::RandomKey, ..) => keyspace::admits_random(expected, seen),
+        (Command::DbSize, ..) => keyspace::admits_dbsize(expected, seen),
+        (Command::Ttl { ttl, .. }, Value::Integer(most @ 0..), Value::Integer(seen)) => {
+            seen == most || (is_query && !ttl.is_absolute && (0..*most).contains(seen))
+        }
+        _ => is_same(expected, seen),
+    }
+}
+
+impl Keys<'_> {
     fn run(&mut self, command: &Command<'_>) -> Value {
         match *command {
             Command::Append { key, tail } => self.append(key, tail),
-            Command::DbSize => count(self.values.len()),
-            Command::Del { keys } => {
-                count(keys.iter().filter(|&key| self.values.remove(key).is_some()).count())
-            }
-            Command::Exists { keys } => {
-                count(keys.iter().filter(|&key| self.values.contains_key(key)).count())
-            }
-            Command::Get { key } => self.get(key),
-            Command::GetDel { key } => self.values.remove(key).map_or(Value::Null, Value::Bulk),
-            Command::GetRange { key, start, end } => {
-                let value = self.values.get(key).cloned().unwrap_or_default();
-                Value::Bulk(range(&value, start, end))
-            }
+            Command::BitCount { key, range } => self.bitcount(key, range),
+            Command::BitPos { key, bit, range } => self.bitpos(key, bit, range),
+            Command::Copy { from, to, replace } => self.copy(from, to, replace),
+            Command::DbSize => self.dbsize(),
+            Command::Del { keys } => self.del(keys),
+            Command::DelEx { key, condition } => self.delex(key, condition),
+            Command::Exists { keys } => self.exists(keys),
+            Command::Expire(ref expire) => self.expire(expire),
+            Command::FlushAll => self.flush(),
+            Command::Get { key } => bulk(self.get(key)),
+            Command::GetBit { key, offset } => self.getbit(key, offset),
+            Command::GetDel { key } => bulk(self.take(key).map(|entry| entry.value).as_ref()),
+            Command::GetEx(ref getex) => self.getex(getex),
+            Command::GetRange { key, start, end } => self.getrange(key, start, end),
             Command::IncrBy { key, by } => self.incrby(key, by),
-            Command::MGet { keys } => {
-                let values = Value::Array(keys.iter().map(|key| self.get(key)).collect());
-                if encoded_len(&values) > MAX_REPLY { error(REPLY_TOO_LONG) } else { values }
-            }
+            Command::IncrByFloat { key, by } => self.incrbyfloat(key, by),
+            Command::Keys { pattern } => self.keys(pattern),
+            Command::Lcs(ref lcs) => self.lcs(lcs),
+            Command::MGet { keys } => self.mget(keys),
             Command::MSet { pairs } => {
-                for pair in pairs.chunks(2) {
-                    self.values.insert(pair[0].clone(), pair[1].clone());
-                }
+                pairs.chunks(2).for_each(|pair| self.put(&pair[0], pair[1].clone(), None));
                 ok()
             }
-            Command::Scan(ref scan) => {
-                let keys = scan.select(self.values.keys()).cloned().map(Value::Bulk).collect();
-                Value::Array(vec![Value::Bulk(Bytes::from_static(b"0")), Value::Array(keys)])
-            }
+            Command::MSetEx(ref msetex) => self.msetex(msetex),
+            Command::Persist { key } => self.persist(key),
+            Command::RandomKey => self.random(),
+            Command::Rename { from, to, only_if_new } => self.rename(from, to, only_if_new),
+            Command::Scan(ref scan) => self.scan(scan),
             Command::Set(ref set) => self.set(set),
+            Command::SetBit { key, offset, bit } => self.setbit(key, offset, bit),
             Command::SetNx { key, value } => self.setnx(key, value),
-            Command::StrLen { key } => count(self.values.get(key).map_or(0, Bytes::len)),
+            Command::SetRange { key, offset, value } => self.setrange(key, offset, value),
+            Command::StrLen { key } => count(self.get(key).map_or(0, Bytes::len)),
+            Command::Ttl { key, ttl } => self.ttl(key, ttl),
+            Command::Type { key } => self.kind(key),
         }
-    }
-
-    fn get(&self, key: &Bytes) -> Value {
-        self.values.get(key).cloned().map_or(Value::Null, Value::Bulk)
-    }
-
-    fn set(&mut self, set: &Set<'_>) -> Value {
-        let old = self.get(set.key);
-        let is_there = old != Value::Null;
-        let is_refused = set.only_if_there.is_some_and(|wanted| wanted != is_there);
-        if !is_refused {
-            self.values.insert(set.key.clone(), set.value.clone());
-        }
-        match (set.get, is_refused) {
-            (true, _) => old,
-            (false, true) => Value::Null,
-            (false, false) => ok(),
-        }
-    }
-
-    fn setnx(&mut self, key: &Bytes, value: &Bytes) -> Value {
-        let is_new = !self.values.contains_key(key);
-        if is_new {
-            self.values.insert(key.clone(), value.clone());
-        }
-        count(is_new.into())
-    }
-
-    fn append(&mut self, key: &Bytes, tail: &Bytes) -> Value {
-        let mut value = self.values.get(key).map(|value| value.to_vec()).unwrap_or_default();
-        if value.len() + tail.len() > MAX_VALUE {
-            return error(TOO_LONG);
-        }
-        value.extend_from_slice(tail);
-        let len = value.len();
-        self.values.insert(key.clone(), value.into());
-        count(len)
-    }
-
-    fn incrby(&mut self, key: &Bytes, by: i64) -> Value {
-        let Some(old) = self.values.get(key).map_or(Some(0), |value| number(value)) else {
-            return error(NOT_A_NUMBER);
-        };
-        let Some(sum) = old.checked_add(by) else {
-            return error("ERR increment or decrement would overflow");
-        };
-        self.values.insert(key.clone(), sum.to_string().into());
-        Value::Integer(sum)
-    }
-}
-
-const REPLY_TOO_LONG: &str = "ERR reply exceeds maximum allowed size";
-
-const TOO_EXPENSIVE: &str = "ERR MATCH pattern is too expensive for a key";
-
-fn ok() -> Value {
-    Value::Simple(Bytes::from_static(b"OK"))
-}
-
-fn error(text: &'static str) -> Value {
-    Value::Error(Bytes::from_static(text.as_bytes()))
-}
-
-fn count(number: usize) -> Value {
-    Value::Integer(number as i64)
-}
-
-/// From `start` to `end`, both included; negative ones count from the end.
-fn range(value: &Bytes, start: i64, end: i64) -> Bytes {
-    if start < 0 && end < 0 && start > end {
-        return Bytes::new();
-    }
-    let len = value.len() as i128;
-    let place = |at: i64| if at < 0 { (len + i128::from(at)).max(0) } else { at.into() };
-    let (start, end) = (place(start), (place(end) + 1).min(len));
-    if start < end { value.slice(start as usize..end as usize) } else { Bytes::new() }
-}
-
-fn admits_scan(scan: &Scan<'_>, expected: &Value, seen: &Value) -> bool {
-    if *seen == error(TOO_EXPENSIVE) {
-        return scan.pattern.is_some();
-    }
-    let (Some((_, there)), Some((cursor, returned))) = (scan_reply(expected), scan_reply(seen)) else {
-        return false;
-    };
-    let mut distinct = returned.clone();
-    distinct.sort_unstable();
-    distinct.dedup();
-    let is_whole = scan.cursor == 0 && &cursor[..] == b"0";
-    distinct.len() == returned.len()
-        && (!is_whole || distinct.len() == there.len())
-        && distinct.iter().all(|key| there.binary_search(key).is_ok())
-}
-
-/// The cursor and the keys of a reply to SCAN.
-fn scan_reply(reply: &Value) -> Option<(&Bytes, Vec<&Bytes>)> {
-    let Value::Array(parts) = reply else { return None };
-    let [Value::Bulk(cursor), Value::Array(keys)] = &parts[..] else { return None };
-    Some((cursor, keys.iter().map(bulk).collect::<Option<_>>()?))
-}
-
-fn bulk(value: &Value) -> Option<&Bytes> {
-    if let Value::Bulk(text) = value { Some(text) } else { None }
-}
-
-/// Bytes of a reply in RESP3.
-fn encoded_len(reply: &Value) -> usize {
-    let blob = |len: usize| 1 + len.to_string().len() + 2 + len + 2;
-    match reply {
-        Value::Null => 3,
-        Value::Simple(text) | Value::Error(text) => 1 + text.len() + 2,
-        Value::Integer(number) => 1 + number.to_string().len() + 2,
-        Value::Bulk(text) => blob(text.len()),
-        Value::Array(values) => {
-            1 + values.len().to_string().len() + 2 + values.iter().map(encoded_len).sum::<usize>()
-        }
-        // No command of the store answers anything else.
-        _ => 0,
     }
 }

@@ -14,8 +14,10 @@ use super::super::contradiction::{Contradiction, Rule, describe};
 use super::super::history::{HistoryOf, OpId};
 use super::super::model::Model;
 use super::super::replay::Replayed;
-use super::command::{Command, Scan};
-use super::{KvModel, scan_reply};
+use super::KvModel;
+use super::command::Command;
+use super::keyspace::Scan;
+use super::replies::scanned;
 use crate::raft::LogIndex;
 use crate::replica::Context;
 
@@ -49,14 +51,13 @@ pub fn check_scans(history: &HistoryOf<KvModel>, replayed: &Replayed) -> Result<
             }
         }
         let Some(&(at, id)) = replayed.executed.get(done) else { break };
-        let op = &history.operations()[id].op;
-        model.step(at, op);
-        for key in super::parts::of(op, None).into_iter().flat_map(|part| part.keys) {
-            if !model.values.contains_key(&key) {
-                since.remove(&key);
-            } else {
-                since.entry(key).or_insert(done + 1);
-            }
+        model.step(at, &history.operations()[id].op);
+        // Time takes a key that has a deadline, at any entry: nobody is told which of them SCAN must return.
+        let endless = model.entries.iter().filter(|(_, entry)| entry.deadline.is_none());
+        let endless: BTreeSet<&Bytes> = endless.map(|(key, _)| key).collect();
+        since.retain(|key, _| endless.contains(key));
+        for key in endless {
+            since.entry(key.clone()).or_insert(done + 1);
         }
     }
     Ok(())
@@ -73,7 +74,7 @@ impl Span<'_> {
     /// A key that was not returned, and is there `since` a state no later than the first.
     fn missed(&self, history: &HistoryOf<KvModel>, since: &BTreeMap<Bytes, usize>) -> Option<Bytes> {
         let first = &history.operations()[self.iteration.calls[0]].op;
-        let Ok(Command::Scan(scan)) = Command::of(first) else { return None };
+        let Ok(Command::Scan(scan)) = Command::of(first.words()?) else { return None };
         let stayed = since.iter().filter(|&(_, &since)| since <= self.from).map(|(key, _)| key);
         scan.select(stayed).find(|key| !self.iteration.returned.contains(*key)).cloned()
     }
@@ -117,10 +118,9 @@ fn ended(history: &HistoryOf<KvModel>) -> Vec<Iteration> {
     let (mut open, mut ended) = (BTreeMap::new(), Vec::new());
     for (id, operation) in history.operations().iter().enumerate() {
         let Some((_, reply)) = operation.reply() else { continue };
-        let Ok(Command::Scan(Scan { cursor, pattern, only_type })) = Command::of(&operation.op) else {
-            continue;
-        };
-        let Some((next, keys)) = scan_reply(reply) else { continue };
+        let words = operation.op.words().unwrap_or_default();
+        let Ok(Command::Scan(Scan { cursor, pattern, only_type })) = Command::of(words) else { continue };
+        let Some((next, keys)) = scanned(reply) else { continue };
         let Some(next) = core::str::from_utf8(next).ok().and_then(|text| text.parse().ok()) else { continue };
         let who = (operation.client, pattern, only_type);
         let follows = |iteration: &Iteration| {

@@ -23,8 +23,9 @@
 //! **When there is no order**, what is reported is the return that no order reaches, the end of the longest order up to there,
 //! and what else was under way. What was asked up to that return has no order, whatever came later.
 //!
-//! A model whose answers depend on the log's clock ([`Context::unix_ms`]) cannot be asked here, where there is no log: it
-//! is asked as of the time 0.
+//! A model whose answers depend on the log's clock or its indexes ([`Context`]) cannot be asked here, where there is no log: it is
+//! asked as of the time and the index 0. Keys of which only the log tells what becomes of them ([`Part::needs_log`](super::Part::needs_log))
+//! are left out, with all that stand together with them.
 
 mod objects;
 mod rules;

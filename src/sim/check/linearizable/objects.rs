@@ -29,6 +29,12 @@ pub(super) struct Call<M: Model> {
     pub(super) returned: Option<u64>,
 }
 
+impl<M: Model> Clone for Call<M> {
+    fn clone(&self) -> Self {
+        Self { op: self.op.clone(), reply: self.reply.clone(), ..*self }
+    }
+}
+
 /// Keys, in sets of those that some operation touches together: each key points to another of its set, the last to itself.
 #[derive(Default)]
 struct Sets {
@@ -62,9 +68,9 @@ impl Sets {
     }
 }
 
-/// Divides a history into the objects that its keys form.
+/// Divides a history into the objects that its keys form, without those that only the log can tell about.
 pub(super) fn objects<M: Model>(history: &HistoryOf<M>) -> Vec<Object<M>> {
-    let (mut sets, mut calls) = (Sets::default(), Vec::new());
+    let (mut sets, mut calls, mut left_out) = (Sets::default(), Vec::new(), Vec::new());
     for (id, operation) in history.operations().iter().enumerate() {
         let asked = operation.asked.order;
         let (returned, reply) = match &operation.end {
@@ -72,29 +78,49 @@ pub(super) fn objects<M: Model>(history: &HistoryOf<M>) -> Vec<Object<M>> {
             End::Unknown => (None, None),
             End::Replied { when, reply } => (Some(when.order), Some(reply)),
         };
-        for Part { keys, op, reply } in M::parts(&operation.op, reply) {
+        for Part { keys, op, reply, needs_log } in M::parts(&operation.op, reply) {
             let is_read = M::is_read(&op);
             if is_read && reply.is_none() {
                 continue;
             }
             let numbers: Vec<usize> = keys.iter().map(|key| sets.number(key)).collect();
-            let Some(&first) = numbers.first() else { continue };
-            numbers.iter().for_each(|&other| sets.join(first, other));
+            let first = numbers.first().copied();
+            numbers.iter().for_each(|&other| sets.join(numbers[0], other));
+            if needs_log {
+                left_out.push(first);
+            }
             let overwrites = M::overwrites(&op);
             calls.push((first, Call { id, op, is_read, overwrites, reply, asked, returned }));
         }
+    }
+    if left_out.contains(&None) {
+        return Vec::new();
     }
     let mut objects: BTreeMap<usize, Object<M>> = BTreeMap::new();
     for (key, number) in core::mem::take(&mut sets.numbers) {
         let object = objects.entry(sets.root(number));
         object.or_insert_with(|| Object { keys: Vec::new(), calls: Vec::new() }).keys.push(key);
     }
-    for (key, mut call) in calls {
-        if let Some(object) = objects.get_mut(&sets.root(key)) {
-            // Of an object of several keys it leaves the others as they were.
-            call.overwrites &= object.keys.len() == 1;
-            object.calls.push(call);
+    for key in left_out.into_iter().flatten() {
+        objects.remove(&sets.root(key));
+    }
+    for (key, call) in calls {
+        match key {
+            Some(key) => {
+                if let Some(object) = objects.get_mut(&sets.root(key)) {
+                    object.add(call);
+                }
+            }
+            None => objects.values_mut().for_each(|object| object.add(call.clone())),
         }
     }
     objects.into_values().collect()
+}
+
+impl<M: Model> Object<M> {
+    fn add(&mut self, mut call: Call<M>) {
+        // Of an object of several keys it leaves the others as they were.
+        call.overwrites &= self.keys.len() == 1;
+        self.calls.push(call);
+    }
 }

@@ -5,7 +5,7 @@ use std::vec;
 use std::vec::Vec;
 
 use super::super::history::{End, History};
-use super::super::kv_model::KvModel;
+use super::super::kv_model::{KvModel, KvOp};
 use super::super::model::Part;
 use super::super::testing::history;
 use super::*;
@@ -115,6 +115,50 @@ fn keys_are_looked_at_by_themselves() {
 }
 
 #[test]
+fn keys_of_which_only_the_log_tells_are_left_out() {
+    let with_deadline =
+        "1 > set x 1 px 5\n1 < +OK|\n1 > get x\n1 < _|\n1 > set y 1\n1 < +OK|\n1 > get y\n1 < ";
+    assert!(has_order(&std::format!("{with_deadline}$1|1|")));
+    assert!(!has_order(&std::format!("{with_deadline}_|")), "the others are judged");
+    assert!(
+        has_order(&std::format!("2 > copy y x\n2 < :0|\n{with_deadline}_|")),
+        "it stands together with the other"
+    );
+    // A deadline of unknown outcome is one; one that was refused is none.
+    assert!(has_order("1 > set x 1\n1 < +OK|\n2 > expire x 1\n1 > get x\n1 < _|"));
+    assert!(!has_order("1 > set x 1\n1 < +OK|\n2 > expire x 1\n2 not done\n1 > get x\n1 < _|"));
+}
+
+#[test]
+fn what_touches_every_key_is_seen_at_each() {
+    let flushed = "1 > mset a 1 b 2\n1 < +OK|\n1 > flushall\n1 < +OK|\n1 > get b\n1 < ";
+    assert!(has_order(&std::format!("{flushed}_|")));
+    assert!(!has_order(&std::format!("{flushed}$1|2|")));
+    assert!(!has_order("1 > set a 1\n1 < +OK|\n1 > randomkey\n1 < _|"));
+    assert!(has_order("1 > set a 1\n2 > randomkey\n2 < _|\n1 < +OK|"));
+}
+
+#[test]
+fn a_torn_rename_is_found_and_a_torn_transaction() {
+    let renamed = "1 > set a 1\n1 < +OK|\n1 > rename a b\n1 < +OK|\n1 > get a\n1 < ";
+    assert!(has_order(&std::format!("{renamed}_|\n1 > get b\n1 < $1|1|")));
+    assert!(!has_order(&std::format!("{renamed}_|\n1 > get b\n1 < _|")));
+    assert!(!has_order(&std::format!("{renamed}$1|1|")));
+    let torn = |seen: &str| {
+        let mut history = HistoryOf::<KvModel>::new();
+        let words = super::super::testing::words;
+        let commands = std::vec![words("set a 1"), words("set b 1")];
+        history.ask(1, 0, KvOp::Transaction { watched: Vec::new(), commands });
+        for (key, reply) in [("a", "$1|1|"), ("b", seen)] {
+            let id = history.ask(2, 1, words(&std::format!("get {key}")).into());
+            history.replied(id, 2, super::super::testing::value(reply));
+        }
+        !matches!(linearizable(&KvModel::default(), &history, 1_000), Verdict::Ok { .. })
+    };
+    assert!(torn("_|") && !torn("$1|1|"));
+}
+
+#[test]
 fn what_is_reported_is_the_first_return_that_no_order_reaches() {
     let script = "
         1 > set x 1
@@ -143,7 +187,7 @@ fn many_unknown_outcomes_cost_little_while_there_is_an_order() {
     let mut history = HistoryOf::<KvModel>::new();
     let mut number = 0;
     for at in 0..2_000 {
-        let words = |op: &str| super::super::testing::words(op);
+        let words = |op: &str| KvOp::from(super::super::testing::words(op));
         // A hundred increments are lost, every fifth of which was done.
         if at % 20 == 0 {
             history.ask(at, at, words("incr n"));
@@ -188,7 +232,7 @@ fn what_overwrites_one_key_of_an_object_does_not_overwrite_the_others() {
 #[test]
 fn a_budget_that_is_used_up_decides_nothing() {
     let mut history = HistoryOf::<KvModel>::new();
-    let words = |op: String| super::super::testing::words(&op);
+    let words = |op: String| KvOp::from(super::super::testing::words(&op));
     for n in 0..20 {
         history.ask(n, 0, words(std::format!("append x {n}")));
     }
@@ -257,7 +301,7 @@ impl Model for Registers {
             Op::Get(at) | Op::Set(at, _) | Op::Put(at, _) | Op::Add(at) => vec![Bytes::from(vec![at as u8])],
             Op::Move => vec![Bytes::from_static(&[0]), Bytes::from_static(&[1])],
         };
-        vec![Part { keys, op: op.clone(), reply: reply.copied() }]
+        vec![Part { keys, op: op.clone(), reply: reply.copied(), needs_log: false }]
     }
 
     fn overwrites(op: &Op) -> bool {

@@ -185,9 +185,9 @@ fn writes_in_another_order_than_they_were_answered_in_are_found() {
 #[test]
 fn the_order_of_one_microsecond_counts() {
     let mut history = HistoryOf::<KvModel>::new();
-    let set = history.ask(1, 7, super::super::testing::words("set x 1"));
+    let set = history.ask(1, 7, super::super::testing::words("set x 1").into());
     history.replied(set, 7, super::super::testing::value("+OK|"));
-    let get = history.ask(1, 7, super::super::testing::words("get x"));
+    let get = history.ask(1, 7, super::super::testing::words("get x").into());
     history.replied(get, 7, super::super::testing::value("_|"));
     let log = super::super::testing::log("@7 set x 1");
     let broken = replay(KvModel::default(), super::super::testing::LIMITS, &log, &history);
@@ -445,7 +445,7 @@ fn run(rng: &mut Rng, operations: usize, clients: u64) -> Run {
                     6 => "dbsize".into(),
                     _ => format!("get {key}"),
                 };
-                *slot = Some((history.ask(client, now, words(&op)), None));
+                *slot = Some((history.ask(client, now, words(&op).into()), None));
             }
             None => {}
             Some((id, None)) => {
@@ -555,7 +555,7 @@ fn the_sweep_agrees_with_trying_all_placements() {
             if history.operations().len() < 7 && (open.is_empty() || rng.chance(1, 2)) {
                 let number = history.operations().len();
                 let op = if rng.chance(1, 2) { format!("set x {number}") } else { "get x".into() };
-                open.push(history.ask(number as u64, 0, words(&op)));
+                open.push(history.ask(number as u64, 0, words(&op).into()));
             } else {
                 let id = open.swap_remove(rng.below(open.len() as u64) as usize);
                 let is_read = KvModel::is_read(&history.operations()[id].op);

@@ -1,36 +1,39 @@
 //! The model against Redis's own replies, and against the store that it judges.
 
+mod draw;
+mod time;
+
 use std::string::String;
 
 use super::*;
-use crate::kv::{COMMANDS, KvStore};
+use crate::kv::{COMMANDS, Call, KvStore, MAX_VALUE, parse};
 use crate::replica::StateMachine;
 use crate::rng::Rng;
 use crate::sim::check::testing::{value, words};
 
 const NOWHERE: Context = Context::at(0, 0);
 
-fn ask(store: &mut KvStore, op: &[Bytes]) -> Value {
+fn ask(store: &mut KvStore, at: Context, op: &[Bytes]) -> Value {
     let mut out = Vec::new();
     match parse(op) {
-        Ok(Call::Write(command)) => store.apply(NOWHERE, &command, &mut out),
-        Ok(Call::Read(query)) => store.query(NOWHERE, &query, &mut out),
+        Ok(Call::Write(command)) => store.apply(at, &command, &mut out),
+        Ok(Call::Read(query)) => store.query(at, &query, &mut out),
         Err(error) => error.reply(&mut out),
     }
-    value(core::str::from_utf8(&out).expect("words are text"))
+    KvModel::reply(&out)
 }
 
 #[test]
 fn the_model_answers_what_redis_answers() {
     let mut model = KvModel::default();
     let mut checked = 0;
-    for line in include_str!("../../../kv/tests/commands.txt").lines() {
+    for line in include_str!("../../../../kv/tests/commands.txt").lines() {
         let Some((command, reply)) = line.split_once("=> ").filter(|_| !line.starts_with('#')) else {
             model = KvModel::default();
             continue;
         };
         let expected = value(reply);
-        assert_eq!(model.step(NOWHERE, &words(command)), expected, "{command}");
+        assert_eq!(model.step(NOWHERE, &words(command).into()), expected, "{command}");
         assert_eq!(encoded_len(&expected), reply.len() + reply.matches('|').count(), "{command}");
         checked += 1;
     }
@@ -39,57 +42,48 @@ fn the_model_answers_what_redis_answers() {
 
 #[test]
 fn the_model_knows_every_command_of_the_store_and_whether_it_writes() {
-    for info in COMMANDS {
-        assert!(command::KNOWN.contains(&info.name.as_bytes()), "{}", info.name);
-        let mut op = words(info.name);
-        op.resize(info.arity.unsigned_abs() as usize, Bytes::from_static(b"1"));
-        assert_eq!(KvModel::is_read(&op), info.flags.contains(&"readonly"), "{}", info.name);
-        assert!(
-            KvModel::is_read(&op[..op.len() - 1].to_vec()),
-            "{}: nothing happens without arguments",
-            info.name
-        );
-        assert_eq!(KvModel::is_read(&op), !matches!(KvModel::request(&op), Some(Request::Write(_))));
+    for template in &draw::TEMPLATES[..draw::TEMPLATES.len() - 1] {
+        let line = template.line.replace("K K", "a b").replace(char::is_uppercase, "1");
+        let words = words(&line);
+        let op = KvOp::Command(words.clone());
+        let command = Command::of(&words).unwrap_or_else(|text| panic!("{line}: {text:?}"));
+        let name = line.split(' ').next().unwrap_or_default();
+        assert!(command::KNOWN.iter().any(|known| known.0 == name), "{name}");
+        if name != "flushall" && name != "flushdb" {
+            assert!(KvModel::is_read(&words[..words.len() - 1].to_vec().into()), "{name}: nothing happens");
+        }
+        let Some(info) = COMMANDS.iter().find(|info| info.name == name) else { continue };
+        assert_eq!(command.is_read(), info.flags.contains(&"readonly"), "{name}");
+        assert_eq!(KvModel::is_read(&op), matches!(KvModel::request(&op), Some(Request::Read(_))), "{name}");
     }
-    assert_eq!(COMMANDS.len(), command::KNOWN.len());
+    let arity = |name| command::KNOWN.iter().find(|known| known.0 == name).map(|known| known.1);
+    assert!(COMMANDS.iter().all(|info| arity(info.name) == Some(info.arity)));
+    let has_template = |name: &str| draw::TEMPLATES.iter().any(|t| t.line.split(' ').next() == Some(name));
+    assert!(command::KNOWN.iter().all(|known| has_template(known.0)));
 }
 
-/// A command of random words, most of them right.
-fn random_command(rng: &mut Rng) -> Vec<Bytes> {
-    let name = COMMANDS[rng.below(COMMANDS.len() as u64) as usize];
-    let mut line = String::from(name.name);
-    let count = name.arity.unsigned_abs() as u64 - 1
-        + if name.arity < 0 { rng.below(4) } else { u64::from(rng.chance(1, 30)) };
-    for at in 0..count {
-        line.push(' ');
-        let is_key = at == 0 || matches!(name.name, "del" | "exists" | "mget" | "mset");
-        line += &match rng.below(12) {
-            _ if is_key && name.name == "scan" => "0".into(),
-            _ if is_key => std::format!("k{}", rng.below(6)),
-            0..=3 => std::format!("{}", rng.below(200) as i64 - 100),
-            4 => std::format!("{}", rng.next_u64() as i64),
-            5..=7 => (0..rng.below(20)).map(|_| 'x').chain(['y']).collect(),
-            8 => ["nx", "xx", "get", "keepttl"][rng.below(4) as usize].into(),
-            9 => ["count 5", "match k[0-3]", "type string", "type hash"][rng.below(4) as usize].into(),
-            10 => "''".into(),
-            _ => std::format!("k{}", rng.below(6)),
-        };
-    }
-    words(&line)
-}
+const YET_TO_COME: [&[u8]; 6] = [b"ex", b"px", b"exat", b"pxat", b"ifeq", b"ifne"];
 
 #[test]
 fn the_store_answers_what_the_model_admits() {
     let mut rng = Rng::new(7);
     let (mut model, mut store) = (KvModel::default(), KvStore::empty(1));
-    let mut errors = 0;
+    let (mut errors, mut at) = (0, Context { index: 0, unix_ms: 1_700_000_000_000 });
     for _ in 0..20_000 {
-        let op = random_command(&mut rng);
-        let (expected, seen) = (model.step(NOWHERE, &op), ask(&mut store, &op));
+        at.index += 1;
+        at.unix_ms += if rng.chance(1, 10) { rng.below(100_000) } else { rng.below(3) };
+        let words =
+            draw::command(&mut rng, at.unix_ms as i64, |name| COMMANDS.iter().any(|c| c.name == name));
+        // The store has no deadlines and no conditions yet.
+        if words.iter().skip(2).any(|word| YET_TO_COME.iter().any(|option| word.eq_ignore_ascii_case(option)))
+        {
+            continue;
+        }
+        let op = KvOp::Command(words.clone());
+        let (expected, seen) = (model.step(at, &op), ask(&mut store, at, &words));
         assert!(KvModel::admits(&op, &expected, &seen), "{op:?}: {seen:?}, not {expected:?}");
         errors += usize::from(matches!(seen, Value::Error(_)));
     }
-    assert_eq!(model.values.len(), store.len());
     assert!((1_000..10_000).contains(&errors), "{errors}");
 }
 
@@ -108,7 +102,7 @@ fn limits_are_the_stores() {
         std::vec![word("getrange"), of(crate::kv::MAX_KEY + 1), word("x"), word("0")],
     ] {
         assert!(
-            model.step(NOWHERE, &op) == ask(&mut store, &op),
+            model.step(NOWHERE, &op.clone().into()) == ask(&mut store, NOWHERE, &op),
             "{:?}",
             op.iter().map(Bytes::len).collect::<Vec<_>>()
         );
@@ -118,9 +112,9 @@ fn limits_are_the_stores() {
 #[test]
 fn scan_may_answer_some_of_the_keys_and_no_other() {
     let mut model = KvModel::default();
-    model.step(NOWHERE, &words("mset a 1 b 2 c 3"));
+    model.step(NOWHERE, &words("mset a 1 b 2 c 3").into());
     let admits = |call: &str, reply: &str| {
-        let op = words(call);
+        let op = words(call).into();
         let expected = model.clone().step(NOWHERE, &op);
         KvModel::admits(&op, &expected, &value(reply))
     };
@@ -140,14 +134,19 @@ fn scan_may_answer_some_of_the_keys_and_no_other() {
 #[test]
 fn a_command_of_several_keys_says_to_each_what_it_surely_means() {
     let parts = |call: &str, reply: &str| {
-        let of = |part: Part<Vec<Bytes>, Value>| {
-            let words: Vec<_> =
-                part.op.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+        let of = |part: Part<KvOp, Value>| {
+            let words: Vec<_> = part
+                .op
+                .words()
+                .unwrap()
+                .iter()
+                .map(|word| String::from_utf8_lossy(word).into_owned())
+                .collect();
             let reply = part.reply.map_or(String::from("?"), |reply| std::format!("{reply:?}"));
             std::format!("{} = {reply}", words.join(" "))
         };
         let reply = value(reply);
-        KvModel::parts(&words(call), Some(&reply)).into_iter().map(of).collect::<Vec<_>>()
+        KvModel::parts(&words(call).into(), Some(&reply)).into_iter().map(of).collect::<Vec<_>>()
     };
     assert_eq!(parts("incr a", ":7|"), ["incr a = Integer(7)"]);
     assert_eq!(parts("mget b a", "*2|_|$1|1|"), ["GET b = Null", "GET a = Bulk(b\"1\")"]);
@@ -159,7 +158,44 @@ fn a_command_of_several_keys_says_to_each_what_it_surely_means() {
     assert_eq!(parts("exists a a", ":1|"), ["exists a = ?"]);
     assert_eq!(parts("del a", "-ERR what|"), ["del a = Error(b\"ERR what\")"]);
     assert_eq!(parts("scan 0", "*2|$1|7|*1|$1|a|"), ["EXISTS a = Integer(1)"]);
+    assert_eq!(parts("keys *", "*1|$1|a|"), ["EXISTS a = Integer(1)"]);
+    assert_eq!(parts("randomkey", "$1|a|"), ["EXISTS a = Integer(1)"]);
     assert!(parts("dbsize", ":1|").is_empty() && parts("incr", "-ERR|").is_empty());
+}
+
+#[test]
+fn keys_that_decide_about_each_other_are_looked_at_together() {
+    let parts = |op: KvOp, reply: Option<&str>| {
+        let said = |part: Part<KvOp, Value>| {
+            let keys: Vec<_> =
+                part.keys.iter().map(|key| String::from_utf8_lossy(key).into_owned()).collect();
+            std::format!(
+                "{} of {}{}",
+                part.op.words().is_some(),
+                keys.join(" "),
+                if part.needs_log { "!" } else { "" }
+            )
+        };
+        KvModel::parts(&op, reply.map(value).as_ref()).into_iter().map(said).collect::<Vec<_>>()
+    };
+    let command = |line: &str| parts(words(line).into(), None);
+    assert_eq!(command("rename b a"), ["true of a b"]);
+    assert_eq!(command("msetnx a 1 b 2 a 3"), ["true of a b"]);
+    assert_eq!(command("msetex 2 a 1 b 2 ex 9"), ["true of a b!"]);
+    assert_eq!(command("set a 1 ex 9"), ["true of a!"]);
+    assert_eq!(command("set a 1 keepttl"), ["true of a"]);
+    assert_eq!(command("getex a persist"), ["true of a"]);
+    assert_eq!(command("flushall"), ["true of "]);
+    let exec = |lines: &[&str], reply| {
+        let watched = std::vec![(Bytes::from_static(b"w"), 7)];
+        parts(KvOp::Transaction { watched, commands: lines.iter().map(|line| words(line)).collect() }, reply)
+    };
+    assert_eq!(exec(&["set a 1", "dbsize", "get b"], Some("*3|+OK|:1|_|")), ["false of a b"]);
+    assert!(exec(&["set a 1"], Some("_|")).is_empty() && exec(&["dbsize"], Some("*1|:1|")).is_empty());
+    assert_eq!(exec(&["set a 1"], None), ["false of a"], "it may have been done");
+    assert_eq!(exec(&["expire a 1"], None), ["false of a!"]);
+    assert_eq!(exec(&["get a", "flushall"], None), ["false of !"]);
+    assert!(parts(KvOp::Versions(words("a")), Some("*1|:1|")).is_empty());
 }
 
 #[test]
