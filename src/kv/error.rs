@@ -88,7 +88,9 @@ impl CommandError {
         match self {
             Self::Unknown(text) => reply::error(out, text),
             Self::UnsupportedOption(name) => {
-                let text = [b"ERR Unsupported option ", &name[..]].concat();
+                // Redis shows it as C does, where a NUL is the end.
+                let shown = name.split(|&byte| byte == 0).next().unwrap_or_default();
+                let text = [b"ERR Unsupported option ", shown].concat();
                 reply::error(out, &one_line(text));
             }
             other => {

@@ -237,7 +237,8 @@ impl Arg {
             Self::Name => pick(rng, &[&b"a b"[..], b"\n", b"\x80", b"~!", b" "]).to_vec(),
             Self::Pattern => (0..rng.below(8)).map(|_| pick(rng, b"ab[]^-\\*?\xff\0")).collect(),
             Self::Cursor => {
-                pick(rng, &[&b"-"[..], b"x", b"1x", b" 0", b"0 ", b"18446744073709551616", b"00"]).to_vec()
+                pick(rng, &[&b"-"[..], b"x", b"1x", b" 0", b"0 ", b"18446744073709551616", b"00", b"7"])
+                    .to_vec()
             }
             // A short time: the key would live or not by chance.
             Self::Seconds | Self::Millis | Self::AtSeconds | Self::AtMillis if rng.chance(1, 3) => {

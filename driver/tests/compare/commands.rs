@@ -228,7 +228,7 @@ pub(crate) const CONTROL: &[Form] = &[
     form("config get", &[OneOf(&["save", "appendonly", "proto-max-bulk-len", "*max*", "nonsense"])]),
     form("echo", &[Value]),
     form("hello", &[]).compare(Compare::Hello).weight(8),
-    form("hello", &[OneOf(&["2", "3"])])
+    form("hello", &[OneOf(&["2", "3", "3"])])
         .label("hello version")
         .options(HELLO_OPTIONS)
         .compare(Compare::Hello)
@@ -255,7 +255,7 @@ pub(crate) const CLUSTER: &[Form] = &[
     form("cluster nodes", &[]),
     form("cluster shards", &[]),
     form("cluster slots", &[]),
-    form("hello", &[OneOf(&["2", "3"])]),
+    form("hello", &[OneOf(&["2", "3", "3"])]),
     form("readonly", &[]),
     form("readwrite", &[]),
 ];
@@ -271,13 +271,17 @@ pub(crate) const QUEUED: &[Form] = &[
 /// What transactions are made with.
 pub(crate) const TRANSACTIONS: &[&str] = &["discard", "exec", "multi", "unwatch", "watch"];
 
-/// Commands that no server has, and some of Redis's other types.
+/// Commands that no server has.
 pub(crate) const UNKNOWN: &[Form] = &[
     form("nonsense", &[]).more(&[Value]).fails(),
     form("client nonsense", &[]).more(&[Value]).fails(),
     form("command nonsense", &[]).fails(),
     form("config nonsense", &[]).fails(),
     form("", &[]).more(&[Value]).fails(),
+];
+
+/// Commands of Redis that are about something else than strings.
+pub(crate) const OTHERS: &[Form] = &[
     form("llen", &[Key]).fails(),
     form("hget", &[Key, Key]).fails(),
     form("publish", &[Key, Value]).fails(),

@@ -7,7 +7,7 @@ use quorate::codec::resp::write;
 use quorate::rng::Rng;
 
 use super::arguments::{pick, recased, stray};
-use super::commands::{CLUSTER, CONTROL, Compare, DATA, Form, MORTAL, Opt, QUEUED, UNKNOWN};
+use super::commands::{CLUSTER, CONTROL, Compare, DATA, Form, MORTAL, OTHERS, Opt, QUEUED, UNKNOWN};
 
 /// A command, ready to be sent.
 #[derive(Debug, Clone)]
@@ -98,6 +98,8 @@ pub(crate) enum Kind {
     Mixed,
     /// Keys and transactions alone.
     Keys,
+    /// A key under WATCH.
+    Watch,
     /// What a server that is part of a cluster answers.
     Cluster,
     /// Bytes that may be no commands.
@@ -118,12 +120,12 @@ impl Generator {
 
     pub(crate) fn episode(&mut self, kind: Kind, length: usize) -> Vec<Command> {
         let mut commands = Vec::new();
-        if self.rng.chance(1, 2) {
+        if self.rng.chance(3, 4) {
             commands.push(Command::plain(&["HELLO", "3"]));
         }
         while commands.len() < length {
             match kind {
-                Kind::Cluster | Kind::Bytes => commands.extend(self.one(CLUSTER)),
+                Kind::Cluster | Kind::Bytes | Kind::Watch => commands.extend(self.one(CLUSTER)),
                 Kind::Mixed | Kind::Keys if self.rng.chance(1, 60) && self.has("multi") => {
                     self.transaction(&mut commands);
                 }
@@ -138,7 +140,8 @@ impl Generator {
         match self.rng.below(400) {
             0..5 => self.one(MORTAL),
             5..8 => self.one(UNKNOWN),
-            8..70 => self.one(CONTROL),
+            8..10 => self.one(OTHERS),
+            10..70 => self.one(CONTROL),
             _ => self.one(DATA),
         }
     }
@@ -265,22 +268,9 @@ impl Generator {
 
     /// MULTI … EXEC, with everything that may go wrong with it.
     fn transaction(&mut self, out: &mut Vec<Command>) {
-        let watches = self.rng.chance(1, 2);
-        if watches {
-            let keys = ["a", "b", "c"];
-            let keys = &keys[..1 + usize::try_from(self.rng.below(3)).unwrap()];
-            out.push(Command::counted(&[&["WATCH"][..], keys].concat()));
-            for _ in 0..self.rng.below(3) {
-                out.extend(self.one(DATA).filter(|command| !command.is_alone()));
-            }
-            if self.rng.chance(1, 2) {
-                // Its keys may be watched or not, and it may change them or not.
-                let other = self.one(DATA).filter(|command| !command.is_alone());
-                out.extend(other.map(|command| Command { connection: 1, ..command }));
-            }
-            if self.rng.chance(1, 5) {
-                out.push(Command::counted(&["UNWATCH"]));
-            }
+        let mut others = self.rng.chance(1, 2);
+        if self.rng.chance(1, 2) {
+            others = self.watch(out);
         }
         if self.rng.chance(1, 12) {
             return out.push(Command::plain(&[pick(&mut self.rng, &["EXEC", "DISCARD"])]));
@@ -299,12 +289,43 @@ impl Generator {
                 _ => self.one(DATA),
             };
             out.extend(queued.filter(|command| !command.is_alone()));
-            if self.rng.chance(1, 20) {
+            if others && self.rng.chance(1, 20) {
                 let other = self.one(DATA).filter(|command| !command.is_alone());
                 out.extend(other.map(|command| Command { connection: 1, ..command }));
             }
         }
         let end = if self.rng.chance(1, 6) { "DISCARD" } else { "EXEC" };
         out.push(Command::counted(&[end]));
+    }
+
+    /// WATCH, with keys that are there or not, and what changes them or does not. Whether more may happen to them.
+    fn watch(&mut self, out: &mut Vec<Command>) -> bool {
+        let there = self.rng.chance(2, 3);
+        let before =
+            if there { &["MSET", "a", "1", "b", "2", "c", "3"][..] } else { &["DEL", "a", "b", "c"] };
+        out.push(Command::plain(before));
+        let keys = ["a", "b", "c"];
+        let keys = &keys[..1 + usize::try_from(self.rng.below(3)).unwrap()];
+        out.push(Command::counted(&[&["WATCH"][..], keys].concat()));
+        if there {
+            for _ in 0..self.rng.below(3) {
+                let own = self.one(DATA).filter(|command| !command.is_alone());
+                out.extend(own);
+            }
+            if self.rng.chance(1, 2) {
+                let other = self.one(DATA).filter(|command| !command.is_alone());
+                out.extend(other.map(|command| Command { connection: 1, ..command }));
+            }
+        } else {
+            // What is made and deleted again is another matter: see the row `watch-made-and-deleted` of the page.
+            const ONE: &[&[&str]] =
+                &[&["SET", "a", "x"], &["INCR", "b"], &["GET", "a"], &["DEL", "a"], &["STRLEN", "c"]];
+            let connection = usize::try_from(self.rng.below(2)).unwrap();
+            out.push(Command { connection, ..Command::plain(pick(&mut self.rng, ONE)) });
+        }
+        if self.rng.chance(1, 5) {
+            out.push(Command::counted(&["UNWATCH"]));
+        }
+        there
     }
 }

@@ -41,6 +41,8 @@ impl fmt::Display for Difference {
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Count {
     pub(crate) done: u64,
+    /// Of those, in RESP3.
+    pub(crate) resp3: u64,
     /// Of those, with a null for a reply.
     pub(crate) null: u64,
     pub(crate) failed: u64,
@@ -55,13 +57,14 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    fn count(&mut self, command: &Command, reply: &[u8]) {
+    fn count(&mut self, command: &Command, reply: &[u8], is_resp3: bool) {
         for label in &command.counts {
             let count = self.counts.entry(label.clone()).or_default();
             if is_error(reply) {
                 count.failed += 1;
             } else {
                 count.done += 1;
+                count.resp3 += u64::from(is_resp3);
                 count.null += u64::from(is_null(reply));
             }
         }
@@ -72,6 +75,7 @@ impl Tally {
 struct Pair {
     redis: Wire,
     ours: Wire,
+    is_resp3: bool,
     /// The commands that are queued by MULTI.
     queued: Option<Vec<Command>>,
 }
@@ -79,7 +83,7 @@ struct Pair {
 impl Pair {
     fn connect(servers: &Servers, which: usize) -> io::Result<Self> {
         let (redis, ours) = (Wire::connect(&servers.redis)?, Wire::connect(&servers.ours[which])?);
-        Ok(Self { redis, ours, queued: None })
+        Ok(Self { redis, ours, is_resp3: false, queued: None })
     }
 
     fn both(&mut self, words: &[&[u8]]) -> io::Result<(Vec<u8>, Vec<u8>)> {
@@ -174,7 +178,14 @@ fn look(
         if !is_covered(Kind::Mixed, command, &redis, &ours, tally) {
             return difference(redis, ours);
         }
-        tally.count(command, &ours);
+        tally.count(command, &ours, pair.is_resp3);
+    }
+    if command.is("reset") && !is_error(&redis) {
+        pair.is_resp3 = false;
+    }
+    if command.is("hello") && !is_error(&redis) {
+        // Only RESP3 has maps.
+        pair.is_resp3 = redis.starts_with(b"%");
     }
     if command.compare == Compare::Hello && is_error(&redis) {
         let (redis, ours) = pair.both(&[b"CLIENT", b"GETNAME"])?;
@@ -194,8 +205,10 @@ pub(crate) fn is_covered(
     ours: &[u8],
     tally: &mut Tally,
 ) -> bool {
-    let mut those =
-        EXCEPTIONS.iter().filter(|exception| (exception.kind == Kind::Bytes) == (kind == Kind::Bytes));
+    let is_apart = |kind| matches!(kind, Kind::Bytes | Kind::Watch);
+    let mut those = EXCEPTIONS
+        .iter()
+        .filter(|exception| exception.kind == kind || !is_apart(exception.kind) && !is_apart(kind));
     let found = those.find(|exception| (exception.covers)(command, redis, ours));
     if let Some(exception) = found {
         *tally.exceptions.entry(exception.name).or_default() += 1;
@@ -223,7 +236,7 @@ fn judge(
         if let (b'*', [theirs @ .., _]) = (redis[0], &elements(redis)[..])
             && theirs.len() + 1 == queued.len()
         {
-            return Ok(judge_exec(&queued, command, redis, ours, tally));
+            return Ok(judge_exec(&queued, command, [redis, ours], pair.is_resp3, tally));
         }
     }
     let equal = match command.compare {
@@ -248,21 +261,29 @@ fn judge(
         compare => equal(compare, redis, ours),
     };
     if equal {
-        tally.count(command, redis);
+        tally.count(command, redis, pair.is_resp3);
     }
     Ok(equal)
 }
 
-fn judge_exec(queued: &[Command], exec: &Command, redis: &[u8], ours: &[u8], tally: &mut Tally) -> bool {
+fn judge_exec(
+    queued: &[Command],
+    exec: &Command,
+    [redis, ours]: [&[u8]; 2],
+    is_resp3: bool,
+    tally: &mut Tally,
+) -> bool {
     let (theirs, mine) = (elements(redis), elements(ours));
     if theirs.len() != mine.len() || !ours.starts_with(b"*") {
         return false;
     }
     let replies = || queued.iter().zip(theirs.iter().zip(&mine));
-    let equal = replies().all(|(command, (redis, ours))| equal(command.compare, redis, ours));
+    let equal = replies().all(|(command, (redis, ours))| {
+        equal(command.compare, redis, ours) || is_covered(Kind::Mixed, command, redis, ours, tally)
+    });
     if equal {
-        tally.count(exec, redis);
-        replies().for_each(|(command, (redis, _))| tally.count(command, redis));
+        tally.count(exec, redis, is_resp3);
+        replies().for_each(|(command, (redis, _))| tally.count(command, redis, is_resp3));
     }
     equal
 }
@@ -328,11 +349,13 @@ pub(crate) fn shrink(
     if !differs(commands)? {
         return Ok(Vec::new());
     }
+    // It need not be the shortest.
+    let until = Instant::now() + PATIENCE;
     let mut kept = commands.to_vec();
     let mut chunk = kept.len().div_ceil(2);
     loop {
         let mut at = 0;
-        while at < kept.len() {
+        while at < kept.len() && Instant::now() < until {
             let mut fewer = kept.clone();
             fewer.drain(at..kept.len().min(at + chunk));
             if differs(&fewer)? {
@@ -392,7 +415,7 @@ pub(crate) fn forms(kind: Kind) -> &'static [&'static [Form]] {
         Kind::Mixed => &[DATA, CONTROL, MORTAL],
         Kind::Keys => &[DATA],
         Kind::Cluster => &[CLUSTER],
-        Kind::Bytes => &[],
+        Kind::Bytes | Kind::Watch => &[],
     }
 }
 

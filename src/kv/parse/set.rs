@@ -80,8 +80,9 @@ pub(in crate::kv) fn delex(args: &[Bytes]) -> Parsed {
 
 /// MSETEX numkeys key value … [NX | XX] [EX seconds | PX … | EXAT … | PXAT … | KEEPTTL].
 pub(in crate::kv) fn msetex(args: &[Bytes]) -> Parsed {
-    let keys = args.get(1).and_then(|text| parse_i64(text)).and_then(|n| usize::try_from(n).ok());
-    let keys = keys.filter(|&keys| keys > 0).ok_or(CommandError::Text("ERR invalid numkeys value"))?;
+    let keys = args.get(1).and_then(|text| parse_i64(text)).filter(|n| (1..=i64::from(i32::MAX)).contains(n));
+    let keys =
+        keys.and_then(|n| usize::try_from(n).ok()).ok_or(CommandError::Text("ERR invalid numkeys value"))?;
     let end = keys.checked_mul(2).and_then(|words| words.checked_add(2));
     let Some((pairs, options)) = end.and_then(|end| Some((args.get(2..end)?, args.get(end..)?))) else {
         return Err(CommandError::Text("ERR wrong number of key-value pairs"));
