@@ -10,7 +10,8 @@
 //!
 //! The parts: [`COMMANDS`] is the table of what there is; `packed` the bytes between the steps; `record` one key with its
 //! value; `tree` all of them, in the order of a keyed hash, so that a SCAN cursor means the same place on every node;
-//! `store` the state with its digest; `write`, `read` and `scan` the commands; `snapshot` the state as a stream of bytes.
+//! `store` the state with its digest; `write`, `read` and `scan` the commands; `snapshot` the state as a stream of bytes;
+//! `words` a packed command as people read it.
 
 mod command;
 mod error;
