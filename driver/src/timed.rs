@@ -103,3 +103,69 @@ impl<S: StateMachine> Restorer for TimedRestorer<S> {
         self.0.finish().map(Timed::new)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate::kv::{Call, parse};
+    use quorate::replica::Whole;
+    use std::thread;
+    use std::time::Duration;
+
+    /// Takes its time for everything.
+    #[derive(Debug)]
+    struct Sleeper;
+
+    impl TryFrom<Vec<u8>> for Sleeper {
+        type Error = RestoreError;
+
+        fn try_from(_: Vec<u8>) -> Result<Self, RestoreError> {
+            Ok(Self)
+        }
+    }
+
+    impl StateMachine for Sleeper {
+        type View = Vec<u8>;
+        type Restorer = Whole<Self>;
+
+        fn empty(_: u128) -> Self {
+            Self
+        }
+
+        fn apply(&mut self, context: Context, command: &[u8], out: &mut Vec<u8>) {
+            self.query(context, command, out);
+        }
+
+        fn query(&self, _: Context, _: &[u8], out: &mut Vec<u8>) {
+            thread::sleep(Duration::from_micros(SlowLog::THRESHOLD));
+            out.extend_from_slice(b"+OK\r\n");
+        }
+
+        fn view(&self) -> Vec<u8> {
+            Vec::new()
+        }
+
+        fn restorer() -> Self::Restorer {
+            Whole::default()
+        }
+
+        fn digest(&self) -> u128 {
+            0
+        }
+    }
+
+    #[test]
+    fn what_takes_long_is_noted_once_whether_it_writes_or_reads() {
+        let restored = Timed::<Sleeper>::restorer().finish().expect("it takes all");
+        for mut timed in [Timed::<Sleeper>::empty(1), restored] {
+            let packed = parse(&["get", "key"].map(|word| word.as_bytes().to_vec().into()));
+            let Ok(Call::Read(packed)) = packed else { panic!("{packed:?}") };
+            let mut out = Vec::new();
+            timed.apply(Context::at(1, 0), &packed, &mut out);
+            timed.query(Context::at(1, 0), &packed, &mut out);
+            assert_eq!(out, b"+OK\r\n+OK\r\n");
+            assert_eq!(timed.take_slow().len(), 2);
+            assert!(timed.take_slow().is_empty());
+        }
+    }
+}

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use super::command::{Command, Data, Held};
 use super::control::Control;
 use super::reply::{self, Reply};
-use super::{Action, Connection, Context, Kind, Protocol, cluster};
+use super::{Action, Connection, Context, Kind, Protocol, cluster, help};
 use crate::codec::resp::{parse_integer, split_reply, write};
 use crate::kv::{self, Call, CommandInfo};
 use crate::replica::{Outcome, Request};
@@ -196,6 +196,10 @@ impl Connection {
         let (queued, slot) = match command {
             Command::Control(control) if control.ends_or_begins_transaction() => return Some(command),
             Command::Exec(_) | Command::Http => return Some(command),
+            Command::Control(control) if is_other_subcommand(control, arguments) => {
+                let subcommand = arguments.get(1).map_or(&b""[..], |name| name);
+                (Err(help::other_subcommand(&control.name.to_uppercase(), subcommand)), None)
+            }
             Command::Control(control) if control.may_be_queued(arguments) => {
                 // A copy: it may wait for long, and shares the bytes of the whole input otherwise.
                 let arguments = arguments.iter().map(|argument| Bytes::copy_from_slice(argument)).collect();
@@ -214,6 +218,16 @@ impl Connection {
                 }
             }
             Command::Control(_) => (Err(not_allowed()), None),
+            // EXEC with an argument ends what it was to run.
+            Command::Answer(_)
+                if arguments.first().is_some_and(|name| name.eq_ignore_ascii_case(b"exec")) =>
+            {
+                self.forget_transaction();
+                self.answer_now(Reply::error(
+                    "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command",
+                ));
+                return None;
+            }
             // Redis finds out about an argument when it runs the command, and about name and number of arguments before.
             Command::Answer(error) if is_known(arguments) => (Ok(Queued::Answer(error)), None),
             Command::Answer(error) => (Err(error), None),
@@ -325,6 +339,15 @@ impl Connection {
 
 fn not_allowed() -> Reply {
     Reply::error("ERR Command not allowed inside a transaction")
+}
+
+/// Whether a command that has subcommands has none of this name.
+fn is_other_subcommand(control: &Control, arguments: &[Bytes]) -> bool {
+    let known = help::subcommands(control.name);
+    let is = |known: &str, name: &[u8]| name.eq_ignore_ascii_case(known.as_bytes());
+    arguments.get(1).is_some_and(|name| {
+        !known.is_empty() && !is("help", name) && !known.iter().any(|(known, _)| is(known, name))
+    })
 }
 
 /// Whether there is a command of this name that takes so many arguments.

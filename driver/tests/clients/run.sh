@@ -47,6 +47,7 @@ left_out jedis "only Maven's central repository has it"
 
 if have redis-benchmark redis-tools; then
   "$python" redis_benchmark.py "${REQUESTS:-50000}"
+  "$python" redis_cli.py
 else
-  left_out redis-benchmark "Debian's redis-tools is missing"
+  left_out "redis-benchmark and redis-cli" "Debian's redis-tools is missing"
 fi

@@ -71,7 +71,7 @@ pub(in crate::kv) fn delex(args: &[Bytes]) -> Parsed {
     match args.get(2..).unwrap_or_default() {
         [] => {}
         [option, text] => compare.take(option, Some(text)).ok_or(CommandError::Syntax)??,
-        _ => return Err(CommandError::Syntax),
+        _ => return Err(CommandError::Arity("delex")),
     }
     let key = key(args, 1)?;
     let to = compare.pack(Packer::new(opcode::DELEX, compare.room() + Packer::room(key)));
