@@ -68,6 +68,9 @@ pub(super) const ALL: &[Bug] = &[
     bug("append-digests-from-its-end", Kv, "an APPEND over a block's edge falsifies the digest: snapshots are refused, and sound nodes stop as diverged", "refusal"),
     bug("scan-skips-its-cursor", Kv, "SCAN goes on behind the place of its cursor: a key that was there all the time is not returned", "linearizability"),
     bug("mset-stops-half-way", Kv, "MSET leaves out the rest when it meets a key that is there", "linearizability"),
+    bug("dead-keys-are-read", Kv, "a key lives on after its deadline until it is taken out", "linearizability"),
+    bug("snapshot-without-deadlines", Kv, "a state that was loaded from a snapshot forgets when its keys die: they stay, and nodes differ", "state machine safety"),
+    bug("exec-ignores-watch", Kv, "EXEC runs though a watched key has changed", "linearizability"),
     // The disk.
     bug("vote-is-not-synced", Storage, "the vote record is written and not synced", "persistence"),
     bug("vote-file-is-emptied", Storage, "the vote file is emptied before the next vote is written to it", "refusal"),

@@ -17,13 +17,22 @@ const NO_OFFSET: &str = "ERR bit offset is not an integer or out of range";
 
 pub(super) fn parse<'a>(name: &[u8], arguments: &'a [Bytes]) -> Parsed<'a> {
     Ok(Some(match (name, arguments) {
-        (b"bitcount", [key, range @ ..]) => Command::BitCount { key, range },
+        (b"bitcount", [key, range @ ..]) => {
+            if let [start, end, unit @ ..] = range
+                && unit.len() < 2
+            {
+                (integer(start)?, integer(end)?, unit.first().map_or(Ok(false), is_bits)?);
+            }
+            counted(b"", range)?;
+            Command::BitCount { key, range }
+        }
         (b"bitpos", [key, bit, range @ ..]) => {
             let bit = match integer(bit)? {
                 0 => false,
                 1 => true,
                 _ => return Err("ERR The bit argument must be 1 or 0.".into()),
             };
+            found(b"", bit, range)?;
             Command::BitPos { key, bit, range }
         }
         (b"getbit", [key, offset]) => Command::GetBit { key, offset: offset_of(offset)? },
@@ -66,7 +75,8 @@ fn bits(value: &[u8], start: i64, end: i64, is_bits: bool) -> core::ops::Range<u
     range(len, start, end).map_or(0..0, |range| unit * range.start as u64..unit * range.end as u64)
 }
 
-/// Redis looks at the range only where there is a value: words that make no range go unnoticed at an absent key.
+/// The words are looked at when the command is parsed, too: unlike Redis 7.0 the store refuses those that make no range whether
+/// the key is there or not.
 fn counted(value: &[u8], words: &[Bytes]) -> Result<usize, Refusal> {
     let bits = match words {
         [] => bits(value, 0, -1, false),

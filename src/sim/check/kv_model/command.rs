@@ -197,6 +197,7 @@ impl<'a> Command<'a> {
     /// Whether it leaves the store as it is.
     pub(super) fn is_read(&self) -> bool {
         match self {
+            Self::GetEx(GetEx { lifetime, .. }) => matches!(lifetime, Lifetime::Kept),
             Self::BitCount { .. }
             | Self::BitPos { .. }
             | Self::DbSize
@@ -219,7 +220,6 @@ impl<'a> Command<'a> {
             | Self::Expire(_)
             | Self::FlushAll
             | Self::GetDel { .. }
-            | Self::GetEx(_)
             | Self::IncrBy { .. }
             | Self::IncrByFloat { .. }
             | Self::MSet { .. }
@@ -238,7 +238,7 @@ impl<'a> Command<'a> {
         let is_until = |lifetime: &Lifetime| matches!(lifetime, Lifetime::Until(_));
         match self {
             Self::Expire(_) => true,
-            Self::GetEx(GetEx { lifetime, .. }) => lifetime.as_ref().is_ok_and(is_until),
+            Self::GetEx(GetEx { lifetime, .. }) => is_until(lifetime),
             Self::MSetEx(MSetEx { lifetime, .. }) | Self::Set(Set { lifetime, .. }) => is_until(lifetime),
             _ => false,
         }

@@ -56,8 +56,7 @@ struct Only {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct GetEx<'a> {
     pub(super) key: &'a Bytes,
-    /// A deadline's error comes to light at a key that is there.
-    pub(super) lifetime: Result<Lifetime, Refusal>,
+    pub(super) lifetime: Lifetime,
 }
 
 /// What is asked of a deadline by TTL and its like.
@@ -122,8 +121,8 @@ fn only_if(options: &[Bytes]) -> Result<Only, Refusal> {
     Ok(only)
 }
 
-/// The outer error is of words, the inner one of the number.
-fn getex(options: &[Bytes]) -> Result<Result<Lifetime, Refusal>, Refusal> {
+/// Unlike Redis 7.0 the store looks at the number whether the key is there or not.
+fn getex(options: &[Bytes]) -> Result<Lifetime, Refusal> {
     let (mut rest, mut deadline, mut persists) = (options, None, false);
     while let Some(option) = rest.split_off_first() {
         if is(option, "persist") && deadline.is_none() {
@@ -135,9 +134,9 @@ fn getex(options: &[Bytes]) -> Result<Result<Lifetime, Refusal>, Refusal> {
         }
     }
     Ok(match deadline {
-        Some(deadline) => deadline.until("getex").map(Lifetime::Until),
-        None if persists => Ok(Lifetime::Endless),
-        None => Ok(Lifetime::Kept),
+        Some(deadline) => Lifetime::Until(deadline.until("getex")?),
+        None if persists => Lifetime::Endless,
+        None => Lifetime::Kept,
     })
 }
 
@@ -234,13 +233,12 @@ impl Keys<'_> {
             return value;
         }
         let deadline = match &getex.lifetime {
-            Ok(Lifetime::Kept) => return value,
-            Ok(Lifetime::Endless) => {
+            Lifetime::Kept => return value,
+            Lifetime::Endless => {
                 self.persist(getex.key);
                 return value;
             }
-            Ok(Lifetime::Until(until)) => until.deadline(self.now()),
-            Err(text) => Err(text.clone()),
+            Lifetime::Until(until) => until.deadline(self.now()),
         };
         match deadline {
             Ok(deadline) => {
