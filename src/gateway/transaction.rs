@@ -188,6 +188,15 @@ impl Connection {
         arguments: &[Bytes],
         node: &Context<'_>,
     ) -> Option<Command> {
+        let is_exec = arguments.first().is_some_and(|name| name.eq_ignore_ascii_case(b"exec"));
+        if is_exec && matches!(command, Command::Answer(_)) {
+            // With an argument it ends what it was to run, and says the same if there is nothing.
+            self.forget_transaction();
+            let text =
+                "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command";
+            self.answer_now(Reply::error(text));
+            return None;
+        }
         let most = self.settings.max_command;
         let reads_local = self.reads_local;
         let redirect = self.settings.redirect.then(|| cluster::elsewhere(node.node)).flatten();
@@ -218,16 +227,6 @@ impl Connection {
                 }
             }
             Command::Control(_) => (Err(not_allowed()), None),
-            // EXEC with an argument ends what it was to run.
-            Command::Answer(_)
-                if arguments.first().is_some_and(|name| name.eq_ignore_ascii_case(b"exec")) =>
-            {
-                self.forget_transaction();
-                self.answer_now(Reply::error(
-                    "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command",
-                ));
-                return None;
-            }
             // Redis finds out about an argument when it runs the command, and about name and number of arguments before.
             Command::Answer(error) if is_known(arguments) => (Ok(Queued::Answer(error)), None),
             Command::Answer(error) => (Err(error), None),

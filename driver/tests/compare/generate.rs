@@ -273,7 +273,9 @@ impl Generator {
             others = self.watch(out);
         }
         if self.rng.chance(1, 12) {
-            return out.push(Command::plain(&[pick(&mut self.rng, &["EXEC", "DISCARD"])]));
+            out.push(Command::plain(&[pick(&mut self.rng, &["EXEC", "DISCARD"])]));
+            // Neither has forgotten what is watched, and what is not there may come and go before the next EXEC.
+            return out.push(Command::plain(&["UNWATCH"]));
         }
         out.push(Command::counted(&["MULTI"]));
         let wrong = self.rng.chance(1, 6);

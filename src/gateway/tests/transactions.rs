@@ -33,6 +33,11 @@ fn exec_and_discard_want_a_multi_and_multis_do_not_nest() {
     assert_eq!(h.say("MULTI\r\nMULTI\r\n"), "+OK\r\n-ERR MULTI calls can not be nested\r\n");
     assert_eq!(h.say("WATCH a\r\n"), "-ERR WATCH inside MULTI is not allowed\r\n");
     assert_eq!(h.say("SET a 1\r\nEXEC\r\n"), "+QUEUED\r\n*1\r\n+OK\r\n", "neither spoils it");
+    let abort =
+        "-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command\r\n";
+    assert_eq!(h.say("EXEC x\r\n"), abort);
+    let said = h.say("MULTI\r\nSET a 2\r\nEXEC x\r\nEXEC\r\n");
+    assert_eq!(said, alloc::format!("+OK\r\n+QUEUED\r\n{abort}-ERR EXEC without MULTI\r\n"));
     assert_eq!(h.say("MULTI\r\nSET a 2\r\nDISCARD\r\nGET a\r\n"), "+OK\r\n+QUEUED\r\n+OK\r\n$1\r\n1\r\n");
     assert_eq!(
         h.say("MULTI\r\nSET a 3\r\nRESET\r\nGET a\r\nEXEC\r\n"),
