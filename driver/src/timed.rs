@@ -6,7 +6,7 @@ use std::mem;
 use std::time::Instant;
 
 use quorate::gateway::{SlowCommand, SlowLog};
-use quorate::replica::{Context, RestoreError, Restorer, StateMachine};
+use quorate::replica::{Context, RestoreError, Restorer, StateMachine, StateSize};
 use quorate::time::Millis;
 
 /// A state machine of packed [`kv`](quorate::kv) commands with the time that each of them takes.
@@ -83,8 +83,8 @@ impl<S: StateMachine> StateMachine for Timed<S> {
         self.state.digest()
     }
 
-    fn key_count(&self) -> u64 {
-        self.state.key_count()
+    fn size(&self) -> StateSize {
+        self.state.size()
     }
 }
 

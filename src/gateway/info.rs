@@ -10,6 +10,7 @@ use super::{Context, cluster};
 use crate::codec::resp::write;
 use crate::node::Phase;
 use crate::raft::Role;
+use crate::replica::StateSize;
 use crate::time::Now;
 
 /// The Redis whose behaviour is followed; clients choose what they send by it.
@@ -140,10 +141,11 @@ fn cluster_section(to: &mut String, _: Now, _: &Context<'_>) -> core::fmt::Resul
 }
 
 fn keyspace(to: &mut String, _: Now, context: &Context<'_>) -> core::fmt::Result {
-    match context.node.keys {
-        0 => Ok(()),
-        keys => write!(to, "db0:keys={keys},expires=0,avg_ttl=0\r\n"),
+    let StateSize { keys, mortal } = context.node.size;
+    if keys == 0 {
+        return Ok(());
     }
+    write!(to, "db0:keys={keys},expires={mortal},avg_ttl=0\r\n")
 }
 
 /// What Redis has no name for.

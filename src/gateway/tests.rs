@@ -50,7 +50,7 @@ pub(super) fn status() -> Status {
         members: (1..=3).map(|n| (NodeId(n), addresses(n))).collect(),
         connected: BTreeSet::from([NodeId(1), NodeId(2)]),
         digest: 0xd16e57,
-        keys: 12,
+        size: replica::StateSize { keys: 12, mortal: 3 },
         sessions: 0,
         pending: 0,
         counters: Counters { log_batches: 9, ..Counters::default() },

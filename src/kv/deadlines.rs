@@ -37,4 +37,9 @@ impl Deadlines {
     pub(super) fn first(&self) -> Option<(Millis, u64)> {
         self.0.first().copied()
     }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
 }

@@ -15,7 +15,7 @@ use super::record::{ALL, Meta, Record};
 use super::reply;
 use super::snapshot::{KvRestorer, KvView};
 use super::tree::Tree;
-use crate::replica::{Context, StateMachine};
+use crate::replica::{Context, StateMachine, StateSize};
 use crate::time::Millis;
 
 /// Redis's strings, replicated: the state machine of the `quorate` command.
@@ -267,8 +267,8 @@ impl StateMachine for KvStore {
         if self.flushed.is_empty() { None } else { Some(Box::new(mem::take(&mut self.flushed))) }
     }
 
-    fn key_count(&self) -> u64 {
-        self.len() as u64
+    fn size(&self) -> StateSize {
+        StateSize { keys: self.tree.len() as u64, mortal: self.deadlines.len() as u64 }
     }
 }
 

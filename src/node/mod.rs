@@ -77,7 +77,7 @@ use crate::codec::peer::MAX_HEADER;
 use crate::raft::{
     Configuration, DiskId, LogIndex, NodeId, PACKED_HEADER, Recovered, Role, SnapshotId, Term,
 };
-use crate::replica::{self, Replica, Restored, StateMachine};
+use crate::replica::{self, Replica, Restored, StateMachine, StateSize};
 use crate::rng::Rng;
 use crate::storage::{Identity, LogWriter, Mend, Recovery, Settings};
 use crate::time::{Micros, Now};
@@ -323,10 +323,10 @@ impl<S: StateMachine> Node<S> {
     pub fn status(&self) -> Status {
         let raft = self.member.as_ref().map(|member| member.replica.raft());
         let mut counters = self.counters;
-        let (mut digest, mut keys, mut load) = (0, 0, (0, 0));
+        let (mut digest, mut size, mut load) = (0, StateSize::default(), (0, 0));
         if let Some(Member { replica, .. }) = &self.member {
             digest = replica.state().digest();
-            keys = replica.state().key_count();
+            size = replica.state().size();
             load = replica.load();
             counters.applied = replica.context().index.saturating_sub(self.applied_at_start);
         }
@@ -341,7 +341,7 @@ impl<S: StateMachine> Node<S> {
             roster: self.roster.clone(),
             connected: self.links.open().map(|(peer, _)| peer).chain([own]).collect(),
             digest,
-            keys,
+            size,
             sessions: load.0,
             pending: self.requests.under_way(),
             counters,
@@ -383,8 +383,8 @@ pub struct Status {
     pub connected: alloc::collections::BTreeSet<NodeId>,
     /// The state machine's digest at the applied index.
     pub digest: u128,
-    /// Keys of the state machine.
-    pub keys: u64,
+    /// How much the state machine holds.
+    pub size: StateSize,
     /// Live sessions.
     pub sessions: usize,
     /// Requests under way.

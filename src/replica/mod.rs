@@ -40,7 +40,7 @@ pub use event::{Event, Tag};
 pub use replay::Replay;
 pub use request::{Outcome, Refused, Request, SessionError, SessionId};
 pub use snapshot::{ReplicaRestorer, ReplicaView, Restored};
-pub use state_machine::{Context, RestoreError, Restorer, StateMachine, View, Whole};
+pub use state_machine::{Context, RestoreError, Restorer, StateMachine, StateSize, View, Whole};
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;

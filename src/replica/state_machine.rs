@@ -27,6 +27,15 @@ impl Context {
     }
 }
 
+/// How much a state machine holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StateSize {
+    /// Keys.
+    pub keys: u64,
+    /// Those among them that have a deadline.
+    pub mortal: u64,
+}
+
 /// A deterministic state machine: the same commands in the same order give the same state and the same replies on every
 /// node. It reads no clock and draws no random number.
 pub trait StateMachine: Sized + Send + 'static {
@@ -73,9 +82,9 @@ pub trait StateMachine: Sized + Send + 'static {
         None
     }
 
-    /// How many keys it holds, for INFO; 0 for what has none.
-    fn key_count(&self) -> u64 {
-        0
+    /// How much it holds, for people; nothing for what has no keys.
+    fn size(&self) -> StateSize {
+        StateSize::default()
     }
 }
 

@@ -19,7 +19,7 @@ from cluster import Cluster, command
 
 WORKERS = 16
 # Of what each program can do.
-STEPS = ["strings", "counters", "pipelines"]
+STEPS = ["strings", "counters", "pipelines", "expiry", "transactions"]
 
 
 def wait(seconds, what, condition):

@@ -228,7 +228,7 @@ fn info_has_what_clients_and_people_look_for() {
         "connected_slaves:1",
         "slave0:ip=10.0.0.2,port=7102,state=online,offset=42,lag=0",
         "cluster_enabled:1",
-        "db0:keys=12,expires=0,avg_ttl=0",
+        "db0:keys=12,expires=3,avg_ttl=0",
         "# Quorate",
         "node_id:1",
         "term:7",
