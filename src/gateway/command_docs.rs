@@ -103,6 +103,7 @@ fn getkeys(command: &[Bytes]) -> Reply {
                 .map_or_else(Vec::new, |i| keys(i, inner).collect()),
             None => Vec::new(),
         },
+        Known::Control(control) if control.name == "watch" => command.iter().skip(1).collect(),
         Known::Control(_) => Vec::new(),
     };
     if found.is_empty() {
@@ -175,6 +176,8 @@ impl Known {
     fn info(&self, out: &mut Vec<u8>) {
         let (arity, first, last, step) = match self {
             Self::Data(info) => (info.arity, info.first_key, info.last_key, info.key_step),
+            // Clients of a cluster look for keys, to know where to send it.
+            Self::Control(control) if control.name == "watch" => (control.arity, 1, -1, 1),
             Self::Control(control) => (control.arity, 0, 0, 0),
         };
         write::array(out, 10);

@@ -222,3 +222,10 @@ fn a_transaction_and_a_watch_are_bounded() {
     assert!(h.say(keys(1_000, 1_025)).starts_with("-ERR too many keys are watched"));
     assert_eq!(h.say(keys(1_000, 1_024)), "+OK\r\n");
 }
+
+#[test]
+fn clients_of_a_cluster_find_the_keys_of_watch() {
+    let mut h = Harness::new();
+    assert_eq!(h.say("COMMAND GETKEYS WATCH a b\r\n"), "*2\r\n$1\r\na\r\n$1\r\nb\r\n");
+    assert!(h.say("COMMAND INFO WATCH\r\n").contains(":1\r\n:-1\r\n:1\r\n"));
+}
