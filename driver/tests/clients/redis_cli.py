@@ -32,8 +32,15 @@ class Terminal:
 
     def shows(self, *texts, seconds=20):
         """Waits until all of it has been shown."""
+        self.wait(lambda: all(text in self.seen for text in texts), texts, seconds)
+
+    def answers(self, prompt, *texts, seconds=20):
+        """Waits until all of it has been shown, and the next line can be typed: a Tab that comes before is a Tab."""
+        self.wait(lambda: all(text in self.seen for text in texts) and self.seen.endswith(prompt), texts, seconds)
+
+    def wait(self, condition, texts, seconds):
         until = time.time() + seconds
-        while not all(text in self.seen for text in texts):
+        while not condition():
             if not select.select([self.end], [], [], max(0, until - time.time()))[0]:
                 raise SystemExit(f"{texts!r} is not shown after {seconds} s, but: {self.seen!r}")
             self.seen += ESCAPES.sub("", os.read(self.end, 65536).decode(errors="replace"))
@@ -41,27 +48,28 @@ class Terminal:
 
 def interactive(port):
     with Terminal("-p", port) as t:
-        t.shows(f"127.0.0.1:{port}> ")
+        prompt = f"127.0.0.1:{port}> "
+        t.answers(prompt)
         t.type("help get\r")
-        t.shows("GET", "summary: Get the value of a key", "since: 1.0.0")
+        t.answers(prompt, "GET", "summary: Get the value of a key", "since: 1.0.0")
         t.type("help @string\r")
-        t.shows("APPEND", "INCRBY", "STRLEN")
+        t.answers(prompt, "APPEND", "INCRBY", "STRLEN")
         for typed, completed in [("getr", "GETRANGE"), ("slowl", "SLOWLOG"), ("config ge", "CONFIG GET"), ("member pro", "MEMBER PROMOTE")]:
             t.type(typed + "\t")
             t.shows(completed)
             t.type("\x15")
         t.type("set greeting hello\r")
-        t.shows("OK")
+        t.answers(prompt, "OK")
         t.type("get greeting\r")
-        t.shows('"hello"')
+        t.answers(prompt, '"hello"')
         t.type("incr greeting\r")
-        t.shows("(error) ERR value is not an integer or out of range")
+        t.answers(prompt, "(error) ERR value is not an integer or out of range")
         t.type("nonsense\r")
-        t.shows("(error) ERR unknown command 'nonsense', with args beginning with: ")
+        t.answers(prompt, "(error) ERR unknown command 'nonsense', with args beginning with: ")
         t.type("hello 3\r")
-        t.shows('"proto" => (integer) 3')
+        t.answers(prompt, '"proto" => (integer) 3')
         t.type("slowlog get\r")
-        t.shows("(empty array)")
+        t.answers(prompt, "(empty array)")
 
 
 def redirects(follower, leader):
@@ -88,6 +96,7 @@ def modes(port):
         command(port, "SET", f"scanned:{n}", "x")
     keys = int(command(port, "DBSIZE"))
     assert sorted(run("-p", port, "--scan", "--pattern", "scanned:*").split()) == sorted(f"scanned:{n}" for n in range(1000))
+    assert f"{keys} strings with" in run("-p", port, "--bigkeys")
     with Terminal("-p", port, "--stat", "-i", "0.05") as t:
         # Keys, and requests that grow by the INFO of each line.
         t.shows("keys       mem      clients blocked requests            connections", f"\r\n{keys} ", "(+1)")

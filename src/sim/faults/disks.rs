@@ -15,6 +15,7 @@ use crate::replica::StateMachine;
 use crate::sim::census::met;
 use crate::sim::cluster::{Checked, Cluster, Crash, short_half};
 use crate::sim::disk::{Disk, DiskFault, Expectation};
+use crate::storage::FileName;
 use crate::time::Micros;
 
 const SECOND: Micros = 1_000_000;
@@ -234,7 +235,9 @@ impl Nemesis {
         let (Some(a), Some(b)) = (self.expendable(one, cluster), self.expendable(other, cluster)) else {
             return Ok(());
         };
-        if a == b {
+        // A directory that was only just emptied says nothing of whose it is.
+        let mut is_named = |node| cluster.machine(node).disk.is_synced(FileName::Identity);
+        if a == b || !is_named(a) || !is_named(b) {
             return Ok(());
         }
         cluster.swap_disks(a, b);

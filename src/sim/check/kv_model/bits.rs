@@ -21,7 +21,9 @@ pub(super) fn parse<'a>(name: &[u8], arguments: &'a [Bytes]) -> Parsed<'a> {
             if let [start, end, unit @ ..] = range
                 && unit.len() < 2
             {
-                (integer(start)?, integer(end)?, unit.first().map_or(Ok(false), is_bits)?);
+                integer(start)?;
+                integer(end)?;
+                unit.first().map_or(Ok(false), is_bits)?;
             }
             counted(b"", range)?;
             Command::BitCount { key, range }
