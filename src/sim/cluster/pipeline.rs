@@ -12,6 +12,7 @@ use bytes::Bytes;
 use crate::client::{Action, CallId, CallKind, ClerkError, Event, LinkId};
 use crate::codec::input::Input;
 use crate::codec::resp::{ReplyParser, Value, write};
+use crate::kv::parse;
 use crate::rng::Rng;
 use crate::time::Micros;
 
@@ -33,6 +34,8 @@ struct Sent {
     batch: u64,
     /// Whether nothing was under way when it was sent.
     alone: bool,
+    /// Whether its words are wrong: it is answered by its error, whatever was before it.
+    unfit: bool,
 }
 
 /// The client.
@@ -119,7 +122,8 @@ impl Pipeline {
             self.last_call += 1;
             write::request(&mut self.waiting, words);
             let alone = self.sent.is_empty();
-            self.sent.push_back(Sent { call: self.last_call, kind: *kind, at: now, batch, alone });
+            let (call, unfit) = (self.last_call, parse(words).is_err());
+            self.sent.push_back(Sent { call, kind: *kind, at: now, batch, alone, unfit });
             self.last_call
         });
         let calls = calls.collect();
@@ -177,7 +181,7 @@ impl Pipeline {
             || is_covered && code == b"UNDETERMINED";
         let broken = if sent.alone && self.is_told && text.starts_with(b"TRYAGAIN an earlier command") {
             Some("pipeline: refused for an earlier command, of which the refusal was told")
-        } else if !is_refused && is_covered {
+        } else if !is_refused && is_covered && !sent.unfit {
             Some("pipeline: done behind a write that was refused")
         } else {
             None
