@@ -342,6 +342,32 @@ mod tests {
     }
 
     #[test]
+    fn whatever_is_made_of_the_parts_of_numbers_is_read_or_refused() {
+        let mut rng = Rng::new(12);
+        let mut read = 0;
+        for _ in 0..20_000 {
+            let mut digits = |alphabet: &[u8], most: u64| -> Vec<u8> {
+                (0..rng.below(most)).map(|_| alphabet[rng.below(alphabet.len() as u64) as usize]).collect()
+            };
+            let whole = digits(b"00000189", 60);
+            let fraction = digits(b"00000189", 60);
+            let exponent = digits(b"0123456789", 7);
+            let (head, mark) = if rng.chance(1, 2) { ("0x", "p") } else { ("", "e") };
+            let sign = if rng.chance(1, 2) { "-" } else { "" };
+            let text =
+                [head.as_bytes(), &whole, b".", &fraction, mark.as_bytes(), sign.as_bytes(), &exponent]
+                    .concat();
+            if let Some(number) = Extended::parse(&text) {
+                read += 1;
+                let written = number.to_text();
+                let again = Extended::parse(&written).expect("what is written can be read");
+                assert_eq!(again.to_text(), written);
+            }
+        }
+        assert!(read > 5_000, "{read}");
+    }
+
+    #[test]
     fn infinities_are_no_sum() {
         let one = Extended::parse(b"1").unwrap();
         let minus = Extended { is_negative: true, ..Extended::INFINITY };

@@ -1,7 +1,7 @@
 //! What a client sees: every reply and error to the byte.
 
 use super::*;
-use crate::kv::{COMMANDS, CommandError};
+use crate::kv::{COMMANDS, CommandError, transaction, versions};
 
 #[test]
 fn replies_are_redis_own_to_the_byte() {
@@ -128,6 +128,21 @@ fn packed_commands_stay_as_the_log_has_them() {
     assert_eq!(&packed("mset a 1 b ''")[..], b"\x06\x01a\x011\x01b\x00");
     assert_eq!(&packed("incr k")[..], b"\x07\x01k\x02");
     assert_eq!(&packed("decrby k 64")[..], b"\x07\x01k\x7f");
+    assert_eq!(&packed("set k v ex 10")[..], b"\x08\x00\x00\x02\xa0\x9c\x01\x01k\x01v");
+    assert_eq!(packed("setex k 10 v"), packed("set k v ex 10"));
+    assert_eq!(&packed("set k v xx pxat 7")[..], b"\x08\x02\x00\x03\x0e\x01k\x01v");
+    assert_eq!(&packed("set k v get ifeq w keepttl")[..], b"\x08\x04\x01\x01w\x01\x01k\x01v");
+    assert_eq!(&packed("set k v ifne w")[..], b"\x08\x00\x02\x01w\x00\x01k\x01v");
+    assert_eq!(&packed("getex k persist")[..], b"\x09\x00\x01k");
+    assert_eq!(&packed("getex k px 5")[..], b"\x09\x02\x0a\x01k");
+    assert_eq!(packed("getex k"), packed("get k"));
+    assert_eq!(&packed("expire k 10 xx gt")[..], b"\x0a\x06\x02\xa0\x9c\x01\x01k");
+    assert_eq!(&packed("pexpire k 1 nx")[..], b"\x0a\x01\x02\x02\x01k");
+    assert_eq!(&packed("pexpireat k -1 lt")[..], b"\x0a\x08\x03\x01\x01k");
+    assert_eq!(&packed("persist k")[..], b"\x0b\x01k");
+    assert_eq!(&packed("delex k")[..], b"\x0c\x00\x01k");
+    assert_eq!(&packed("delex k ifeq v")[..], b"\x0c\x01\x01v\x01k");
+    assert_eq!(&packed("msetex 2 a 1 b '' xx keepttl")[..], b"\x0d\x02\x01\x01a\x011\x01b\x00");
     assert_eq!(&packed("setrange k 300 ab")[..], b"\x10\x01k\xac\x02\x02ab");
     assert_eq!(&packed("setbit k 9 1")[..], b"\x11\x01k\x09\x01");
     assert_eq!(&packed("incrbyfloat k -1.5")[..], b"\x12\x01k\0\0\0\0\0\0\0\xc0\xff\xbf");
@@ -142,6 +157,11 @@ fn packed_commands_stay_as_the_log_has_them() {
     assert_eq!(&packed("get k")[..], b"\x81\x01k");
     assert_eq!(&packed("getrange k 0 -1")[..], b"\x83\x01k\x00\x01");
     assert_eq!(&packed("scan 300 match a* type string")[..], b"\x87\xac\x02\x0a\x03\x02a*\x06string");
+    assert_eq!(&packed("ttl k")[..], b"\x88\x00\x01k");
+    assert_eq!(&packed("pttl k")[..], b"\x88\x01\x01k");
+    assert_eq!(&packed("expiretime k")[..], b"\x88\x02\x01k");
+    assert_eq!(&packed("pexpiretime k")[..], b"\x88\x03\x01k");
+    assert_eq!(versions(&words("a b")), Ok(Call::Read(Bytes::from_static(b"\x89\x01a\x01b"))));
     assert_eq!(&packed("getbit k 9")[..], b"\x90\x01k\x09");
     assert_eq!(&packed("bitcount k")[..], b"\x91\x01k\x00");
     assert_eq!(&packed("bitcount k 1 -1")[..], b"\x91\x01k\x02\x02\x01");
@@ -157,4 +177,9 @@ fn packed_commands_stay_as_the_log_has_them() {
     assert_eq!(&packed("keys a*")[..], b"\x95\x02a*");
     assert_eq!(&packed("randomkey")[..], b"\x96\x00");
     assert_eq!(packed("touch a bc"), packed("exists a bc"));
+    let (set, get) = (Call::Write(packed("set k v")), Call::Read(packed("get k")));
+    let exec = transaction(&[(Bytes::from("w"), 300)], &[set, get.clone()]);
+    let expected = b"\x40\x01\x01w\xac\x02\x06\x01\x00\x01k\x01v\x03\x81\x01k";
+    assert_eq!(exec, Call::Write(Bytes::from_static(expected)));
+    assert_eq!(transaction(&[], &[get]), Call::Read(Bytes::from_static(b"\xc0\x00\x03\x81\x01k")));
 }

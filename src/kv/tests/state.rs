@@ -131,7 +131,9 @@ fn the_digest_of_a_long_value_is_kept_too() {
 fn arbitrary_bytes_get_one_reply_and_do_the_same_everywhere() {
     let mut rng = Rng::new(33);
     let (mut one, mut two) = (KvStore::empty(SEED), KvStore::empty(SEED));
-    let opcodes: Vec<u8> = (1..=7).chain(0x10..=0x16).chain(0x81..=0x87).chain(0x90..=0x96).collect();
+    let writes = (1..=0x0d).chain(0x10..=0x16).chain([opcode::EXEC]);
+    let reads = (0x81..=0x89).chain(0x90..=0x96).chain([opcode::EXEC_READS]);
+    let opcodes: Vec<u8> = writes.chain(reads).collect();
     let mut good = Vec::new();
     for step in 0..60_000_u64 {
         let mut bytes: Vec<u8> = match rng.below(3) {
@@ -152,6 +154,7 @@ fn arbitrary_bytes_get_one_reply_and_do_the_same_everywhere() {
             bytes[at] = rng.next_u64() as u8;
             bytes.truncate(1 + rng.below(bytes.len() as u64 * 2) as usize);
         }
+        drop(crate::kv::words(&bytes));
         let context = Context::at(step, step);
         let (mut first, mut second, mut asked) = (Vec::new(), Vec::new(), Vec::new());
         let before = one.digest();
