@@ -71,6 +71,9 @@ impl Lifetime {
     /// Most bytes that it is packed into.
     pub(super) const ROOM: usize = 1 + Packer::VARINT;
 
+    /// Among the flags of a plain SET, for [`Kept`](Self::Kept).
+    pub(super) const KEPT_FLAG: u8 = 1 << 3;
+
     /// When a key dies that is written at `now` and whose deadline was `old`; 0 for never.
     pub(super) fn deadline(self, now: Millis, old: Option<Millis>) -> Millis {
         match self {

@@ -12,9 +12,7 @@
 //! value; `tree` all of them, in the order of a keyed hash, so that a SCAN cursor means the same place on every node;
 //! `store` the state with its digest; `write` and `read` the commands, of which the larger ones have files of their own:
 //! `set`, `strings`, `bits`, `float`, `lcs`, `expire`, `keyspace`, `scan` and `transaction`; `deadlines` when keys die;
-//! `snapshot` the state as a stream of bytes.
-//! `store` the state with its digest; `write`, `read` and `scan` the commands; `snapshot` the state as a stream of bytes;
-//! `words` a packed command as people read it.
+//! `snapshot` the state as a stream of bytes; `words` a packed command as people read it.
 
 mod bits;
 mod command;

@@ -79,9 +79,7 @@ impl SetFlags {
     pub(super) const XX: Self = Self(1 << 1);
     /// Answer the old value.
     pub(super) const GET: Self = Self(1 << 2);
-    /// Leave the deadline.
-    pub(super) const KEEPTTL: Self = Self(1 << 3);
-    const ALL: u8 = (1 << 4) - 1;
+    const ALL: u8 = (1 << 3) - 1;
 
     /// Whether all of `other` are set.
     pub(super) const fn has(self, other: Self) -> bool {
@@ -107,14 +105,13 @@ impl SetFlags {
 /// A write, borrowed from its packed bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Write<'a> {
-    Set { flags: SetFlags, key: &'a [u8], value: &'a [u8] },
+    Set(Set<'a>),
     SetNx { key: &'a [u8], value: &'a [u8] },
     GetDel { key: &'a [u8] },
     Append { key: &'a [u8], tail: &'a [u8] },
     Del { keys: Fields<'a> },
     MSet { pairs: Fields<'a> },
     IncrBy { key: &'a [u8], by: i64 },
-    SetWith(Set<'a>),
     GetEx { lifetime: Lifetime, key: &'a [u8] },
     Expire { replaces: Replaces, lifetime: Lifetime, key: &'a [u8] },
     Persist { key: &'a [u8] },
@@ -178,14 +175,14 @@ impl<'a> Write<'a> {
         let (&op, rest) = packed.split_first().ok_or(Malformed::Empty)?;
         let mut from = Unpacker(rest);
         let write = match op {
-            opcode::SET => from.set(),
+            opcode::SET => from.set().map(Self::Set),
             opcode::SETNX => from.key().zip(from.value()).map(|(key, value)| Self::SetNx { key, value }),
             opcode::GETDEL => from.key().map(|key| Self::GetDel { key }),
             opcode::APPEND => from.key().zip(from.value()).map(|(key, tail)| Self::Append { key, tail }),
             opcode::DEL => from.keys().map(|keys| Self::Del { keys }),
             opcode::MSET => from.pairs().map(|pairs| Self::MSet { pairs }),
             opcode::INCRBY => from.key().zip(from.signed()).map(|(key, by)| Self::IncrBy { key, by }),
-            opcode::SET_WITH => from.set_with(),
+            opcode::SET_WITH => from.set_with().map(Self::Set),
             opcode::GETEX => from.getex(),
             opcode::EXPIRE => from.expire(),
             opcode::PERSIST => from.key().map(|key| Self::Persist { key }),
@@ -351,11 +348,6 @@ impl<'a> Unpacker<'a> {
         (len > 0).then_some(Fields { rest: all, len })
     }
 
-    fn set(&mut self) -> Option<Write<'a>> {
-        let flags = SetFlags::from_byte(self.byte()?)?;
-        Some(Write::Set { flags, key: self.key()?, value: self.value()? })
-    }
-
     fn range(&mut self) -> Option<Read<'a>> {
         Some(Read::GetRange { key: self.key()?, start: self.signed()?, end: self.signed()? })
     }
@@ -405,6 +397,11 @@ impl Packer {
         let mut to = self.varint(bytes.len() as u64);
         to.0.extend_from_slice(bytes);
         to
+    }
+
+    /// Byte strings, one after the other.
+    pub(super) fn all(self, fields: &[Bytes]) -> Self {
+        fields.iter().fold(self, |to, field| to.bytes(field))
     }
 
     /// Room for one byte string.

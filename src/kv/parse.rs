@@ -4,8 +4,10 @@ use bytes::Bytes;
 
 use super::command::CommandInfo;
 use super::error::CommandError;
+use super::lifetime::Lifetime;
 use super::number::{parse_cursor, parse_i64};
 use super::packed::{Packer, SetFlags, opcode};
+use super::set::{Compare, Set};
 use super::{MAX_KEY, MAX_VALUE};
 
 pub(super) mod bits;
@@ -68,8 +70,7 @@ pub(super) fn strlen(args: &[Bytes]) -> Parsed {
 }
 
 pub(super) fn getdel(args: &[Bytes]) -> Parsed {
-    let key = key(args, 1)?;
-    Ok(Call::Write(Packer::new(opcode::GETDEL, Packer::room(key)).bytes(key).finish()))
+    write_key(opcode::GETDEL, args)
 }
 
 pub(super) fn getrange(args: &[Bytes]) -> Parsed {
@@ -80,13 +81,8 @@ pub(super) fn getrange(args: &[Bytes]) -> Parsed {
 }
 
 pub(super) fn getset(args: &[Bytes]) -> Parsed {
-    pack_set(SetFlags::GET, args)
-}
-
-fn pack_set(flags: SetFlags, args: &[Bytes]) -> Parsed {
     let (key, value) = (key(args, 1)?, value(args, 2)?);
-    let to = Packer::new(opcode::SET, 1 + Packer::room(key) + Packer::room(value));
-    Ok(Call::Write(to.byte(flags.byte()).bytes(key).bytes(value).finish()))
+    set::pack(Set { flags: SetFlags::GET, compare: Compare::Any, lifetime: Lifetime::Forever, key, value })
 }
 
 pub(super) fn setnx(args: &[Bytes]) -> Parsed {
@@ -98,15 +94,15 @@ pub(super) fn append(args: &[Bytes]) -> Parsed {
 }
 
 pub(super) fn del(args: &[Bytes]) -> Parsed {
-    Ok(Call::Write(pack_keys(opcode::DEL, args)?))
+    Ok(Call::Write(pack_keys(opcode::DEL, args.get(1..).unwrap_or_default())?))
 }
 
 pub(super) fn exists(args: &[Bytes]) -> Parsed {
-    Ok(Call::Read(pack_keys(opcode::EXISTS, args)?))
+    Ok(Call::Read(pack_keys(opcode::EXISTS, args.get(1..).unwrap_or_default())?))
 }
 
 pub(super) fn mget(args: &[Bytes]) -> Parsed {
-    Ok(Call::Read(pack_keys(opcode::MGET, args)?))
+    Ok(Call::Read(pack_keys(opcode::MGET, args.get(1..).unwrap_or_default())?))
 }
 
 pub(super) fn mset(args: &[Bytes]) -> Parsed {
@@ -167,6 +163,11 @@ fn read_key(op: u8, args: &[Bytes]) -> Parsed {
     Ok(Call::Read(Packer::new(op, Packer::room(key)).bytes(key).finish()))
 }
 
+fn write_key(op: u8, args: &[Bytes]) -> Parsed {
+    let key = key(args, 1)?;
+    Ok(Call::Write(Packer::new(op, Packer::room(key)).bytes(key).finish()))
+}
+
 fn write_pair(op: u8, args: &[Bytes]) -> Parsed {
     let (key, value) = (key(args, 1)?, value(args, 2)?);
     let to = Packer::new(op, Packer::room(key) + Packer::room(value));
@@ -177,20 +178,25 @@ fn pack_pairs(op: u8, name: &'static str, args: &[Bytes]) -> Parsed {
     if args.len().is_multiple_of(2) {
         return Err(CommandError::Arity(name));
     }
-    let mut room = 0;
-    for at in (1..args.len()).step_by(2) {
-        room += Packer::room(key(args, at)?) + Packer::room(value(args, at + 1)?);
-    }
-    let to = args.iter().skip(1).fold(Packer::new(op, room), |to, field| to.bytes(field));
-    Ok(Call::Write(to.finish()))
+    let pairs = args.get(1..).unwrap_or_default();
+    Ok(Call::Write(Packer::new(op, room_of_pairs(pairs)?).all(pairs).finish()))
 }
 
-pub(super) fn pack_keys(op: u8, args: &[Bytes]) -> Result<Bytes, CommandError> {
+/// Room for keys and values in turn, each of which is found to be within its limit.
+fn room_of_pairs(pairs: &[Bytes]) -> Result<usize, CommandError> {
     let mut room = 0;
-    for at in 1..args.len() {
-        room += Packer::room(key(args, at)?);
+    for at in (0..pairs.len()).step_by(2) {
+        room += Packer::room(key(pairs, at)?) + Packer::room(value(pairs, at + 1)?);
     }
-    Ok(args.iter().skip(1).fold(Packer::new(op, room), |to, key| to.bytes(key)).finish())
+    Ok(room)
+}
+
+pub(super) fn pack_keys(op: u8, keys: &[Bytes]) -> Result<Bytes, CommandError> {
+    let mut room = 0;
+    for at in 0..keys.len() {
+        room += Packer::room(key(keys, at)?);
+    }
+    Ok(Packer::new(op, room).all(keys).finish())
 }
 
 fn key(args: &[Bytes], at: usize) -> Result<&[u8], CommandError> {

@@ -69,7 +69,7 @@ impl<'a> Compare<'a> {
     }
 }
 
-/// The arguments of SET, of which a plain SET needs no more than flags.
+/// The arguments of SET.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Set<'a> {
     pub(super) flags: SetFlags,
@@ -80,9 +80,11 @@ pub(super) struct Set<'a> {
 }
 
 impl KvStore {
-    pub(super) fn set_with(&mut self, at: Context, set: Set<'_>, out: &mut Vec<u8>) {
+    pub(super) fn set(&mut self, at: Context, set: Set<'_>, out: &mut Vec<u8>) {
         let Set { flags, compare, lifetime, key, value } = set;
-        let old = self.record(key);
+        // What asks nothing of the old value does not look for it.
+        let is_blind = flags == SetFlags::default() && compare == Compare::Any && lifetime != Lifetime::Kept;
+        let old = if is_blind { None } else { self.record(key) };
         let is_refused = match old {
             Some(old) => flags.has(SetFlags::NX) || !compare.holds_of(Some(old.value())),
             None => flags.has(SetFlags::XX) || !compare.holds_of(None),
@@ -93,11 +95,11 @@ impl KvStore {
             _ if is_refused => reply::null(out),
             _ => reply::ok(out),
         }
-        if !is_refused {
-            let old = old.map(|old| old.meta().deadline);
-            let deadline = lifetime.deadline(at.unix_ms, old);
-            self.put(Meta { version: at.index, deadline }, key, value);
+        if is_refused && !(flags.has(SetFlags::NX.with(SetFlags::GET)) && planted!("set-nx-get-overwrites")) {
+            return;
         }
+        let deadline = lifetime.deadline(at.unix_ms, old.map(|old| old.meta().deadline));
+        self.put(Meta { version: at.index, deadline }, key, value);
     }
 
     pub(super) fn delex(&mut self, compare: Compare<'_>, key: &[u8], out: &mut Vec<u8>) {

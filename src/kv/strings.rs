@@ -25,15 +25,9 @@ impl KvStore {
     pub(super) fn msetnx(&mut self, version: u64, pairs: Fields<'_>, out: &mut Vec<u8>) {
         let taken = pairs.step_by(2).any(|key| self.record(key).is_some());
         if !taken {
-            self.put_all(Meta { version, deadline: 0 }, pairs);
+            self.put_all(version, pairs);
         }
         reply::count(out, usize::from(!taken));
-    }
-
-    fn put_all(&mut self, meta: Meta, mut pairs: Fields<'_>) {
-        while let (Some(key), Some(value)) = (pairs.next(), pairs.next()) {
-            self.put(meta, key, value);
-        }
     }
 
     /// Puts `part` into the value of `key` from byte `at` on; what is missing before it becomes zeros. The length with it

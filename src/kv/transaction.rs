@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::error::CommandError;
 use super::packed::{Fields, Packer, Read, Unpacker, Write, opcode};
-use super::parse::{Call, Parsed, pack_keys};
+use super::parse::{Call, pack_keys};
 use super::store::KvStore;
 use super::{MAX_REPLY, reply};
 use crate::replica::Context;
@@ -68,13 +68,7 @@ pub fn transaction(watched: &[(Bytes, u64)], calls: &[Call]) -> Call {
 ///
 /// A key is too long.
 pub fn versions(keys: &[Bytes]) -> Result<Call, CommandError> {
-    let name = core::iter::once(Bytes::new());
-    let args: Vec<Bytes> = name.chain(keys.iter().cloned()).collect();
-    parse_versions(&args)
-}
-
-fn parse_versions(args: &[Bytes]) -> Parsed {
-    Ok(Call::Read(pack_keys(opcode::VERSIONS, args)?))
+    Ok(Call::Read(pack_keys(opcode::VERSIONS, keys)?))
 }
 
 impl<'a> Unpacker<'a> {

@@ -44,12 +44,7 @@ impl Words {
     }
 
     fn flags(self, flags: SetFlags) -> Self {
-        let options = [
-            (SetFlags::NX, &b"NX"[..]),
-            (SetFlags::XX, b"XX"),
-            (SetFlags::GET, b"GET"),
-            (SetFlags::KEEPTTL, b"KEEPTTL"),
-        ];
+        let options = [(SetFlags::NX, &b"NX"[..]), (SetFlags::XX, b"XX"), (SetFlags::GET, b"GET")];
         options
             .into_iter()
             .filter(|&(flag, _)| flags.has(flag))
@@ -96,16 +91,15 @@ impl Words {
 
 fn write(command: Write<'_>) -> Words {
     match command {
-        Write::Set { flags, key, value } => Words::of("SET").and(key).and(value).flags(flags),
+        Write::Set(Set { flags, compare, lifetime, key, value }) => {
+            Words::of("SET").and(key).and(value).flags(flags).compare(compare).lifetime(lifetime)
+        }
         Write::SetNx { key, value } => Words::of("SETNX").and(key).and(value),
         Write::GetDel { key } => Words::of("GETDEL").and(key),
         Write::Append { key, tail } => Words::of("APPEND").and(key).and(tail),
         Write::Del { keys } => Words::of("DEL").all(keys),
         Write::MSet { pairs } => Words::of("MSET").all(pairs),
         Write::IncrBy { key, by } => Words::of("INCRBY").and(key).signed(by),
-        Write::SetWith(Set { flags, compare, lifetime, key, value }) => {
-            Words::of("SET").and(key).and(value).flags(flags).compare(compare).lifetime(lifetime)
-        }
         Write::GetEx { lifetime, key } => {
             let persists = lifetime == Lifetime::Forever;
             Words::of("GETEX").and(key).lifetime(lifetime).flag(persists, b"PERSIST")

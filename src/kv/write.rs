@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::number::{Decimal, parse_i64};
-use super::packed::{Fields, SetFlags, Write};
+use super::packed::{Fields, Write};
 use super::record::{Meta, Record};
 use super::store::KvStore;
 use super::{CommandError, MAX_VALUE, reply};
@@ -13,7 +13,7 @@ impl KvStore {
     pub(super) fn write(&mut self, at: Context, write: Write<'_>, out: &mut Vec<u8>) {
         let version = at.index;
         match write {
-            Write::Set { flags, key, value } => self.set(version, flags, key, value, out),
+            Write::Set(set) => self.set(at, set, out),
             Write::SetNx { key, value } => self.setnx(version, key, value, out),
             Write::GetDel { key } => match self.take(key) {
                 Some(record) => reply::bulk(out, record.value()),
@@ -24,9 +24,11 @@ impl KvStore {
                 let removed = keys.filter(|key| self.take(key).is_some()).count();
                 reply::count(out, removed);
             }
-            Write::MSet { pairs } => self.mset(version, pairs, out),
+            Write::MSet { pairs } => {
+                self.put_all(version, pairs);
+                reply::ok(out);
+            }
             Write::IncrBy { key, by } => self.incrby(version, key, by, out),
-            Write::SetWith(set) => self.set_with(at, set, out),
             Write::GetEx { lifetime, key } => self.getex(at, lifetime, key, out),
             Write::Expire { replaces, lifetime, key } => self.expire_key(at, replaces, lifetime, key, out),
             Write::Persist { key } => self.persist_key(at, key, out),
@@ -41,30 +43,6 @@ impl KvStore {
             Write::Copy { from, to, replace } => self.copy(version, from, to, replace, out),
             Write::Flush => self.flush(out),
         }
-    }
-
-    fn set(&mut self, version: u64, flags: SetFlags, key: &[u8], value: &[u8], out: &mut Vec<u8>) {
-        let mut meta = Meta { version, deadline: 0 };
-        if flags != SetFlags::default() {
-            let old = self.record(key);
-            if let Some(old) = old.filter(|_| flags.has(SetFlags::KEEPTTL)) {
-                meta.deadline = old.meta().deadline;
-            }
-            let refused = if old.is_some() { flags.has(SetFlags::NX) } else { flags.has(SetFlags::XX) };
-            match old {
-                Some(old) if flags.has(SetFlags::GET) => reply::bulk(out, old.value()),
-                None if flags.has(SetFlags::GET) => reply::null(out),
-                _ if refused => reply::null(out),
-                _ => reply::ok(out),
-            }
-            if refused && !(flags.has(SetFlags::NX.with(SetFlags::GET)) && planted!("set-nx-get-overwrites"))
-            {
-                return;
-            }
-        } else {
-            reply::ok(out);
-        }
-        self.put(meta, key, value);
     }
 
     fn setnx(&mut self, version: u64, key: &[u8], value: &[u8], out: &mut Vec<u8>) {
@@ -87,15 +65,14 @@ impl KvStore {
         reply::count(out, old + tail.len());
     }
 
-    fn mset(&mut self, version: u64, mut pairs: Fields<'_>, out: &mut Vec<u8>) {
-        let meta = Meta { version, deadline: 0 };
+    /// Gives keys their values, and no deadlines.
+    pub(super) fn put_all(&mut self, version: u64, mut pairs: Fields<'_>) {
         while let (Some(key), Some(value)) = (pairs.next(), pairs.next()) {
             if planted!("mset-stops-half-way") && self.record(key).is_some() {
                 break;
             }
-            self.put(meta, key, value);
+            self.put(Meta { version, deadline: 0 }, key, value);
         }
-        reply::ok(out);
     }
 
     fn incrby(&mut self, version: u64, key: &[u8], by: i64, out: &mut Vec<u8>) {

@@ -94,11 +94,19 @@ impl<'a> Unpacker<'a> {
         Some(Read::Ttl { tells: Tells::from_byte(self.byte()?)?, key: self.key()? })
     }
 
-    pub(super) fn set_with(&mut self) -> Option<Write<'a>> {
+    /// A SET without a condition on the value, whose lifetime is one of its flags.
+    pub(super) fn set(&mut self) -> Option<Set<'a>> {
+        let byte = self.byte()?;
+        let flags = SetFlags::from_byte(byte & !Lifetime::KEPT_FLAG)?;
+        let lifetime = if byte & Lifetime::KEPT_FLAG == 0 { Lifetime::Forever } else { Lifetime::Kept };
+        Some(Set { flags, compare: Compare::Any, lifetime, key: self.key()?, value: self.value()? })
+    }
+
+    pub(super) fn set_with(&mut self) -> Option<Set<'a>> {
         let flags = SetFlags::from_byte(self.byte()?)?;
         let (compare, lifetime) = (Compare::unpack(self)?, Lifetime::unpack(self)?);
         let (key, value) = (self.key()?, self.value()?);
-        Some(Write::SetWith(Set { flags, compare, lifetime, key, value }))
+        Some(Set { flags, compare, lifetime, key, value })
     }
 
     pub(super) fn delex(&mut self) -> Option<Write<'a>> {
@@ -106,7 +114,7 @@ impl<'a> Unpacker<'a> {
     }
 
     pub(super) fn msetex(&mut self) -> Option<Write<'a>> {
-        let flags = SetFlags::from_byte(self.byte()?)?;
+        let flags = SetFlags::from_byte(self.byte()?).filter(|flags| !flags.has(SetFlags::GET))?;
         Some(Write::MSetEx { flags, lifetime: Lifetime::unpack(self)?, pairs: self.pairs()? })
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Call, Parsed, key};
+use super::{Call, Parsed, key, write_key};
 use crate::kv::CommandError;
 use crate::kv::expire::{Replaces, Tells};
 use crate::kv::lifetime::{Lifetime, LifetimeOption, Unit};
@@ -34,11 +34,7 @@ pub(in crate::kv) fn pexpireat(args: &[Bytes]) -> Parsed {
 }
 
 pub(in crate::kv) fn persist(args: &[Bytes]) -> Parsed {
-    pack_persist(key(args, 1)?)
-}
-
-fn pack_persist(key: &[u8]) -> Parsed {
-    Ok(Call::Write(Packer::new(opcode::PERSIST, Packer::room(key)).bytes(key).finish()))
+    write_key(opcode::PERSIST, args)
 }
 
 fn parse_tells(tells: Tells, args: &[Bytes]) -> Parsed {

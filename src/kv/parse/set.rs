@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Call, Parsed, key, pack_set, value};
+use super::{Call, Parsed, key, room_of_pairs, value};
 use crate::kv::CommandError;
 use crate::kv::lifetime::{Lifetime, LifetimeOption, Unit};
 use crate::kv::number::parse_i64;
@@ -38,18 +38,24 @@ pub(in crate::kv) fn set(args: &[Bytes]) -> Parsed {
             return Err(CommandError::Syntax);
         };
     }
-    match time.lifetime("set")? {
-        Lifetime::Forever if compare == Compare::Any => pack_set(flags, args),
-        Lifetime::Kept if compare == Compare::Any => pack_set(flags.with(SetFlags::KEEPTTL), args),
-        lifetime => pack(Set { flags, compare, lifetime, key: key(args, 1)?, value: value(args, 2)? }),
-    }
+    let lifetime = time.lifetime("set")?;
+    pack(Set { flags, compare, lifetime, key: key(args, 1)?, value: value(args, 2)? })
 }
 
-fn pack(set: Set<'_>) -> Parsed {
+/// The shorter form wherever it will do.
+pub(super) fn pack(set: Set<'_>) -> Parsed {
     let Set { flags, compare, lifetime, key, value } = set;
-    let room = 1 + compare.room() + Lifetime::ROOM + Packer::room(key) + Packer::room(value);
-    let to = compare.pack(Packer::new(opcode::SET_WITH, room).byte(flags.byte()));
-    Ok(Call::Write(lifetime.pack(to).bytes(key).bytes(value).finish()))
+    let room = Packer::room(key) + Packer::room(value);
+    let plain = |flags: u8| Packer::new(opcode::SET, 1 + room).byte(flags);
+    let to = match (compare, lifetime) {
+        (Compare::Any, Lifetime::Forever) => plain(flags.byte()),
+        (Compare::Any, Lifetime::Kept) => plain(flags.byte() | Lifetime::KEPT_FLAG),
+        _ => {
+            let to = Packer::new(opcode::SET_WITH, 1 + compare.room() + Lifetime::ROOM + room);
+            lifetime.pack(compare.pack(to.byte(flags.byte())))
+        }
+    };
+    Ok(Call::Write(to.bytes(key).bytes(value).finish()))
 }
 
 fn set_for(unit: Unit, name: &'static str, args: &[Bytes]) -> Parsed {
@@ -104,14 +110,7 @@ pub(in crate::kv) fn msetex(args: &[Bytes]) -> Parsed {
             _ => return Err(CommandError::Syntax),
         };
     }
-    pack_msetex(flags, time.lifetime("msetex")?, pairs)
-}
-
-fn pack_msetex(flags: SetFlags, lifetime: Lifetime, pairs: &[Bytes]) -> Parsed {
-    let mut room = 1 + Lifetime::ROOM;
-    for at in (0..pairs.len()).step_by(2) {
-        room += Packer::room(key(pairs, at)?) + Packer::room(value(pairs, at + 1)?);
-    }
-    let to = lifetime.pack(Packer::new(opcode::MSETEX, room).byte(flags.byte()));
-    Ok(Call::Write(pairs.iter().fold(to, |to, field| to.bytes(field)).finish()))
+    let lifetime = time.lifetime("msetex")?;
+    let to = Packer::new(opcode::MSETEX, 1 + Lifetime::ROOM + room_of_pairs(pairs)?).byte(flags.byte());
+    Ok(Call::Write(lifetime.pack(to).all(pairs).finish()))
 }
