@@ -86,6 +86,10 @@ impl<S: StateMachine> StateMachine for Timed<S> {
     fn size(&self) -> StateSize {
         self.state.size()
     }
+
+    fn work(&self, command: &[u8]) -> u64 {
+        self.state.work(command)
+    }
 }
 
 /// Builds a timed state machine.
@@ -112,15 +116,15 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
-    /// Takes its time for everything.
+    /// Takes its time for everything, and counts the pieces that it was told to do.
     #[derive(Debug)]
-    struct Sleeper;
+    struct Sleeper(usize);
 
     impl TryFrom<Vec<u8>> for Sleeper {
         type Error = RestoreError;
 
         fn try_from(_: Vec<u8>) -> Result<Self, RestoreError> {
-            Ok(Self)
+            Ok(Self(0))
         }
     }
 
@@ -129,7 +133,7 @@ mod tests {
         type Restorer = Whole<Self>;
 
         fn empty(_: u128) -> Self {
-            Self
+            Self(0)
         }
 
         fn apply(&mut self, context: Context, command: &[u8], out: &mut Vec<u8>) {
@@ -152,6 +156,37 @@ mod tests {
         fn digest(&self) -> u128 {
             0
         }
+
+        fn next_deadline(&self) -> Option<Millis> {
+            Some(7)
+        }
+
+        fn expire(&mut self, _: Context, most: usize) {
+            self.0 += most;
+        }
+
+        fn take_garbage(&mut self) -> Option<Box<dyn Any + Send>> {
+            Some(Box::new(mem::take(&mut self.0)))
+        }
+
+        fn size(&self) -> StateSize {
+            StateSize { keys: 3, mortal: 2 }
+        }
+
+        fn work(&self, command: &[u8]) -> u64 {
+            command.len() as u64
+        }
+    }
+
+    /// What a trait does by default, a wrapper that forgets it does as well: nothing would say so.
+    #[test]
+    fn all_that_a_state_machine_may_do_is_passed_on() {
+        let mut timed = Timed::<Sleeper>::empty(1);
+        assert_eq!((timed.next_deadline(), timed.work(b"four")), (Some(7), 4));
+        assert_eq!(timed.size(), StateSize { keys: 3, mortal: 2 });
+        timed.expire(Context::at(1, 0), 5);
+        let garbage = timed.take_garbage().and_then(|garbage| garbage.downcast::<usize>().ok());
+        assert_eq!(garbage.as_deref(), Some(&5));
     }
 
     #[test]

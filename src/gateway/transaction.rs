@@ -231,11 +231,12 @@ impl Connection {
             Command::Answer(error) if is_known(arguments) => (Ok(Queued::Answer(error)), None),
             Command::Answer(error) => (Err(error), None),
         };
-        let queued = queued.and_then(|queued| {
-            let too_long =
-                || Reply::error("ERR transaction is too long: at most 16384 commands of 16 MiB together");
-            if transaction.has_room(bytes, most) { Ok(queued) } else { Err(too_long()) }
-        });
+        let queued =
+            queued.and_then(
+                |queued| {
+                    if transaction.has_room(bytes, most) { Ok(queued) } else { Err(too_long(most)) }
+                },
+            );
         let reply = match queued {
             Ok(queued) => {
                 transaction.queued.push(queued);
@@ -334,6 +335,15 @@ impl Connection {
     fn hold(&mut self, data: Data, context: &Context<'_>, out: &mut Vec<Action>) {
         self.held = self.try_held(Held::Data(data), context, out);
     }
+}
+
+fn too_long(most: usize) -> Reply {
+    Reply::of(|out| {
+        let text = alloc::format!(
+            "ERR transaction is too long: at most {MAX_COMMANDS} commands of {most} bytes together"
+        );
+        write::error(out, &text);
+    })
 }
 
 fn not_allowed() -> Reply {

@@ -5,7 +5,7 @@ use core::fmt;
 
 use bytes::Bytes;
 
-use super::{MAX_KEY, reply};
+use super::{MAX_KEY, MAX_KEYS, reply};
 
 /// Why a command cannot run; it displays Redis's own text, with the `ERR` that begins it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub enum CommandError {
     Cursor,
     /// A key passes [`MAX_KEY`].
     KeyTooLong,
+    /// There are more keys than [`MAX_KEYS`].
+    TooManyKeys,
     /// A value passes [`MAX_VALUE`](super::MAX_VALUE).
     ValueTooLong,
     /// A time of EXPIRE and its kin, or an option about time, is none or out of range; the command's name.
@@ -134,6 +136,7 @@ impl fmt::Display for CommandError {
             Self::SameKey => f.write_str("ERR source and destination objects are the same"),
             Self::Cursor => f.write_str("ERR invalid cursor"),
             Self::KeyTooLong => write!(f, "ERR key exceeds maximum allowed size ({MAX_KEY} bytes)"),
+            Self::TooManyKeys => write!(f, "ERR too many keys: at most {MAX_KEYS} in one command"),
             Self::ValueTooLong => f.write_str("ERR string exceeds maximum allowed size (proto-max-bulk-len)"),
             Self::ExpireTime(name) => write!(f, "ERR invalid expire time in '{name}' command"),
             Self::UnsupportedOption(name) => write!(f, "ERR Unsupported option {}", name.escape_ascii()),

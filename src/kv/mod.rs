@@ -12,7 +12,7 @@
 //! value; `tree` all of them, in the order of a keyed hash, so that a SCAN cursor means the same place on every node;
 //! `store` the state with its digest; `write` and `read` the commands, of which the larger ones have files of their own:
 //! `set`, `strings`, `bits`, `float`, `lcs`, `expire`, `keyspace`, `scan` and `transaction`; `deadlines` when keys die;
-//! `snapshot` the state as a stream of bytes; `words` a packed command as people read it.
+//! `snapshot` the state as a stream of bytes; `words` a packed command as people read it, and `work` how long it takes.
 
 mod bits;
 mod command;
@@ -38,6 +38,7 @@ mod strings;
 mod transaction;
 mod tree;
 mod words;
+mod work;
 mod write;
 
 #[cfg(test)]
@@ -53,6 +54,9 @@ pub use words::words;
 
 /// Longest key, in bytes.
 pub const MAX_KEY: usize = 64 << 10;
+
+/// Most keys of one command: one that runs delays all others.
+pub const MAX_KEYS: usize = 16 << 10;
 
 /// Longest value, in bytes; also what APPEND may build.
 pub const MAX_VALUE: usize = 8 << 20;

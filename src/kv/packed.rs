@@ -247,6 +247,11 @@ impl Fields<'_> {
     pub(super) const fn len(&self) -> usize {
         self.len
     }
+
+    /// Their bytes, and those that tell how long they are.
+    pub(super) const fn packed_len(&self) -> usize {
+        self.rest.len()
+    }
 }
 
 impl<'a> Iterator for Fields<'a> {

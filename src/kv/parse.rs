@@ -8,7 +8,7 @@ use super::lifetime::Lifetime;
 use super::number::{parse_cursor, parse_i64};
 use super::packed::{Packer, SetFlags, opcode};
 use super::set::{Compare, Set};
-use super::{MAX_KEY, MAX_VALUE};
+use super::{MAX_KEY, MAX_KEYS, MAX_VALUE};
 
 pub(super) mod bits;
 pub(super) mod expire;
@@ -182,8 +182,11 @@ fn pack_pairs(op: u8, name: &'static str, args: &[Bytes]) -> Parsed {
     Ok(Call::Write(Packer::new(op, room_of_pairs(pairs)?).all(pairs).finish()))
 }
 
-/// Room for keys and values in turn, each of which is found to be within its limit.
+/// Room for keys and values in turn, which are found to be within their limits.
 fn room_of_pairs(pairs: &[Bytes]) -> Result<usize, CommandError> {
+    if pairs.len() / 2 > MAX_KEYS {
+        return Err(CommandError::TooManyKeys);
+    }
     let mut room = 0;
     for at in (0..pairs.len()).step_by(2) {
         room += Packer::room(key(pairs, at)?) + Packer::room(value(pairs, at + 1)?);
@@ -192,6 +195,9 @@ fn room_of_pairs(pairs: &[Bytes]) -> Result<usize, CommandError> {
 }
 
 pub(super) fn pack_keys(op: u8, keys: &[Bytes]) -> Result<Bytes, CommandError> {
+    if keys.len() > MAX_KEYS {
+        return Err(CommandError::TooManyKeys);
+    }
     let mut room = 0;
     for at in 0..keys.len() {
         room += Packer::room(key(keys, at)?);

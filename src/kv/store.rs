@@ -251,6 +251,10 @@ impl StateMachine for KvStore {
         }
     }
 
+    fn work(&self, command: &[u8]) -> u64 {
+        self.work_of(command)
+    }
+
     fn view(&self) -> KvView {
         KvView::new(self)
     }

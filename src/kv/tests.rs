@@ -6,6 +6,7 @@ mod keyspace;
 mod snapshots;
 mod state;
 mod transactions;
+mod work;
 
 use alloc::string::String;
 use alloc::vec::Vec;

@@ -18,7 +18,7 @@ use crate::replica::Context;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Transaction<'a> {
     watched: Watched<'a>,
-    commands: Fields<'a>,
+    pub(super) commands: Fields<'a>,
 }
 
 /// Keys with the versions that they must have.
@@ -101,6 +101,9 @@ impl KvStore {
         if !self.is_as_watched(transaction.watched) && !planted!("exec-ignores-watch") {
             return reply::null(out);
         }
+        if self.is_too_much(transaction.commands) {
+            return too_much(out);
+        }
         let start = out.len();
         reply::array(out, transaction.commands.len());
         for packed in transaction.commands {
@@ -117,6 +120,9 @@ impl KvStore {
     pub(super) fn exec_reads(&self, at: Context, transaction: Transaction<'_>, out: &mut Vec<u8>) {
         if !self.is_as_watched(transaction.watched) {
             return reply::null(out);
+        }
+        if self.is_too_much(transaction.commands) {
+            return too_much(out);
         }
         let start = out.len();
         reply::array(out, transaction.commands.len());
@@ -145,6 +151,10 @@ impl KvStore {
             reply::integer(out, i64::try_from(self.version(key)).unwrap_or(i64::MAX));
         }
     }
+}
+
+fn too_much(out: &mut Vec<u8>) {
+    reply::error(out, b"ERR the transaction is too much work for one, and nothing of it was done: divide it");
 }
 
 /// What a command has answered, `before` being the end of the earlier replies, is dropped if the reply gets too long with it:

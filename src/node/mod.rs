@@ -126,12 +126,14 @@ pub struct Config {
     pub session_reply_bytes: usize,
     /// A session that is idle for so long, in milliseconds of time with a leader, expires.
     pub session_ttl_ms: u64,
+    /// Most work that one step does on commands, and as much on queries, in about nanoseconds.
+    pub step_work: u64,
 }
 
 impl Config {
     /// The defaults for node `id` of a cluster of `founders`: those of a core, requests that take up to 5 s and are sent on
     /// to the leader, segments of 64 MiB, a snapshot every 64 MiB of log and half of the last one's length, 16,384 sessions
-    /// of 256 replies or 256 KiB that expire after an hour. `fresh_disk` and `seed` are random.
+    /// of 256 replies or 256 KiB that expire after an hour, 2 ms of work in a step. `fresh_disk` and `seed` are random.
     pub const fn new(
         id: NodeId,
         founders: BTreeMap<NodeId, Addresses>,
@@ -151,6 +153,7 @@ impl Config {
             session_window: 256,
             session_reply_bytes: 256 << 10,
             session_ttl_ms: 3_600_000,
+            step_work: 2_000_000,
         }
     }
 
@@ -173,6 +176,7 @@ impl Config {
             session_window: self.session_window,
             session_reply_bytes: self.session_reply_bytes,
             session_ttl_ms: self.session_ttl_ms,
+            step_work: self.step_work,
             ..replica::Config::new(self.raft.clone())
         }
     }

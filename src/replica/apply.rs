@@ -73,6 +73,19 @@ impl<S: StateMachine> Machine<S> {
         Restored { state, sessions, applied, stamp }
     }
 
+    /// About how many nanoseconds it would take to apply `entry`.
+    pub(super) fn work(&self, entry: &Entry) -> u64 {
+        let envelope = match entry.kind {
+            EntryKind::Command => Envelope::decode(&entry.data),
+            EntryKind::NoOp | EntryKind::Configuration => None,
+        };
+        match envelope {
+            Some(Envelope::Write(command) | Envelope::Once { command, .. }) => self.state.work(command),
+            Some(Envelope::Tick) => EXPIRED_BY_TICK as u64 * WORK_OF_EXPIRY,
+            _ => 0,
+        }
+    }
+
     /// Applies the next entry and appends the reply to `out`.
     pub(super) fn apply(&mut self, entry: &Entry, out: &mut Vec<u8>) -> Result<Effect, Fault> {
         if self.applied.index.checked_add(1) != Some(entry.id.index) {
@@ -156,6 +169,9 @@ impl<S: StateMachine> Machine<S> {
 /// entry was appended for nothing else. What a node does at an entry must be the same on all, so these are no settings.
 const EXPIRED_BY_ENTRY: usize = 8;
 const EXPIRED_BY_TICK: usize = 1024;
+
+/// About how many nanoseconds one of these pieces takes.
+const WORK_OF_EXPIRY: u64 = 1_000;
 
 /// The index of the entry that forms a cluster.
 const FOUNDING_INDEX: LogIndex = 1;

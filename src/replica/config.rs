@@ -28,12 +28,16 @@ pub struct Config {
     /// Most bytes of replies to reads that one step makes; the one that passes it is still made, the others follow in steps
     /// of their own. Without it, few bytes of queries could ask for more memory at once than there is.
     pub read_reply_bytes: usize,
+    /// Most [work](super::StateMachine::work) that one step does on commands, and as much on queries, in about nanoseconds;
+    /// what passes it is still done, the rest follows in steps of its own. Without it, a batch of costly commands would keep
+    /// a node from its heartbeats.
+    pub step_work: u64,
 }
 
 impl Config {
     /// The defaults over those of a core: a snapshot every 64 MiB of log and half of the last one's length; 16,384
     /// sessions of 256 replies or 256 KiB that expire after an hour; 65,536 requests under way; 8 MiB of replies to reads
-    /// in a step.
+    /// and 2 ms of work in a step.
     pub const fn new(raft: raft::Config) -> Self {
         Self {
             raft,
@@ -45,6 +49,7 @@ impl Config {
             session_ttl_ms: 3_600_000,
             max_pending: 64 << 10,
             read_reply_bytes: 8 << 20,
+            step_work: 2_000_000,
         }
     }
 
@@ -62,6 +67,9 @@ impl Config {
         }
         if self.read_reply_bytes == 0 {
             return Err(ConfigError("read_reply_bytes must not be 0"));
+        }
+        if self.step_work == 0 {
+            return Err(ConfigError("step_work must not be 0"));
         }
         if self.max_pending == 0 {
             return Err(ConfigError("max_pending must not be 0"));

@@ -16,6 +16,7 @@
 
 mod action;
 mod apply;
+mod backlog;
 mod config;
 mod envelope;
 mod event;
@@ -51,6 +52,7 @@ use bytes::BytesMut;
 use crate::raft::{self, ConfigError, NodeId, Raft, ReadId, Recovered, SnapshotId};
 use crate::time::{Micros, Millis, Now};
 use apply::Machine;
+use backlog::Backlog;
 use pending::Pending;
 use policy::SnapshotPolicy;
 use reply::Replies;
@@ -71,6 +73,8 @@ pub struct Replica<S: StateMachine> {
     config: Config,
     raft: Raft,
     machine: Machine<S>,
+    /// Committed and not applied.
+    backlog: Backlog,
     pending: Pending,
     policy: SnapshotPolicy,
     /// Loaded snapshots that the core has not decided about, beside the running state.
@@ -89,8 +93,7 @@ pub struct Replica<S: StateMachine> {
     wall: Millis,
     /// When the core wants to be woken.
     core_wake: Option<Micros>,
-    /// Bytes of replies to reads that this step has made.
-    read_bytes: usize,
+    done: Done,
     /// The last `WakeAt` that was asked for.
     wake: Option<Micros>,
     /// The round that further reads of this batch may join.
@@ -102,6 +105,17 @@ pub struct Replica<S: StateMachine> {
     replies: Replies,
     entries: BytesMut,
     ended: Vec<(Tag, Outcome)>,
+}
+
+/// What one step has done.
+#[derive(Debug, Clone, Copy, Default)]
+struct Done {
+    /// Work on commands.
+    applying: u64,
+    /// Work on queries.
+    reading: u64,
+    /// Bytes of replies to queries.
+    read_bytes: usize,
 }
 
 /// How far a replica is in its life.
@@ -140,6 +154,7 @@ impl<S: StateMachine> Replica<S> {
             config,
             raft,
             machine,
+            backlog: Backlog::default(),
             pending: Pending::default(),
             aside: BTreeMap::new(),
             leader: None,
@@ -155,7 +170,7 @@ impl<S: StateMachine> Replica<S> {
             inbox: Vec::new(),
             outbox: None,
             replies: Replies::default(),
-            read_bytes: 0,
+            done: Done::default(),
             entries: BytesMut::new(),
             ended: Vec::new(),
         })

@@ -66,6 +66,14 @@ pub trait StateMachine: Sized + Send + 'static {
     /// Answers `query` from the state as it is, and appends the reply to `out`. `context` is the last applied entry's.
     fn query(&self, context: Context, query: &[u8], out: &mut Vec<u8>);
 
+    /// About how many nanoseconds it would take to apply `command`, or to answer it as a query, beyond what its bytes and its
+    /// reply cost: a step that has done [much](super::Config::step_work) leaves the rest to the next ones. The order of
+    /// magnitude is enough. A machine all of whose commands are quick need not know of this.
+    fn work(&self, command: &[u8]) -> u64 {
+        let _ = command;
+        0
+    }
+
     /// A picture of the state now, at a cost that does not grow (much) with the state. It is read elsewhere, on another
     /// thread, while commands go on.
     fn view(&self) -> Self::View;

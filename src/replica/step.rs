@@ -7,10 +7,10 @@ use super::envelope::Envelope;
 use super::pending::{Applied, Waiter};
 use super::session::Limits;
 use super::{
-    Action, Actions, Event, Garbage, Life, Outcome, Refused, Replica, ReplicaRestorer, Request, Restored,
-    StateMachine, Tag,
+    Action, Actions, Done, Event, Garbage, Life, Outcome, Refused, Replica, ReplicaRestorer, Request,
+    Restored, StateMachine, Tag,
 };
-use crate::raft::{self, Entries, Fault, LogId, Refusal, SnapshotId, SnapshotMeta, TransferFailed};
+use crate::raft::{self, Entry, Fault, LogId, Refusal, SnapshotId, SnapshotMeta, TransferFailed};
 use crate::replica::apply::{Effect, Machine};
 use crate::time::{Micros, Now};
 
@@ -19,7 +19,7 @@ impl<S: StateMachine> Replica<S> {
     pub fn step_into(&mut self, now: Now, events: impl IntoIterator<Item = Event<S>>, out: &mut Actions<S>) {
         self.mono = self.mono.max(now.mono);
         self.wall = now.wall;
-        self.read_bytes = 0;
+        self.done = Done::default();
         let mut woken = false;
         for event in events {
             woken |= matches!(event, Event::Wake);
@@ -36,12 +36,13 @@ impl<S: StateMachine> Replica<S> {
             self.propose_tick(now);
             self.inbox.push(raft::Event::Wake);
         }
-        let fault = self.step_core(now, out);
+        // What earlier steps had no time for goes on when the core has had its say: others wait for its messages.
+        let fault = self.step_core(now, out).or_else(|| self.apply_backlog(out).err());
         if fault.is_some() {
             self.life = Life::Halted;
         }
         if self.life == Life::Running {
-            // Those that an earlier step had no more bytes for.
+            // Those that an earlier step had no time or no more bytes for.
             self.answer_reads(out);
         }
         if woken {
@@ -123,7 +124,7 @@ impl<S: StateMachine> Replica<S> {
         let waiter = Waiter { tag, deadline };
         match request {
             Request::ReadLocal(query) => {
-                if self.read_bytes < self.config.read_reply_bytes {
+                if self.may_answer() {
                     self.answer(tag, &query, out);
                 } else {
                     self.check_admission(deadline)?;
@@ -161,7 +162,7 @@ impl<S: StateMachine> Replica<S> {
         if deadline <= self.mono {
             return Err(Refused::TimedOut);
         }
-        if self.pending.len() >= self.config.max_pending {
+        if self.pending.len().max(self.backlog.len()) >= self.config.max_pending {
             return Err(Refused::Busy);
         }
         Ok(())
@@ -238,7 +239,10 @@ impl<S: StateMachine> Replica<S> {
         match action {
             raft::Action::Persist(persist) => out.push(Action::Persist(persist)),
             raft::Action::Send { to, message } => out.push(Action::Send { to, message }),
-            raft::Action::Apply(entries) => self.apply(&entries, out)?,
+            raft::Action::Apply(entries) => {
+                self.backlog.push(entries);
+                self.apply_backlog(out)?;
+            }
             raft::Action::Proposed { proposal, index, term } => {
                 self.tick.appended(proposal, index, term);
                 self.pending.appended(proposal, index, term);
@@ -291,15 +295,32 @@ impl<S: StateMachine> Replica<S> {
         Ok(())
     }
 
-    /// Applies committed entries and answers who waited for them.
-    fn apply(&mut self, entries: &Entries, out: &mut Actions<S>) -> Result<(), Fault> {
-        for entry in entries.iter() {
-            let start = self.replies.mark();
-            let effect = self.machine.apply(entry, self.replies.space())?;
-            self.policy.applied(entry.packed_len());
-            self.resolve(entry.id, start, effect, out);
+    /// Applies committed entries, as far as this step's work goes, and answers who waited for them.
+    fn apply_backlog(&mut self, out: &mut Actions<S>) -> Result<(), Fault> {
+        while self.done.applying < self.config.step_work
+            && let Some((entries, begun)) = self.backlog.first()
+        {
+            let mut count = begun;
+            for entry in entries.iter().skip(begun) {
+                if self.done.applying >= self.config.step_work {
+                    break;
+                }
+                self.apply(entry, out)?;
+                count += 1;
+            }
+            self.backlog.applied(count);
         }
         self.answer_reads(out);
+        Ok(())
+    }
+
+    /// Applies the next entry and answers who waited for it.
+    fn apply(&mut self, entry: &Entry, out: &mut Actions<S>) -> Result<(), Fault> {
+        self.done.applying = self.done.applying.saturating_add(self.machine.work(entry));
+        let start = self.replies.mark();
+        let effect = self.machine.apply(entry, self.replies.space())?;
+        self.policy.applied(entry.packed_len());
+        self.resolve(entry.id, start, effect, out);
         Ok(())
     }
 
@@ -324,9 +345,15 @@ impl<S: StateMachine> Replica<S> {
         }
     }
 
-    /// Answers the reads whose index is applied, as far as this step's bytes go. A later state serves the others as well.
+    /// Whether this step has work and bytes left for another query.
+    fn may_answer(&self) -> bool {
+        self.done.read_bytes < self.config.read_reply_bytes && self.done.reading < self.config.step_work
+    }
+
+    /// Answers the reads whose index is applied, as far as this step's work and bytes go. A later state serves the others
+    /// as well.
     fn answer_reads(&mut self, out: &mut Actions<S>) {
-        while self.read_bytes < self.config.read_reply_bytes
+        while self.may_answer()
             && let Some((tag, query)) = self.pending.answerable(self.machine.applied.index)
         {
             self.answer(tag, &query, out);
@@ -334,9 +361,11 @@ impl<S: StateMachine> Replica<S> {
     }
 
     fn answer(&mut self, tag: Tag, query: &[u8], out: &mut Actions<S>) {
+        self.done.reading = self.done.reading.saturating_add(self.machine.state.work(query));
         let start = self.replies.mark();
         self.machine.query(query, self.wall, self.replies.space());
-        self.read_bytes = self.read_bytes.saturating_add(self.replies.mark().saturating_sub(start));
+        let bytes = self.replies.mark().saturating_sub(start);
+        self.done.read_bytes = self.done.read_bytes.saturating_add(bytes);
         self.replies.written(tag, start, out);
     }
 
@@ -346,6 +375,7 @@ impl<S: StateMachine> Replica<S> {
         let restored = restored.ok_or(Fault::Invariant("a snapshot to switch to was never loaded"))?;
         let old = core::mem::replace(&mut self.machine, Machine::restored(restored));
         out.push(Action::Discard(Garbage::State(old.into_restored())));
+        self.backlog.clear();
         self.policy.switched(snapshot.len);
         while let Some(tag) = self.pending.passed(snapshot.id.last.index) {
             if planted!("passed-write-is-refused") {
@@ -379,7 +409,8 @@ impl<S: StateMachine> Replica<S> {
 
     /// Asks to be woken when the core or a deadline needs it, if that is another time than was asked for.
     pub(super) fn ask_for_wake(&mut self, now: Now, woken: bool, out: &mut Actions<S>) {
-        let left = self.pending.has_answerable(self.machine.applied.index) && self.life == Life::Running;
+        let left = self.life == Life::Running
+            && (self.backlog.len() > 0 || self.pending.has_answerable(self.machine.applied.index));
         let times =
             [self.core_wake, self.pending.wake_at(), left.then_some(self.mono), self.wake_for_tick(now)];
         let at = times.into_iter().flatten().min();

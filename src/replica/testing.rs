@@ -10,7 +10,8 @@ use super::{Context, RestoreError, Restorer, StateMachine, View};
 use crate::time::Millis;
 
 /// A tape. A command is appended and answered with its position; a query of `all` yields the items, each followed by a
-/// comma, and any other query the items' count. The command `alarm N` has `rang N` appended when the log's clock is at `N`.
+/// comma, and any other query the items' count. The command `alarm N` has `rang N` appended when the log's clock is at `N`;
+/// `toil N`, as a command or a query, is so much work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tape {
     seed: u128,
@@ -64,6 +65,11 @@ impl StateMachine for Tape {
             let Some(at) = self.next_deadline().filter(|at| *at <= context.unix_ms) else { return };
             self.append(format!("rang {at}").as_bytes());
         }
+    }
+
+    fn work(&self, command: &[u8]) -> u64 {
+        let toil = core::str::from_utf8(command).ok().and_then(|word| word.strip_prefix("toil "));
+        toil.and_then(|work| work.parse().ok()).unwrap_or_default()
     }
 
     fn query(&self, _context: Context, query: &[u8], out: &mut Vec<u8>) {

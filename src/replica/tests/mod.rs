@@ -5,3 +5,4 @@ mod one;
 mod seams;
 mod three;
 mod ticks;
+mod work;

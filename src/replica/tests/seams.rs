@@ -21,9 +21,9 @@ use crate::replica::{
 };
 use crate::time::Now;
 
-const NOW: Now = Now::new(1_000, 1);
+pub(super) const NOW: Now = Now::new(1_000, 1);
 
-fn replica<S: StateMachine>(config: Config) -> Replica<S> {
+pub(super) fn replica<S: StateMachine>(config: Config) -> Replica<S> {
     let recovered = Recovered {
         disk: raft::DiskId(1),
         vote: raft::HardState::default(),
@@ -35,31 +35,31 @@ fn replica<S: StateMachine>(config: Config) -> Replica<S> {
     Replica::new(config, recovered, None, NOW).expect("good settings")
 }
 
-fn entry(term: u64, index: u64, command: &[u8]) -> Entry {
+pub(super) fn entry(term: u64, index: u64, command: &[u8]) -> Entry {
     let data = Envelope::Write(command).encode(&mut BytesMut::new());
     Entry { id: LogId::new(term, index), kind: EntryKind::Command, stamp: Stamp::default(), data }
 }
 
-fn apply(entries: impl IntoIterator<Item = Entry>) -> raft::Action {
+pub(super) fn apply(entries: impl IntoIterator<Item = Entry>) -> raft::Action {
     raft::Action::Apply(entries.into_iter().collect())
 }
 
 /// A write that is appended at (`index`, `term`).
-fn appended(replica: &mut Replica<Tape>, tag: Tag, index: u64, term: u64) {
+pub(super) fn appended(replica: &mut Replica<Tape>, tag: Tag, index: u64, term: u64) {
     let event = Event::Request { tag, deadline: 9_000_000, request: write("w") };
     replica.take(event, &mut Actions::new());
     let Some(raft::Event::Propose { proposal, .. }) = replica.inbox.pop() else { panic!("no proposal") };
     perform(replica, raft::Action::Proposed { proposal, index, term });
 }
 
-fn perform(replica: &mut Replica<Tape>, action: raft::Action) -> Vec<Action<Tape>> {
+pub(super) fn perform(replica: &mut Replica<Tape>, action: raft::Action) -> Vec<Action<Tape>> {
     let mut out = Actions::new();
     replica.perform(action, &mut out).expect("no fault");
     replica.replies.flush(&mut out);
     out.drain().collect()
 }
 
-fn ends(actions: Vec<Action<Tape>>) -> Vec<(Tag, Outcome)> {
+pub(super) fn ends(actions: Vec<Action<Tape>>) -> Vec<(Tag, Outcome)> {
     let end = |action| match action {
         Action::Reply { tag, outcome } => Some((tag, outcome)),
         _ => None,
@@ -68,7 +68,7 @@ fn ends(actions: Vec<Action<Tape>>) -> Vec<(Tag, Outcome)> {
 }
 
 /// A snapshot of a tape with one item, at (3, 7).
-fn snapshot() -> (SnapshotMeta, crate::replica::Restored<Tape>) {
+pub(super) fn snapshot() -> (SnapshotMeta, crate::replica::Restored<Tape>) {
     let last = LogId::new(3, 7);
     let mut machine = Machine::<Tape>::empty();
     machine.applied = LogId::new(3, 6);
@@ -288,6 +288,7 @@ fn settings_that_cannot_work_are_refused() {
     assert!(refused(|c| c.session_window = 0));
     assert!(refused(|c| c.session_reply_bytes = 0));
     assert!(refused(|c| c.read_reply_bytes = 0));
+    assert!(refused(|c| c.step_work = 0));
     assert!(refused(|c| c.session_reply_bytes = (1 << 30) + 1));
     assert!(refused(|c| c.max_pending = 0));
 }

@@ -40,11 +40,13 @@ pub enum Quirk {
     SlowElections,
     /// Room for hardly any replies in each session.
     LittleReplySpace,
+    /// Steps that apply, and answer, a command or two and leave the rest to the next.
+    LittleWork,
 }
 
 impl Quirk {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::OneEntryAppends,
         Self::NarrowWindow,
         Self::EarlySnapshots,
@@ -62,6 +64,7 @@ impl Quirk {
         Self::HastyElections,
         Self::SlowElections,
         Self::LittleReplySpace,
+        Self::LittleWork,
     ];
 
     /// Its name in counts.
@@ -84,6 +87,7 @@ impl Quirk {
             Self::HastyElections => "quirk: hasty elections",
             Self::SlowElections => "quirk: slow elections",
             Self::LittleReplySpace => "quirk: little space for replies",
+            Self::LittleWork => "quirk: little work in a step",
         }
     }
 
@@ -124,6 +128,7 @@ impl Quirk {
                 node.session_window = 3;
                 node.session_reply_bytes = 40;
             }
+            Self::LittleWork => node.step_work = 1_500,
             Self::SlowElections => {
                 node.raft.election_timeout = 1_500_000;
                 node.raft.heartbeat_interval = 200_000;
