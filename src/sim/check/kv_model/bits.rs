@@ -18,13 +18,6 @@ const NO_OFFSET: &str = "ERR bit offset is not an integer or out of range";
 pub(super) fn parse<'a>(name: &[u8], arguments: &'a [Bytes]) -> Parsed<'a> {
     Ok(Some(match (name, arguments) {
         (b"bitcount", [key, range @ ..]) => {
-            if let [start, end, unit @ ..] = range
-                && unit.len() < 2
-            {
-                integer(start)?;
-                integer(end)?;
-                unit.first().map_or(Ok(false), is_bits)?;
-            }
             counted(b"", range)?;
             Command::BitCount { key, range }
         }
@@ -84,10 +77,9 @@ fn counted(value: &[u8], words: &[Bytes]) -> Result<usize, Refusal> {
         [] => bits(value, 0, -1, false),
         [start, end, unit @ ..] if unit.len() < 2 => {
             let (start, end) = (integer(start)?, integer(end)?);
-            if start < 0 && end < 0 && start > end {
-                return Ok(0);
-            }
-            bits(value, start, end, unit.first().map_or(Ok(false), is_bits)?)
+            let is_bits = unit.first().map_or(Ok(false), is_bits)?;
+            let is_backwards = start < 0 && end < 0 && start > end;
+            if is_backwards { 0..0 } else { bits(value, start, end, is_bits) }
         }
         _ => return Err(SYNTAX.into()),
     };
