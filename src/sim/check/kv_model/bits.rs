@@ -1,7 +1,5 @@
 //! Strings as rows of bits, the highest of each byte first.
 
-use std::vec::Vec;
-
 use bytes::Bytes;
 
 use super::arguments::{Refusal, SYNTAX, integer, is, number, range};
@@ -118,13 +116,17 @@ impl Keys<'_> {
         count(self.get(key).is_some_and(|value| bit(value, offset)).into())
     }
 
+    /// A bit that is as it was leaves the key's version, by which WATCH judges, unless the value got longer.
     pub(super) fn setbit(&mut self, key: &Bytes, offset: u64, bit_now: bool) -> Value {
-        let mut value: Vec<u8> = self.get(key).map(|value| value.to_vec()).unwrap_or_default();
-        let (old, at) = (bit(&value, offset), (offset / 8) as usize);
+        let before = self.get(key).cloned().unwrap_or_default();
+        let (old, at) = (bit(&before, offset), (offset / 8) as usize);
+        let mut value = before.to_vec();
         value.resize(value.len().max(at + 1), 0);
         let mask = 0x80 >> (offset % 8);
         value[at] = if bit_now { value[at] | mask } else { value[at] & !mask };
-        self.rewrite(key, value.into());
+        if value != before {
+            self.rewrite(key, value.into());
+        }
         count(old.into())
     }
 }
