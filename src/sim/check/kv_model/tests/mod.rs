@@ -115,6 +115,8 @@ fn limits_are_the_stores() {
     let of = |len: usize| Bytes::from(std::vec![b'x'; len]);
     let (mut model, mut store) = (KvModel::default(), KvStore::empty(1));
     let word = |name: &'static str| Bytes::from_static(name.as_bytes());
+    let get = || std::vec![word("get"), of(crate::kv::MAX_KEY)];
+    let commands = std::vec![get(), get(), get(), words("dbsize")];
     for op in [
         std::vec![word("set"), of(crate::kv::MAX_KEY), of(MAX_VALUE)],
         std::vec![word("set"), of(crate::kv::MAX_KEY + 1), of(1)],
@@ -128,6 +130,10 @@ fn limits_are_the_stores() {
         let op = op.into();
         assert!(model.step(NOWHERE, &op) == ask(&mut store, NOWHERE, &op), "{lengths:?}");
     }
+    let op = KvOp::Transaction { watched: Vec::new(), commands };
+    let Value::Array(replies) = ask(&mut store, NOWHERE, &op) else { panic!() };
+    assert!(matches!(replies[..], [Value::Bulk(_), Value::Error(_), Value::Error(_), Value::Integer(1)]));
+    assert!(model.step(NOWHERE, &op) == Value::Array(replies));
 }
 
 #[test]
