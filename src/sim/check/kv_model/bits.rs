@@ -1,7 +1,5 @@
 //! Strings as rows of bits, the highest of each byte first.
 
-use std::vec::Vec;
-
 use bytes::Bytes;
 
 use super::arguments::{Refusal, SYNTAX, integer, is, number, range};
@@ -18,13 +16,6 @@ const NO_OFFSET: &str = "ERR bit offset is not an integer or out of range";
 pub(super) fn parse<'a>(name: &[u8], arguments: &'a [Bytes]) -> Parsed<'a> {
     Ok(Some(match (name, arguments) {
         (b"bitcount", [key, range @ ..]) => {
-            if let [start, end, unit @ ..] = range
-                && unit.len() < 2
-            {
-                integer(start)?;
-                integer(end)?;
-                unit.first().map_or(Ok(false), is_bits)?;
-            }
             counted(b"", range)?;
             Command::BitCount { key, range }
         }
@@ -84,10 +75,9 @@ fn counted(value: &[u8], words: &[Bytes]) -> Result<usize, Refusal> {
         [] => bits(value, 0, -1, false),
         [start, end, unit @ ..] if unit.len() < 2 => {
             let (start, end) = (integer(start)?, integer(end)?);
-            if start < 0 && end < 0 && start > end {
-                return Ok(0);
-            }
-            bits(value, start, end, unit.first().map_or(Ok(false), is_bits)?)
+            let is_bits = unit.first().map_or(Ok(false), is_bits)?;
+            let is_backwards = start < 0 && end < 0 && start > end;
+            if is_backwards { 0..0 } else { bits(value, start, end, is_bits) }
         }
         _ => return Err(SYNTAX.into()),
     };
@@ -126,13 +116,17 @@ impl Keys<'_> {
         count(self.get(key).is_some_and(|value| bit(value, offset)).into())
     }
 
+    /// A bit that is as it was leaves the key's version, by which WATCH judges, unless the value got longer.
     pub(super) fn setbit(&mut self, key: &Bytes, offset: u64, bit_now: bool) -> Value {
-        let mut value: Vec<u8> = self.get(key).map(|value| value.to_vec()).unwrap_or_default();
-        let (old, at) = (bit(&value, offset), (offset / 8) as usize);
+        let before = self.get(key).cloned().unwrap_or_default();
+        let (old, at) = (bit(&before, offset), (offset / 8) as usize);
+        let mut value = before.to_vec();
         value.resize(value.len().max(at + 1), 0);
         let mask = 0x80 >> (offset % 8);
         value[at] = if bit_now { value[at] | mask } else { value[at] & !mask };
-        self.rewrite(key, value.into());
+        if value != before {
+            self.rewrite(key, value.into());
+        }
         count(old.into())
     }
 }

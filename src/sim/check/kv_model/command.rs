@@ -81,7 +81,7 @@ pub(super) enum Command<'a> {
     MSet {
         pairs: &'a [Bytes],
     },
-    /// MSETNX too.
+    /// MSETNX and SETNX too.
     MSetEx(MSetEx<'a>),
     Persist {
         key: &'a Bytes,
@@ -98,10 +98,6 @@ pub(super) enum Command<'a> {
         key: &'a Bytes,
         offset: u64,
         bit: bool,
-    },
-    SetNx {
-        key: &'a Bytes,
-        value: &'a Bytes,
     },
     SetRange {
         key: &'a Bytes,
@@ -228,7 +224,6 @@ impl<'a> Command<'a> {
             | Self::Rename { .. }
             | Self::Set(_)
             | Self::SetBit { .. }
-            | Self::SetNx { .. }
             | Self::SetRange { .. } => false,
         }
     }
@@ -271,7 +266,6 @@ impl<'a> Command<'a> {
             | Self::Type { key } => std::vec![Key(key)],
             Self::Append { key, tail: value }
             | Self::IncrByFloat { key, by: value }
-            | Self::SetNx { key, value }
             | Self::SetRange { key, value, .. } => std::vec![Key(key), Value(value)],
             Self::Copy { from, to, .. } | Self::Rename { from, to, .. } => std::vec![Key(from), Key(to)],
             Self::DelEx { key, ref condition } => {

@@ -152,9 +152,8 @@ impl Extended {
         }
         let last = digits.last().copied().unwrap_or(0);
         if 2 * rest > one || (2 * rest == one && last % 2 == 1) {
-            let is_nine = |digit: &&mut u8| **digit == 9;
             let nines = digits.iter().rev().take_while(|&&digit| digit == 9).count();
-            digits.iter_mut().rev().take(nines).filter(is_nine).for_each(|digit| *digit = 0);
+            digits.iter_mut().rev().take(nines).for_each(|digit| *digit = 0);
             match digits.iter_mut().rev().nth(nines) {
                 Some(digit) => *digit += 1,
                 None => whole += 1,

@@ -5,7 +5,7 @@ use std::vec::Vec;
 
 use bytes::Bytes;
 
-use super::arguments::{Refusal, SYNTAX, cursor, integer, is};
+use super::arguments::{Refusal, SYNTAX, cursor, distinct, integer, is};
 use super::command::{Command, Parsed};
 use super::glob::Glob;
 use super::keys::Keys;
@@ -199,9 +199,7 @@ pub(super) fn admits_scan(scan: &Scan<'_>, expected: &Value, seen: &Value) -> bo
     let (Some((_, there)), Some((cursor, returned))) = (scanned(expected), scanned(seen)) else {
         return false;
     };
-    let mut distinct = returned.clone();
-    distinct.sort_unstable();
-    distinct.dedup();
+    let distinct = distinct(returned.iter().copied());
     let is_whole = scan.cursor == 0 && &cursor[..] == b"0";
     distinct.len() == returned.len()
         && (!is_whole || distinct.len() == there.len())

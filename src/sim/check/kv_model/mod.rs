@@ -173,7 +173,6 @@ impl Keys<'_> {
             Command::Scan(ref scan) => self.scan(scan),
             Command::Set(ref set) => self.set(set),
             Command::SetBit { key, offset, bit } => self.setbit(key, offset, bit),
-            Command::SetNx { key, value } => self.setnx(key, value),
             Command::SetRange { key, offset, value } => self.setrange(key, offset, value),
             Command::StrLen { key } => count(self.get(key).map_or(0, Bytes::len)),
             Command::Ttl { key, ttl } => self.ttl(key, ttl),

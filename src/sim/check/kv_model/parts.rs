@@ -10,7 +10,7 @@ use std::vec::Vec;
 use bytes::Bytes;
 
 use super::super::model::Part;
-use super::arguments::{distinct, is};
+use super::arguments::distinct;
 use super::command::Command;
 use super::replies::{scanned, strings};
 use super::transaction::{KvOp, refusal};
@@ -36,7 +36,9 @@ fn of_command(words: &[Bytes], reply: Option<&Value>) -> Vec<KvPart> {
     let Ok(command) = Command::of(words) else { return Vec::new() };
     let present = |key: &Bytes| part(b"EXISTS", key, &[], Some(Value::Integer(1)));
     match command {
-        Command::Del { keys } | Command::Exists { keys } => counted(&words[0], keys, reply),
+        // DEL counts a key that is named twice once, EXISTS twice.
+        Command::Del { keys } => counted(&words[0], keys, distinct(keys).len(), reply),
+        Command::Exists { keys } => counted(&words[0], keys, keys.len(), reply),
         Command::MGet { keys } => {
             let answers = if let Some(Value::Array(values)) = reply { &values[..] } else { &[] };
             let part = |(at, key): (usize, &Bytes)| part(b"GET", key, &[], answers.get(at).cloned());
@@ -98,19 +100,16 @@ fn of_transaction(commands: &[Vec<Bytes>], reply: Option<&Value>) -> Vec<KvPart>
     vec![Part { keys, op, reply, needs_log: flushes || sets_deadline }]
 }
 
-/// DEL or EXISTS, whose reply counts keys.
-fn counted(name: &Bytes, keys: &[Bytes], reply: Option<&Value>) -> Vec<KvPart> {
-    let distinct = distinct(keys);
-    let takes = is(name, "del") || is(name, "unlink");
-    let all = if takes { distinct.len() } else { keys.len() };
+/// A command whose reply counts keys: `all`, if all are there.
+fn counted(name: &Bytes, keys: &[Bytes], all: usize, reply: Option<&Value>) -> Vec<KvPart> {
     let each = match reply {
         Some(Value::Integer(0)) => Some(Value::Integer(0)),
         Some(&Value::Integer(found)) if found == all as i64 => Some(Value::Integer(1)),
         // What no command answers is for the whole to refuse; several keys have no such part.
-        Some(other) if distinct.len() == 1 && keys.len() == 1 => Some(other.clone()),
+        Some(other) if keys.len() == 1 => Some(other.clone()),
         _ => None,
     };
-    distinct.into_iter().map(|key| part(name, key, &[], each.clone())).collect()
+    distinct(keys).into_iter().map(|key| part(name, key, &[], each.clone())).collect()
 }
 
 fn part(name: &[u8], key: &Bytes, rest: &[Bytes], reply: Option<Value>) -> KvPart {

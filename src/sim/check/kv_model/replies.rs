@@ -58,19 +58,23 @@ pub(super) fn is_same(expected: &Value, seen: &Value) -> bool {
     }
 }
 
+/// Bytes before the values of an array, or of a map of so many pairs.
+pub(super) fn array_head_len(count: usize) -> usize {
+    1 + count.to_string().len() + 2
+}
+
 /// Bytes of a reply in RESP3.
 pub(super) fn encoded_len(reply: &Value) -> usize {
     let blob = |len: usize| 1 + len.to_string().len() + 2 + len + 2;
-    let head = |count: usize| 1 + count.to_string().len() + 2;
     match reply {
         Value::Null => 3,
         Value::Simple(text) | Value::Error(text) => 1 + text.len() + 2,
         Value::Integer(number) => 1 + number.to_string().len() + 2,
         Value::Bulk(text) => blob(text.len()),
-        Value::Array(values) => head(values.len()) + values.iter().map(encoded_len).sum::<usize>(),
+        Value::Array(values) => array_head_len(values.len()) + values.iter().map(encoded_len).sum::<usize>(),
         Value::Map(pairs) => {
             let pair = |(name, value): &(Value, Value)| encoded_len(name) + encoded_len(value);
-            head(pairs.len()) + pairs.iter().map(pair).sum::<usize>()
+            array_head_len(pairs.len()) + pairs.iter().map(pair).sum::<usize>()
         }
         // No command of the store answers anything else.
         _ => 0,

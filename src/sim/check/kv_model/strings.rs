@@ -56,7 +56,7 @@ pub(super) struct Set<'a> {
     pub(super) lifetime: Lifetime,
 }
 
-/// MSETEX and MSETNX.
+/// MSETEX, MSETNX and SETNX.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct MSetEx<'a> {
     pub(super) pairs: &'a [Bytes],
@@ -87,7 +87,7 @@ pub(super) fn parse<'a>(name: &[u8], arguments: &'a [Bytes]) -> Parsed<'a> {
         (b"mget", keys @ [_, ..]) => Command::MGet { keys },
         (b"mset", pairs @ [_, ..]) if pairs.len().is_multiple_of(2) => Command::MSet { pairs },
         (b"msetex", [count, rest @ ..]) if rest.len() >= 2 => Command::MSetEx(msetex(count, rest)?),
-        (b"msetnx", pairs @ [_, ..]) if pairs.len().is_multiple_of(2) => {
+        (b"msetnx" | b"setnx", pairs @ [_, ..]) if pairs.len().is_multiple_of(2) => {
             let condition = Some(Condition::Absent);
             Command::MSetEx(MSetEx { pairs, condition, lifetime: Lifetime::Endless })
         }
@@ -102,7 +102,6 @@ pub(super) fn parse<'a>(name: &[u8], arguments: &'a [Bytes]) -> Parsed<'a> {
         (b"setex", [key, seconds, value]) => {
             Command::Set(until(key, value, Until::after("setex", 1000, integer(seconds)?)?))
         }
-        (b"setnx", [key, value]) => Command::SetNx { key, value },
         (b"setrange", [key, offset, value]) => {
             let offset = integer(offset)?.try_into().map_err(|_| "ERR offset is out of range")?;
             Command::SetRange { key, offset, value }
@@ -211,14 +210,6 @@ impl Keys<'_> {
             (false, true) => ok(),
             (false, false) => Value::Null,
         }
-    }
-
-    pub(super) fn setnx(&mut self, key: &Bytes, value: &Bytes) -> Value {
-        let is_new = !self.has(key);
-        if is_new {
-            self.put(key, value.clone(), None);
-        }
-        count(is_new.into())
     }
 
     pub(super) fn msetex(&mut self, msetex: &MSetEx<'_>) -> Value {

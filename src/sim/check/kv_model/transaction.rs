@@ -9,11 +9,13 @@ use bytes::Bytes;
 
 use super::command::{Command, unfit};
 use super::keys::Keys;
-use super::replies::error;
+use super::replies::{array_head_len, encoded_len, error};
 use crate::codec::resp::Value;
-use crate::kv::{Call, parse, transaction, versions};
+use crate::kv::{Call, MAX_REPLY, parse, transaction, versions};
 use crate::raft::LogIndex;
 use crate::replica::Request;
+
+const DONE_AND_TOO_LONG: &str = "ERR the command ran, and its reply exceeds maximum allowed size";
 
 /// An operation of the key-value store.
 #[derive(Clone, PartialEq, Eq)]
@@ -100,7 +102,8 @@ impl Keys<'_> {
         Value::Array(keys.iter().map(version).collect())
     }
 
-    /// One after the other; a command that fails has its error among the replies.
+    /// One after the other; a command that fails has its error among the replies, as has one whose reply is too long with
+    /// those before it. That of SCAN and of RANDOMKEY counts with all keys that it may have: simulated ones are few.
     pub(super) fn exec(&mut self, watched: &[(Bytes, LogIndex)], commands: &[Vec<Bytes>]) -> Value {
         if let Some(refusal) = refusal(commands) {
             return refusal;
@@ -108,7 +111,15 @@ impl Keys<'_> {
         if watched.iter().any(|(key, version)| self.version(key) != *version) {
             return Value::Null;
         }
-        Value::Array(commands.iter().map(|words| self.say(words)).collect())
+        let mut len = array_head_len(commands.len());
+        let reply = |words: &Vec<Bytes>| {
+            let said = self.say(words);
+            let is_too_long = len + encoded_len(&said) > MAX_REPLY;
+            let reply = if is_too_long { error(DONE_AND_TOO_LONG) } else { said };
+            len += encoded_len(&reply);
+            reply
+        };
+        Value::Array(commands.iter().map(reply).collect())
     }
 
     /// Does a command and answers it, or says what is wrong with its words.

@@ -5,6 +5,9 @@ use std::vec::Vec;
 
 use bytes::Bytes;
 
+use super::super::KvOp;
+use crate::kv::parse;
+use crate::raft::LogIndex;
 use crate::rng::Rng;
 
 /// A command and what may follow it. A capital letter is a word to be drawn.
@@ -82,14 +85,31 @@ pub(super) const TEMPLATES: [Template; 53] = [
     of("nonsense K"),
 ];
 
+/// A command; now and then WATCH, or EXEC of what was `watched`.
+pub(super) fn op(rng: &mut Rng, now: i64, watched: &mut Vec<(Bytes, LogIndex)>) -> KvOp {
+    match rng.below(10) {
+        0 => KvOp::Versions((0..1 + rng.below(2)).map(|_| word("K", rng, now)).collect()),
+        1 => {
+            // Arguments that are wrong are answered by the gateway, which queues them.
+            let mut fit = || loop {
+                let command = command(rng, now);
+                if parse(&command).is_ok() {
+                    return command;
+                }
+            };
+            let commands = [fit(), fit(), fit()].into();
+            KvOp::Transaction { watched: core::mem::take(watched), commands }
+        }
+        _ => KvOp::Command(command(rng, now)),
+    }
+}
+
 /// A command, as of the time `now`.
-pub(super) fn command(rng: &mut Rng, now: i64, is_known: impl Fn(&str) -> bool) -> Vec<Bytes> {
-    let known: Vec<&Template> =
-        TEMPLATES.iter().filter(|template| template.line.split(' ').next().is_some_and(&is_known)).collect();
-    let template = known[rng.below(known.len() as u64) as usize];
+fn command(rng: &mut Rng, now: i64) -> Vec<Bytes> {
+    let template = &TEMPLATES[rng.below(TEMPLATES.len() as u64) as usize];
     // What empties the store leaves little to see.
     if template.line.starts_with("flush") && !rng.chance(1, 30) {
-        return command(rng, now, is_known);
+        return command(rng, now);
     }
     let mut line = String::from(template.line);
     while !template.options.is_empty() && rng.chance(1, 2) {

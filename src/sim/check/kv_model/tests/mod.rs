@@ -6,7 +6,7 @@ mod time;
 use std::string::String;
 
 use super::*;
-use crate::kv::{COMMANDS, Call, KvStore, MAX_VALUE, parse};
+use crate::kv::{COMMANDS, KvStore, MAX_VALUE, parse};
 use crate::replica::StateMachine;
 use crate::rng::Rng;
 use crate::sim::check::testing::{value, words};
@@ -16,14 +16,15 @@ const NOWHERE: Context = Context::at(0, 0);
 /// Where the table of replies begins: its clock is at 1,000,000.
 const START: Context = Context::at(0, 1_000_000);
 
-fn ask(store: &mut KvStore, at: Context, op: &[Bytes]) -> Value {
+fn ask(store: &mut KvStore, at: Context, op: &KvOp) -> Value {
     let mut out = Vec::new();
     // As a replica does it at each entry.
     store.expire(at, 8);
-    match parse(op) {
-        Ok(Call::Write(command)) => store.apply(at, &command, &mut out),
-        Ok(Call::Read(query)) => store.query(at, &query, &mut out),
-        Err(error) => error.reply(&mut out),
+    match (KvModel::request(op), op) {
+        (Some(Request::Write(command)), _) => store.apply(at, &command, &mut out),
+        (Some(Request::Read(query)), _) => store.query(at, &query, &mut out),
+        (None, KvOp::Command(words)) => parse(words).expect_err("has no request").reply(&mut out),
+        (request, op) => panic!("{op:?}: {request:?}"),
     }
     KvModel::reply(&out)
 }
@@ -67,7 +68,7 @@ fn the_model_knows_every_command_of_the_store_and_whether_it_writes() {
         if name != "flushall" && name != "flushdb" {
             assert!(KvModel::is_read(&words[..words.len() - 1].to_vec().into()), "{name}: nothing happens");
         }
-        let Some(info) = COMMANDS.iter().find(|info| info.name == name) else { continue };
+        let info = COMMANDS.iter().find(|info| info.name == name).expect("a command of the store");
         // Without an option GETEX changes nothing.
         let may_write = name == "getex";
         assert!(may_write || command.is_read() == info.flags.contains(&"readonly"), "{name}");
@@ -84,18 +85,29 @@ fn the_store_answers_what_the_model_admits() {
     let mut rng = Rng::new(7);
     let (mut model, mut store) = (KvModel::default(), KvStore::empty(1));
     let (mut errors, mut at) = (0, Context::at(0, 1_700_000_000_000));
+    let (mut watched, mut given_up, mut done) = (Vec::new(), 0, 0);
     for _ in 0..20_000 {
         at.index += 1;
         at.unix_ms += if rng.chance(1, 10) { rng.below(100_000) } else { rng.below(3) };
         at.now_ms = at.unix_ms;
-        let words =
-            draw::command(&mut rng, at.unix_ms as i64, |name| COMMANDS.iter().any(|c| c.name == name));
-        let op = KvOp::Command(words.clone());
-        let (expected, seen) = (model.step(at, &op), ask(&mut store, at, &words));
+        let op = draw::op(&mut rng, at.unix_ms as i64, &mut watched);
+        let (expected, seen) = (model.step(at, &op), ask(&mut store, at, &op));
         assert!(KvModel::admits(&op, &expected, &seen), "{op:?}: {seen:?}, not {expected:?}");
-        errors += usize::from(matches!(seen, Value::Error(_)));
+        match (&op, seen) {
+            (KvOp::Command(_), seen) => errors += usize::from(matches!(seen, Value::Error(_))),
+            (KvOp::Versions(keys), Value::Array(versions)) => {
+                let versions = versions.iter().map(|version| match version {
+                    Value::Integer(version) => *version as u64,
+                    other => panic!("{other:?}"),
+                });
+                watched = keys.iter().cloned().zip(versions).collect();
+            }
+            (_, Value::Null) => given_up += 1,
+            _ => done += 1,
+        }
     }
     assert!((1_000..10_000).contains(&errors), "{errors}");
+    assert!(given_up > 100 && done > 1_000, "{given_up} {done}");
 }
 
 #[test]
@@ -103,6 +115,8 @@ fn limits_are_the_stores() {
     let of = |len: usize| Bytes::from(std::vec![b'x'; len]);
     let (mut model, mut store) = (KvModel::default(), KvStore::empty(1));
     let word = |name: &'static str| Bytes::from_static(name.as_bytes());
+    let get = || std::vec![word("get"), of(crate::kv::MAX_KEY)];
+    let commands = std::vec![get(), get(), get(), words("dbsize")];
     for op in [
         std::vec![word("set"), of(crate::kv::MAX_KEY), of(MAX_VALUE)],
         std::vec![word("set"), of(crate::kv::MAX_KEY + 1), of(1)],
@@ -112,12 +126,14 @@ fn limits_are_the_stores() {
         std::vec![word("mget"), of(crate::kv::MAX_KEY), of(crate::kv::MAX_KEY)],
         std::vec![word("getrange"), of(crate::kv::MAX_KEY + 1), word("x"), word("0")],
     ] {
-        assert!(
-            model.step(NOWHERE, &op.clone().into()) == ask(&mut store, NOWHERE, &op),
-            "{:?}",
-            op.iter().map(Bytes::len).collect::<Vec<_>>()
-        );
+        let lengths: Vec<_> = op.iter().map(Bytes::len).collect();
+        let op = op.into();
+        assert!(model.step(NOWHERE, &op) == ask(&mut store, NOWHERE, &op), "{lengths:?}");
     }
+    let op = KvOp::Transaction { watched: Vec::new(), commands };
+    let Value::Array(replies) = ask(&mut store, NOWHERE, &op) else { panic!() };
+    assert!(matches!(replies[..], [Value::Bulk(_), Value::Error(_), Value::Error(_), Value::Integer(1)]));
+    assert!(model.step(NOWHERE, &op) == Value::Array(replies));
 }
 
 #[test]

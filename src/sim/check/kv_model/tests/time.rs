@@ -154,15 +154,16 @@ fn a_transaction_is_done_if_what_it_watches_is_unchanged() {
         "getex k persist",
         "expire k 9 xx",
         "setrange k 1 ''",
+        "setbit k 1 1",
         "rename k k",
     ] {
         say(0, words(line).into());
     }
     assert_eq!(say(0, versions("k")), value("*1|:5|"));
     say(0, words("pexpire k 10").into());
-    assert_eq!(say(9, versions("k")), value("*1|:15|"));
+    assert_eq!(say(9, versions("k")), value("*1|:16|"));
     assert_eq!(say(1, versions("k")), value("*1|:0|"), "dead");
-    assert_eq!(say(0, exec("k", 15)), Value::Null);
+    assert_eq!(say(0, exec("k", 16)), Value::Null);
     let refused =
         KvOp::Transaction { watched: Vec::new(), commands: std::vec![words("set k 1"), words("get")] };
     assert_eq!(say(0, refused), value("-EXECABORT Transaction discarded because of previous errors.|"));
