@@ -339,7 +339,7 @@ impl<S: StateMachine> Node<S> {
             id: own,
             phase: self.phase,
             cluster: self.identity.and_then(|identity| identity.cluster),
-            raft: raft.map(crate::raft::Raft::status),
+            raft: self.member.as_ref().map(|member| member.replica.status()),
             matched: raft.into_iter().flat_map(crate::raft::Raft::matched).collect(),
             members: self.members(),
             roster: self.roster.clone(),

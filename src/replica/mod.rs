@@ -181,6 +181,11 @@ impl<S: StateMachine> Replica<S> {
         &self.raft
     }
 
+    /// The core's status, as far as this node's state has come: the core counts as applied what it has handed out.
+    pub fn status(&self) -> raft::Status {
+        raft::Status { applied: self.machine.applied.index, ..self.raft.status() }
+    }
+
     /// The state machine, for queries of this node's own state and for its digest. Before the founding entry or a
     /// snapshot is applied it is empty.
     pub fn state(&self) -> &S {

@@ -31,7 +31,7 @@ impl<S: StateMachine> Cluster<S> {
         let Some(recorder) = self.trace.recorder() else { return };
         let running = self.machines.get(&node).and_then(Machine::node);
         let replica = running.and_then(|running| running.replica());
-        let core = replica.map(|replica| (replica.raft(), replica.state().digest()));
+        let core = replica.map(|replica| (replica.raft(), replica.status(), replica.state().digest()));
         recorder.stepped(self.now, node, core);
     }
 

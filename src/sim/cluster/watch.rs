@@ -55,7 +55,7 @@ impl<S: StateMachine> Cluster<S> {
             return Ok(());
         };
         let (raft, digest) = (replica.raft(), replica.state().digest());
-        let status = raft.status();
+        let status = replica.status();
         let (is_new, committed) = (self.safety.is_new(node), self.safety.last_committed());
         let step = Step { node, raft, status: &status, digest, now };
         let mut checked = self.safety.check(&step);

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::event::{Change, LogChange, MessageId, State, Step, TraceEvent, What};
 use super::said::{EntryMark, Said};
-use crate::raft::{LogIndex, NodeId, Raft, Role, Term};
+use crate::raft::{LogIndex, NodeId, Raft, Role, Status, Term};
 use crate::sim::clock::Clock;
 use crate::sim::network::{Network, Region, Weather};
 use crate::time::Micros;
@@ -105,17 +105,17 @@ impl Recorder {
         self.nodes.remove(&node);
     }
 
-    /// The node was stepped; `raft` is its core, once it has one.
-    pub(in crate::sim) fn stepped(&mut self, at: Micros, node: NodeId, raft: Option<(&Raft, u128)>) {
+    /// The node was stepped; `core` is its core, how far its state has come, and the state's digest, once it has them.
+    pub(in crate::sim) fn stepped(&mut self, at: Micros, node: NodeId, core: Option<(&Raft, Status, u128)>) {
         let inbox = core::mem::take(&mut self.nodes.entry(node).or_default().inbox);
         let heard = !inbox.is_empty();
         for Arrival { message, from, at: arrived, payload } in inbox {
             let said = Arc::new(Said::read(&payload));
             self.push(at, Some(node), What::Receive { message, from, arrived, said });
         }
-        let Some((raft, digest)) = raft else { return };
+        let Some((raft, status, digest)) = core else { return };
         let known = self.nodes.entry(node).or_default();
-        let state = state_of(raft, digest);
+        let state = state_of(raft, status, digest);
         if known.state.as_deref() == Some(&state) {
             if let Some(state) = known.state.clone().filter(|_| heard) {
                 let step = Step { changes: SmallVec::new(), state, log: None };
@@ -202,8 +202,8 @@ impl Known {
     }
 }
 
-fn state_of(raft: &Raft, digest: u128) -> State {
-    let (status, configuration) = (raft.status(), raft.configuration());
+fn state_of(raft: &Raft, status: Status, digest: u128) -> State {
+    let configuration = raft.configuration();
     State {
         role: status.role,
         term: status.term,
