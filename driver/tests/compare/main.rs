@@ -30,7 +30,10 @@ use run::{Count, Servers, Tally, is_covered, labels, play, shrink};
 use support::Cluster;
 use vectors::{SCRIPTS, Script};
 use verdicts::{answer, draw};
-use wire::{Wire, shown};
+use wire::{Wire, elements, shown, text};
+
+/// What lists the differences.
+const PAGE: &str = include_str!("../../../src/docs/redis_compatibility.md");
 
 /// Commands of one episode.
 const EPISODE: usize = 400;
@@ -135,12 +138,37 @@ fn redis_differs_in_nothing_from_redis() {
 
 #[test]
 fn the_page_and_the_exceptions_name_the_same_differences() {
-    let page = include_str!("../../../src/docs/redis_compatibility.md");
     let row = |line: &'static str| line.strip_prefix("| ")?.split(" | ").next();
     let is_name = |cell: &&str| *cell != "name" && !cell.starts_with("---");
-    let rows: Vec<_> = page.lines().filter_map(row).filter(is_name).collect();
+    let rows: Vec<_> = PAGE.lines().filter_map(row).filter(is_name).collect();
     let names: Vec<_> = EXCEPTIONS.iter().map(|exception| exception.name).collect();
     assert_eq!(rows, names);
+}
+
+#[test]
+fn the_page_names_every_command_that_is_not_there() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let cluster = Cluster::start(1, &[]);
+    let is_unknown = |words: &[&str]| {
+        let reply = Wire::connect(cluster.address(1)).unwrap().ask(words).unwrap();
+        reply.starts_with(b"-ERR unknown command") || reply.starts_with(b"-ERR unknown subcommand")
+    };
+    let list = Wire::connect(&redis.address).unwrap().ask(&["COMMAND", "LIST"]).unwrap();
+    let unknown: BTreeSet<_> = elements(&list)
+        .into_iter()
+        .map(|name| str::from_utf8(text(name)).unwrap().to_ascii_uppercase())
+        .map(|name| name.split('|').map(str::to_owned).collect::<Vec<_>>())
+        // Whose subcommand it is stands for it.
+        .filter(|words| words.len() == 1 || !is_unknown(&[&words[0]]))
+        .filter(|words| is_unknown(&words.iter().map(String::as_str).collect::<Vec<_>>()))
+        .map(|words| words.join(" "))
+        .collect();
+    let (_, list) = PAGE.split_once("## Commands that are not there").unwrap();
+    let (_, list) = list.split_once("\n* ").unwrap();
+    let (list, _) = list.split_once("\n## ").unwrap();
+    let words = |name: &str| name.split_whitespace().collect::<Vec<_>>().join(" ");
+    let named: BTreeSet<_> = list.split('`').skip(1).step_by(2).map(words).collect();
+    assert_eq!(named, unknown);
 }
 
 #[test]
