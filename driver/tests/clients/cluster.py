@@ -16,6 +16,16 @@ def free_ports(n):
     return ports
 
 
+def wait(seconds, what, condition):
+    """Waits until the condition gives something true, and returns that."""
+    until = time.time() + seconds
+    while not (found := condition()):
+        if time.time() > until:
+            raise SystemExit(f"{what}: not within {seconds} s")
+        time.sleep(0.02)
+    return found
+
+
 class Cluster:
     def __init__(self, nodes=3, *flags):
         self.flags, self.ids = list(flags), list(range(1, nodes + 1))
@@ -63,17 +73,16 @@ class Cluster:
         if wait:
             self.await_ready(i)
 
-    def await_ready(self, i, seconds=20):
-        until = time.time() + seconds
-        while time.time() < until:
+    def await_ready(self, i):
+        def accepts():
             if self.processes[i].poll() is not None:
                 raise SystemExit(f"node {i} ended with {self.processes[i].returncode}: {self.log(i)}")
             try:
                 socket.create_connection(("127.0.0.1", self.client[i]), 0.2).close()
-                return
+                return True
             except OSError:
-                time.sleep(0.02)
-        raise SystemExit(f"node {i} is not ready after {seconds} s")
+                return False
+        wait(20, f"node {i} is ready", accepts)
 
     def log(self, i):
         return open(os.path.join(self.dir, f"n{i}.log"), errors="replace").read()[-2000:]
@@ -86,21 +95,23 @@ class Cluster:
         return [i for i in self.ids if i in self.processes and self.processes[i].poll() is None]
 
     def info(self, i):
-        reply = command(self.client[i], "INFO")
-        return dict(line.split(":", 1) for line in reply.decode().split("\r\n") if ":" in line)
+        return info(self.client[i])
 
-    def leader(self, seconds=20):
+    def leader(self):
         """The id of a node that says it leads and that a majority follows."""
-        until = time.time() + seconds
-        while time.time() < until:
+        def find():
             for i in self.alive():
                 try:
                     if self.info(i).get("role") == "master":
                         return i
                 except OSError:
                     pass
-            time.sleep(0.02)
-        raise SystemExit(f"no leader after {seconds} s")
+        return wait(20, "a leader", find)
+
+
+def info(port):
+    reply = command(port, "INFO")
+    return dict(line.split(":", 1) for line in reply.decode().split("\r\n") if ":" in line)
 
 
 def command(port, *args, timeout=10):

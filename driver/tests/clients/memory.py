@@ -1,7 +1,7 @@
 """Memory for many keys of 16 bytes with values of 100, Quorate (one node) beside redis-server: resident memory after the load, less what the log in memory takes,
 and the most that a snapshot takes while values are overwritten: the proportional share of all processes, since Redis forks. memory.py [KEYS]"""
 import os, shutil, socket, subprocess, sys, tempfile, threading, time
-from cluster import Cluster, command, free_ports
+from cluster import Cluster, command, free_ports, wait
 
 VALUE = b"v" * 100
 
@@ -65,14 +65,6 @@ class Peak(threading.Thread):
         return self.most
 
 
-def wait(seconds, what, condition):
-    end = time.time() + seconds
-    while not condition():
-        if time.time() > end:
-            raise SystemExit(f"{what}: not within {seconds} s")
-        time.sleep(0.02)
-
-
 def during_snapshot(pid, port, keys, is_saving):
     """The peak of a snapshot under writes to a tenth of the keys."""
     # There must be something new to save.
@@ -84,8 +76,8 @@ def during_snapshot(pid, port, keys, is_saving):
     return peak.end()
 
 
-def mib(kib):
-    return f"{kib / 1024:.0f} MiB"
+def mib(size):
+    return f"{size / 1024:.0f} MiB"
 
 
 def quorate(keys):

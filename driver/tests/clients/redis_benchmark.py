@@ -1,7 +1,7 @@
 """redis-benchmark against `quorate dev`, on the leader's and on a follower's port: it must end without an error.
 redis_benchmark.py [REQUESTS]"""
-import re, signal, subprocess, sys, time
-from cluster import BINARY, command
+import re, signal, subprocess, sys
+from cluster import BINARY, info, wait
 
 
 def main():
@@ -15,15 +15,8 @@ def main():
                 break
         ports = sorted(set(ports))
         assert len(ports) == 3, f"dev printed {ports}"
-        until = time.time() + 20
-        while True:
-            roles = {p: dict(l.split(":", 1) for l in command(p, "INFO").decode().split("\r\n") if ":" in l)["role"] for p in ports}
-            if "master" in roles.values():
-                break
-            assert time.time() < until, "no leader after 20 s"
-            time.sleep(0.05)
-        leader = next(p for p in ports if roles[p] == "master")
-        follower = next(p for p in ports if roles[p] != "master")
+        leader = wait(20, "a leader", lambda: next((p for p in ports if info(p)["role"] == "master"), None))
+        follower = next(p for p in ports if p != leader)
         for name, port in (("leader", leader), ("follower", follower)):
             run = subprocess.run(["redis-benchmark", "-p", str(port), "-t", "set,get,incr,mset", "-n", requests, "-c", "64", "-P", "16", "--csv"],
                                  capture_output=True, text=True, timeout=300)

@@ -5,6 +5,9 @@ from cluster import Cluster, command
 # What a terminal does with these is not looked at.
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
+# How long anything may take, in seconds: reached only when the test fails.
+PATIENCE = 20
+
 
 class Terminal:
     """A program on a terminal of its own."""
@@ -30,46 +33,37 @@ class Terminal:
         self.seen = ""
         os.write(self.end, text.encode())
 
-    def shows(self, *texts, seconds=20):
-        """Waits until all of it has been shown."""
-        self.wait(lambda: all(text in self.seen for text in texts), texts, seconds)
-
-    def answers(self, prompt, *texts, seconds=20):
-        """Waits until all of it has been shown, and the next line can be typed: a Tab that comes before is a Tab."""
-        self.wait(lambda: all(text in self.seen for text in texts) and self.seen.endswith(prompt), texts, seconds)
-
-    def wait(self, condition, texts, seconds):
-        until = time.time() + seconds
-        while not condition():
+    def shows(self, *texts, last=""):
+        """Waits until all of it has been shown, and `last` at the end."""
+        until = time.time() + PATIENCE
+        while not (all(text in self.seen for text in texts) and self.seen.endswith(last)):
             if not select.select([self.end], [], [], max(0, until - time.time()))[0]:
-                raise SystemExit(f"{texts!r} is not shown after {seconds} s, but: {self.seen!r}")
+                raise SystemExit(f"{(*texts, last)!r} is not shown after {PATIENCE} s, but: {self.seen!r}")
             self.seen += ESCAPES.sub("", os.read(self.end, 65536).decode(errors="replace"))
 
 
 def interactive(port):
     with Terminal("-p", port) as t:
         prompt = f"127.0.0.1:{port}> "
-        t.answers(prompt)
-        t.type("help get\r")
-        t.answers(prompt, "GET", "summary: Get the value of a key", "since: 1.0.0")
-        t.type("help @string\r")
-        t.answers(prompt, "APPEND", "INCRBY", "STRLEN")
+
+        def answers(line, *texts):
+            """Each text, and then the next line can be typed: a Tab that comes before is a Tab."""
+            t.type(line + "\r")
+            t.shows(*texts, last=prompt)
+
+        t.shows(last=prompt)
+        answers("help get", "GET", "summary: Get the value of a key", "since: 1.0.0")
+        answers("help @string", "APPEND", "INCRBY", "STRLEN")
         for typed, completed in [("getr", "GETRANGE"), ("slowl", "SLOWLOG"), ("config ge", "CONFIG GET"), ("member pro", "MEMBER PROMOTE")]:
             t.type(typed + "\t")
             t.shows(completed)
             t.type("\x15")
-        t.type("set greeting hello\r")
-        t.answers(prompt, "OK")
-        t.type("get greeting\r")
-        t.answers(prompt, '"hello"')
-        t.type("incr greeting\r")
-        t.answers(prompt, "(error) ERR value is not an integer or out of range")
-        t.type("nonsense\r")
-        t.answers(prompt, "(error) ERR unknown command 'nonsense', with args beginning with: ")
-        t.type("hello 3\r")
-        t.answers(prompt, '"proto" => (integer) 3')
-        t.type("slowlog get\r")
-        t.answers(prompt, "(empty array)")
+        answers("set greeting hello", "OK")
+        answers("get greeting", '"hello"')
+        answers("incr greeting", "(error) ERR value is not an integer or out of range")
+        answers("nonsense", "(error) ERR unknown command 'nonsense', with args beginning with: ")
+        answers("hello 3", '"proto" => (integer) 3')
+        answers("slowlog get", "(empty array)")
 
 
 def redirects(follower, leader):

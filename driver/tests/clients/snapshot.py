@@ -2,7 +2,7 @@
 and without a snapshot on all three nodes. Then: the log directory stays bounded, a restarted node and one that was away while the log it missed was
 compacted come back with an equal digest, and a node with an empty directory under a known id is refused. snapshot.py [KEYS] [PAIRS]"""
 import json, os, shutil, statistics, subprocess, sys, time
-from cluster import ROOT, TARGET, Cluster, command
+from cluster import ROOT, TARGET, Cluster, command, wait
 
 LOAD = os.path.join(TARGET, "release", "examples", "load")
 
@@ -23,14 +23,6 @@ def saved(c):
 def size(c, i, prefix):
     d = c.data_dir(i)
     return sum(os.stat(os.path.join(d, n)).st_size for n in os.listdir(d) if n.startswith(prefix))
-
-
-def wait(seconds, what, condition):
-    end = time.time() + seconds
-    while not condition():
-        if time.time() > end:
-            raise SystemExit(f"{what}: not within {seconds} s")
-        time.sleep(0.05)
 
 
 def equal(c):

@@ -15,19 +15,11 @@ In cluster mode a client is connected to the leader itself. When that connection
 that sends it again by itself may have it done twice. That is counted here as `resent`: at most the one that each worker had under way, and none in plain mode.
 """
 import subprocess, sys, time
-from cluster import Cluster, command
+from cluster import Cluster, command, wait
 
 WORKERS = 16
 # Of what each program can do.
 STEPS = ["strings", "counters", "pipelines", "expiry", "transactions"]
-
-
-def wait(seconds, what, condition):
-    end = time.time() + seconds
-    while not condition():
-        if time.time() > end:
-            raise SystemExit(f"{what}: not within {seconds} s")
-        time.sleep(0.02)
 
 
 def counters(port, mode):

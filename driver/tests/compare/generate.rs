@@ -1,6 +1,5 @@
 //! Episodes: sequences of commands that begin with no keys and new connections.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use quorate::codec::resp::write;
@@ -109,13 +108,11 @@ pub(crate) enum Kind {
 /// Draws commands.
 pub(crate) struct Generator {
     rng: Rng,
-    /// Labels of forms and options that one side does not have.
-    missing: BTreeSet<String>,
 }
 
 impl Generator {
-    pub(crate) fn new(seed: u64, missing: &BTreeSet<String>) -> Self {
-        Self { rng: Rng::stream(seed, 0xc0), missing: missing.clone() }
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { rng: Rng::stream(seed, 0xc0) }
     }
 
     pub(crate) fn episode(&mut self, kind: Kind, length: usize) -> Vec<Command> {
@@ -125,18 +122,16 @@ impl Generator {
         }
         while commands.len() < length {
             match kind {
-                Kind::Cluster | Kind::Bytes | Kind::Watch => commands.extend(self.one(CLUSTER)),
-                Kind::Mixed | Kind::Keys if self.rng.chance(1, 60) && self.has("multi") => {
-                    self.transaction(&mut commands);
-                }
-                Kind::Keys => commands.extend(self.one(DATA)),
-                Kind::Mixed => commands.extend(self.anything()),
+                Kind::Cluster | Kind::Bytes | Kind::Watch => commands.push(self.one(CLUSTER)),
+                Kind::Mixed | Kind::Keys if self.rng.chance(1, 60) => self.transaction(&mut commands),
+                Kind::Keys => commands.push(self.one(DATA)),
+                Kind::Mixed => commands.push(self.anything()),
             }
         }
         commands
     }
 
-    fn anything(&mut self) -> Option<Command> {
+    fn anything(&mut self) -> Command {
         match self.rng.below(400) {
             0..5 => self.one(MORTAL),
             5..8 => self.one(UNKNOWN),
@@ -146,33 +141,24 @@ impl Generator {
         }
     }
 
-    fn has(&self, label: &str) -> bool {
-        !self.missing.contains(label)
-    }
-
-    /// A command of these forms; none if the form that was drawn is missing.
-    fn one(&mut self, forms: &[Form]) -> Option<Command> {
+    /// A command of these forms.
+    fn one(&mut self, forms: &[Form]) -> Command {
         let total = forms.iter().map(|form| form.weight).sum();
         let mut left = self.rng.below(total);
-        let form = forms.iter().find(|form| match left.checked_sub(form.weight) {
+        let drawn = forms.iter().find(|form| match left.checked_sub(form.weight) {
             Some(rest) => {
                 left = rest;
                 false
             }
             None => true,
-        })?;
-        if !self.has(form.label) {
-            return None;
-        }
-        let command = self.draw(form);
-        let lacks = |option: &Opt| {
-            !self.has(&format!("{} {}", form.name, option.word))
-                && command.words.iter().any(|word| word.eq_ignore_ascii_case(option.word.as_bytes()))
-        };
-        let is_missing =
-            |word: &Vec<u8>| self.missing.iter().any(|label| label.as_bytes().eq_ignore_ascii_case(word));
-        let asks = command.is("command") && command.words.iter().any(is_missing);
-        (!asks && !form.options.iter().any(lacks)).then_some(command)
+        });
+        self.draw(drawn.expect("less than all weights"))
+    }
+
+    /// A command of the data that may be under way beside others.
+    fn beside(&mut self, connection: usize) -> Option<Command> {
+        let command = self.one(DATA);
+        (!command.is_alone()).then_some(Command { connection, ..command })
     }
 
     fn draw(&mut self, form: &Form) -> Command {
@@ -201,23 +187,13 @@ impl Generator {
             let option = pick(&mut self.rng, form.options);
             let excluded =
                 options.iter().any(|o| o.word == option.word || (o.group == option.group && o.group > 0));
-            if !excluded && self.has(&format!("{} {}", form.name, option.word)) {
+            if !excluded {
                 options.push(option);
             }
         }
         for option in options {
             command.counts.push(format!("{} {}", form.name, option.word));
             command.words.push(recased(option.word.as_bytes(), &mut self.rng));
-            command.words.extend(option.arguments.iter().map(|argument| argument.good(&mut self.rng)));
-        }
-        command
-    }
-
-    /// The command with only one option, or with none.
-    pub(crate) fn probe(&mut self, form: &Form, option: Option<&Opt>) -> Command {
-        let mut command = self.begin(form);
-        if let Some(option) = option {
-            command.words.push(option.word.as_bytes().to_vec());
             command.words.extend(option.arguments.iter().map(|argument| argument.good(&mut self.rng)));
         }
         command
@@ -246,16 +222,14 @@ impl Generator {
                 2 => command.words.truncate(name),
                 3..5 if !form.options.is_empty() => {
                     let option = pick(&mut self.rng, form.options);
-                    if self.has(&format!("{} {}", form.name, option.word)) {
-                        command.words.push(option.word.as_bytes().to_vec());
-                        command.words.extend(option.arguments.iter().map(|argument| {
-                            if self.rng.chance(1, 2) {
-                                argument.odd(&mut self.rng)
-                            } else {
-                                argument.good(&mut self.rng)
-                            }
-                        }));
-                    }
+                    command.words.push(option.word.as_bytes().to_vec());
+                    command.words.extend(option.arguments.iter().map(|argument| {
+                        if self.rng.chance(1, 2) {
+                            argument.odd(&mut self.rng)
+                        } else {
+                            argument.good(&mut self.rng)
+                        }
+                    }));
                 }
                 _ if at < command.words.len() && at - name < form.arguments.len() => {
                     command.words[at] = form.arguments[at - name].odd(&mut self.rng);
@@ -283,17 +257,16 @@ impl Generator {
             let queued = match self.rng.below(20) {
                 0 => self.one(QUEUED),
                 1 if wrong => self.one(UNKNOWN),
-                2 if wrong => Some(Command::plain(pick(
+                2 if wrong => Command::plain(pick(
                     &mut self.rng,
                     &[&["GET"][..], &["MULTI"], &["WATCH", "a"], &["EXEC", "a"]],
-                ))),
-                3 => Some(Command::counted(&["UNWATCH"])),
+                )),
+                3 => Command::counted(&["UNWATCH"]),
                 _ => self.one(DATA),
             };
-            out.extend(queued.filter(|command| !command.is_alone()));
+            out.extend((!queued.is_alone()).then_some(queued));
             if others && self.rng.chance(1, 20) {
-                let other = self.one(DATA).filter(|command| !command.is_alone());
-                out.extend(other.map(|command| Command { connection: 1, ..command }));
+                out.extend(self.beside(1));
             }
         }
         let end = if self.rng.chance(1, 6) { "DISCARD" } else { "EXEC" };
@@ -311,12 +284,10 @@ impl Generator {
         out.push(Command::counted(&[&["WATCH"][..], keys].concat()));
         if there {
             for _ in 0..self.rng.below(3) {
-                let own = self.one(DATA).filter(|command| !command.is_alone());
-                out.extend(own);
+                out.extend(self.beside(0));
             }
             if self.rng.chance(1, 2) {
-                let other = self.one(DATA).filter(|command| !command.is_alone());
-                out.extend(other.map(|command| Command { connection: 1, ..command }));
+                out.extend(self.beside(1));
             }
         } else {
             // What is made and deleted again is another matter: see the row `watch-made-and-deleted` of the page.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::commands::{CLUSTER, CONTROL, Compare, DATA, Form, MORTAL, SKEW, TRANSACTIONS};
 use super::exceptions::EXCEPTIONS;
-use super::generate::{Command, Generator, Kind};
+use super::generate::{Command, Kind};
 use super::wire::{Wire, elements, integer, is_error, is_null, shown, text};
 use crate::support::PATIENCE;
 
@@ -92,14 +92,12 @@ impl Pair {
 }
 
 /// Gives both servers no keys.
-pub(crate) fn clear(servers: &Servers) -> io::Result<()> {
-    Wire::connect(&servers.redis)?.ask(&["FLUSHALL"])?;
-    let mut ours = Wire::connect(&servers.ours[0])?;
-    if !is_error(&ours.ask(&["FLUSHALL"])?) {
-        return Ok(());
-    }
-    for key in scan(&mut ours, &[b"SCAN".to_vec(), b"0".to_vec()])? {
-        ours.ask(&[b"DEL", text(&key)])?;
+fn clear(servers: &Servers) -> io::Result<()> {
+    for address in [&servers.redis, &servers.ours[0]] {
+        let reply = Wire::connect(address)?.ask(&["FLUSHALL"])?;
+        if reply != b"+OK\r\n" {
+            return Err(invalid("FLUSHALL", &reply));
+        }
     }
     Ok(())
 }
@@ -371,46 +369,8 @@ pub(crate) fn shrink(
     }
 }
 
-/// Labels of what ours does not know yet and Redis does.
-pub(crate) fn missing(servers: &Servers, forms: &[&[Form]]) -> io::Result<BTreeSet<String>> {
-    let mut missing = BTreeSet::new();
-    let mut generator = Generator::new(0, &missing);
-    clear(servers)?;
-    for form in forms.iter().copied().flatten() {
-        let mut pair = Pair::connect(servers, 0)?;
-        let mut lacks = |command: Command, texts: &[&[u8]]| -> io::Result<bool> {
-            let words: Vec<_> = command.words.iter().map(Vec::as_slice).collect();
-            let (redis, ours) = pair.both(&words)?;
-            Ok(texts.iter().any(|text| ours.starts_with(text) && !redis.starts_with(text)))
-        };
-        if form.compare == Compare::Quit {
-            continue;
-        }
-        let unknown: [&[u8]; 2] = [b"-ERR unknown command", b"-ERR unknown subcommand"];
-        if lacks(generator.probe(form, None), &unknown)? {
-            missing.insert(form.label.to_owned());
-            continue;
-        }
-        if lacks(generator.probe(form, None), &[b"-ERR syntax error"])? {
-            missing.insert(form.label.to_owned());
-        }
-        for option in form.options {
-            let texts: [&[u8]; 2] = [b"-ERR syntax error", b"-ERR wrong number of arguments"];
-            if lacks(generator.probe(form, Some(option)), &texts)? {
-                missing.insert(format!("{} {}", form.name, option.word));
-            }
-        }
-    }
-    let mut pair = Pair::connect(servers, 0)?;
-    let (_, ours) = pair.both(&[b"MULTI"])?;
-    if is_error(&ours) {
-        missing.insert("multi".to_owned());
-    }
-    Ok(missing)
-}
-
 /// All forms of a kind of episode.
-pub(crate) fn forms(kind: Kind) -> &'static [&'static [Form]] {
+fn forms(kind: Kind) -> &'static [&'static [Form]] {
     match kind {
         Kind::Mixed => &[DATA, CONTROL, MORTAL],
         Kind::Keys => &[DATA],
