@@ -66,6 +66,16 @@ enum From {
     Peer { link: LinkId, connection: u64, id: u64 },
 }
 
+impl From {
+    /// A number for the client's connection; those of different nodes may happen to share one.
+    const fn client(&self) -> u64 {
+        match *self {
+            Self::Client(id) => id.connection,
+            Self::Peer { link, connection, .. } => link.rotate_right(16) ^ connection,
+        }
+    }
+}
+
 /// A request that waits for a leader.
 #[derive(Debug)]
 pub(super) struct Held {
@@ -397,7 +407,8 @@ impl<S: StateMachine> Node<S> {
         let tag = self.requests.tag();
         self.requests.write_bytes += origin.write;
         self.requests.local.insert(tag, origin);
-        self.inbox.push(replica::Event::Request { tag, deadline, request });
+        let client = origin.from.client();
+        self.inbox.push(replica::Event::Request { tag, client, deadline, request });
         tag
     }
 

@@ -39,7 +39,7 @@ impl<S: StateMachine> Node<S> {
         let transfer = (leads && !planted!("stopping-leader-keeps-its-office")).then(|| self.requests.tag());
         if let Some(tag) = transfer {
             let request = Request::Transfer(None);
-            self.inbox.push(replica::Event::Request { tag, deadline: until, request });
+            self.inbox.push(replica::Event::Request { tag, client: 0, deadline: until, request });
         }
         self.stopping = Some(Stopping { until, transfer, told: false });
     }

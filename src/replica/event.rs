@@ -29,6 +29,9 @@ pub enum Event<S: StateMachine> {
     Request {
         /// The embedder's name for it.
         tag: Tag,
+        /// Whose it is: the reads of one client are answered in their order, and make way for those of others when they are
+        /// much work. Any number; 0 for all will do.
+        client: u64,
         /// When to give up, on the monotonic clock.
         deadline: Micros,
         /// What is asked.

@@ -23,10 +23,11 @@ use crate::time::Micros;
 /// Deadlines are looked at no more often than this, so that many different ones cost no more than equal ones.
 const SWEEP_PAUSE: Micros = 1_000;
 
-/// Who waits, and until when.
+/// Who waits, whose it is, and until when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Waiter {
     pub(super) tag: Tag,
+    pub(super) client: u64,
     pub(super) deadline: Micros,
 }
 
@@ -193,11 +194,20 @@ impl Pending {
     }
 
     /// The next read that may be answered from a state in which `applied` is applied; to be called until `None`.
-    pub(super) fn answerable(&mut self, applied: LogIndex) -> Option<(Tag, Bytes)> {
+    pub(super) fn answerable(&mut self, applied: LogIndex) -> Option<(Waiter, Bytes)> {
         if self.ready.front()?.at > applied {
             return None;
         }
-        self.ready.pop_front().map(|read| (read.waiter.tag, read.query))
+        self.ready.pop_front().map(|read| (read.waiter, read.query))
+    }
+
+    /// Puts the answerable reads of `client` behind those of all others: it has had a step's worth of them.
+    pub(super) fn give_way(&mut self, client: u64, applied: LogIndex) {
+        let end = self.ready.partition_point(|read| read.at <= applied);
+        let answerable = self.ready.make_contiguous().get_mut(..end).unwrap_or_default();
+        // What may be answered now may be answered from any later state.
+        answerable.iter_mut().for_each(|read| read.at = 0);
+        answerable.sort_by_key(|read| read.waiter.client == client);
     }
 
     /// Whether there is an [`answerable`](Self::answerable) read.
@@ -258,7 +268,7 @@ mod tests {
     use alloc::vec;
 
     fn waiter(tag: Tag, deadline: Micros) -> Waiter {
-        Waiter { tag, deadline }
+        Waiter { tag, client: tag % 3, deadline }
     }
 
     fn append(pending: &mut Pending, tag: Tag, deadline: Micros, index: LogIndex, term: Term) {
@@ -268,6 +278,10 @@ mod tests {
 
     fn apply(pending: &mut Pending, index: LogIndex, term: Term) -> Vec<Applied> {
         core::iter::from_fn(|| pending.applied(index, term)).collect()
+    }
+
+    fn answered(pending: &mut Pending, applied: LogIndex) -> Option<(Tag, Bytes)> {
+        pending.answerable(applied).map(|(waiter, query)| (waiter.tag, query))
     }
 
     fn expired(pending: &mut Pending, now: Micros) -> Vec<(Tag, Outcome)> {
@@ -335,13 +349,13 @@ mod tests {
         pending.read(late, waiter(3, 100), Bytes::from_static(b"c"));
         // Rounds need not end in order.
         pending.round_ready(late, 9);
-        assert_eq!(pending.answerable(8), None);
+        assert_eq!(answered(&mut pending, 8), None);
         pending.round_ready(early, 7);
-        assert_eq!(pending.answerable(8), Some((1, Bytes::from_static(b"a"))));
-        assert_eq!(pending.answerable(8), None);
-        assert_eq!(pending.answerable(10), Some((2, Bytes::from_static(b"b"))));
-        assert_eq!(pending.answerable(10), Some((3, Bytes::from_static(b"c"))));
-        assert_eq!(pending.answerable(10), None);
+        assert_eq!(answered(&mut pending, 8), Some((1, Bytes::from_static(b"a"))));
+        assert_eq!(answered(&mut pending, 8), None);
+        assert_eq!(answered(&mut pending, 10), Some((2, Bytes::from_static(b"b"))));
+        assert_eq!(answered(&mut pending, 10), Some((3, Bytes::from_static(b"c"))));
+        assert_eq!(answered(&mut pending, 10), None);
         pending.round_ready(late, 9);
         assert_eq!(pending.len(), 0);
     }
@@ -453,7 +467,7 @@ mod tests {
                             Applied::Own(tag) | Applied::Replaced(tag) | Applied::Passed(tag) => tag,
                         }));
                         let answered = core::iter::from_fn(|| pending.answerable(done));
-                        ended.extend(answered.map(|(tag, _)| tag));
+                        ended.extend(answered.map(|(waiter, _)| waiter.tag));
                     }
                     7 => ended.extend(expired(&mut pending, now).into_iter().map(|(tag, _)| tag)),
                     // A new leadership over a log that was cut.

@@ -20,6 +20,10 @@ impl<S: StateMachine> Replica<S> {
         self.mono = self.mono.max(now.mono);
         self.wall = now.wall;
         self.done = Done::default();
+        if self.life == Life::Running {
+            // Those that earlier steps had no time or no more bytes for come before what asks now.
+            self.answer_reads(out);
+        }
         let mut woken = false;
         for event in events {
             woken |= matches!(event, Event::Wake);
@@ -40,10 +44,6 @@ impl<S: StateMachine> Replica<S> {
         let fault = self.step_core(now, out).or_else(|| self.apply_backlog(out).err());
         if fault.is_some() {
             self.life = Life::Halted;
-        }
-        if self.life == Life::Running {
-            // Those that an earlier step had no time or no more bytes for.
-            self.answer_reads(out);
         }
         if woken {
             self.pending.expire(self.mono, &mut self.ended);
@@ -77,8 +77,8 @@ impl<S: StateMachine> Replica<S> {
         match event {
             Event::Receive { from, message } => self.tell(raft::Event::Receive { from, message }),
             Event::Persisted { id } => self.tell(raft::Event::Persisted { id }),
-            Event::Request { tag, deadline, request } => {
-                if let Err(refused) = self.admit(tag, deadline, request, out) {
+            Event::Request { tag, client, deadline, request } => {
+                if let Err(refused) = self.admit(Waiter { tag, client, deadline }, request, out) {
                     self.replies.ended(tag, Outcome::Refused(refused));
                 }
             }
@@ -111,21 +111,15 @@ impl<S: StateMachine> Replica<S> {
     }
 
     /// Takes a request, or says why not.
-    fn admit(
-        &mut self,
-        tag: Tag,
-        deadline: Micros,
-        request: Request,
-        out: &mut Actions<S>,
-    ) -> Result<(), Refused> {
+    fn admit(&mut self, waiter: Waiter, request: Request, out: &mut Actions<S>) -> Result<(), Refused> {
         if self.life != Life::Running {
             return Err(Refused::Stopping);
         }
-        let waiter = Waiter { tag, deadline };
+        let deadline = waiter.deadline;
         match request {
             Request::ReadLocal(query) => {
                 if self.may_answer() {
-                    self.answer(tag, &query, out);
+                    self.answer(waiter.tag, &query, out);
                 } else {
                     self.check_admission(deadline)?;
                     self.pending.read_local(waiter, query);
@@ -353,10 +347,14 @@ impl<S: StateMachine> Replica<S> {
     /// Answers the reads whose index is applied, as far as this step's work and bytes go. A later state serves the others
     /// as well.
     fn answer_reads(&mut self, out: &mut Actions<S>) {
+        let applied = self.machine.applied.index;
         while self.may_answer()
-            && let Some((tag, query)) = self.pending.answerable(self.machine.applied.index)
+            && let Some((waiter, query)) = self.pending.answerable(applied)
         {
-            self.answer(tag, &query, out);
+            self.answer(waiter.tag, &query, out);
+            if !self.may_answer() {
+                self.pending.give_way(waiter.client, applied);
+            }
         }
     }
 

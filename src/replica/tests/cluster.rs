@@ -322,7 +322,7 @@ impl Cluster {
     pub(super) fn event(&mut self, request: Request) -> (Tag, Event<Tape>) {
         self.last_tag += 1;
         let tag = self.last_tag;
-        (tag, Event::Request { tag, deadline: self.now + TIMEOUT, request })
+        (tag, Event::Request { tag, client: 1, deadline: self.now + TIMEOUT, request })
     }
 
     /// Steps a request at a node, and delivers nothing.

@@ -140,7 +140,7 @@ fn requests_past_their_deadline_too_long_or_too_many_are_refused() {
     assert!(matches!(cluster.ask(1, Request::Write(Bytes::from(vec![0; 39]))), Outcome::Reply(_)));
     let nonce = Request::OpenSession { nonce: Bytes::from(vec![0; 65]) };
     assert_eq!(cluster.ask(1, nonce), Outcome::Refused(Refused::TooLarge));
-    let late = Event::Request { tag: 900, deadline: cluster.now, request: write("late") };
+    let late = Event::Request { tag: 900, client: 1, deadline: cluster.now, request: write("late") };
     cluster.step(1, vec![late]);
     assert_eq!(cluster.end(900), Some(&Outcome::Refused(Refused::TimedOut)));
     let tags = ["a", "b", "c"].map(|c| cluster.request(1, write(c)));

@@ -46,7 +46,7 @@ pub(super) fn apply(entries: impl IntoIterator<Item = Entry>) -> raft::Action {
 
 /// A write that is appended at (`index`, `term`).
 pub(super) fn appended(replica: &mut Replica<Tape>, tag: Tag, index: u64, term: u64) {
-    let event = Event::Request { tag, deadline: 9_000_000, request: write("w") };
+    let event = Event::Request { tag, client: 1, deadline: 9_000_000, request: write("w") };
     replica.take(event, &mut Actions::new());
     let Some(raft::Event::Propose { proposal, .. }) = replica.inbox.pop() else { panic!("no proposal") };
     perform(replica, raft::Action::Proposed { proposal, index, term });
@@ -98,7 +98,7 @@ fn entries_that_nobody_waits_for_leave_no_reply_behind() {
 #[test]
 fn a_read_waits_until_its_index_is_applied() {
     let mut replica = replica::<Tape>(config(1));
-    let event = Event::Request { tag: 1, deadline: 9_000_000, request: read() };
+    let event = Event::Request { tag: 1, client: 1, deadline: 9_000_000, request: read() };
     replica.take(event, &mut Actions::new());
     let Some(raft::Event::Read { read }) = replica.inbox.pop() else { panic!("no round") };
     assert!(perform(&mut replica, raft::Action::ReadReady { read, index: 2 }).is_empty());
@@ -111,11 +111,14 @@ fn a_read_waits_until_its_index_is_applied() {
 fn linearizable_batch_reads_between_the_same_events_share_a_round() {
     let mut replica = replica::<Tape>(config(1));
     let ask = |replica: &mut Replica<Tape>, tag| {
-        let event = Event::Request { tag, deadline: 9_000_000, request: read() };
+        let event = Event::Request { tag, client: 1, deadline: 9_000_000, request: read() };
         replica.take(event, &mut Actions::new());
     };
     ask(&mut replica, 1);
-    replica.take(Event::Request { tag: 2, deadline: 9_000_000, request: write("w") }, &mut Actions::new());
+    replica.take(
+        Event::Request { tag: 2, client: 1, deadline: 9_000_000, request: write("w") },
+        &mut Actions::new(),
+    );
     ask(&mut replica, 3);
     // What comes after may commit an entry that the first two must not see by chance alone.
     replica.take(Event::Persisted { id: 1 }, &mut Actions::new());
@@ -129,7 +132,7 @@ fn linearizable_batch_reads_between_the_same_events_share_a_round() {
 fn a_round_does_not_outlive_its_batch() {
     let mut replica = replica::<Tape>(config(1));
     for tag in 1..=2 {
-        let event = Event::Request { tag, deadline: 9_000_000, request: read() };
+        let event = Event::Request { tag, client: 1, deadline: 9_000_000, request: read() };
         replica.step_into(NOW, [event], &mut Actions::new());
         assert_eq!(replica.round, None);
     }
@@ -180,7 +183,7 @@ fn a_snapshot_that_is_not_what_its_name_says_or_is_dropped_is_discarded_elsewher
 fn a_fault_halts_and_answers_all_that_wait_by_the_truth() {
     let mut replica = replica::<Tape>(config(1));
     appended(&mut replica, 1, 1, 1);
-    let event = Event::Request { tag: 2, deadline: 9_000_000, request: read() };
+    let event = Event::Request { tag: 2, client: 1, deadline: 9_000_000, request: read() };
     replica.take(event, &mut Actions::new());
     replica.inbox.clear();
     // The core never asked for this snapshot to be loaded; to switch to it is a defect.
@@ -195,7 +198,7 @@ fn a_fault_halts_and_answers_all_that_wait_by_the_truth() {
     let expected = [(1, Outcome::Undetermined), (2, Outcome::Refused(Refused::Stopping))];
     assert_eq!(ends(actions), expected);
     assert!(replica.state().items().is_empty());
-    let event = Event::Request { tag: 3, deadline: 9_000_000, request: write("w") };
+    let event = Event::Request { tag: 3, client: 1, deadline: 9_000_000, request: write("w") };
     replica.step_into(NOW, [event, Event::Wake], &mut out);
     assert_eq!(ends(out.drain().collect()), [(3, Outcome::Refused(Refused::Stopping))]);
 }
@@ -213,7 +216,7 @@ fn each_refusal_of_the_core_has_a_client_s_term() {
         (Refusal::Halted, Refused::Stopping),
     ];
     for (tag, (reason, expected)) in (1..).zip(cases) {
-        let event = Event::Request { tag, deadline: 9_000_000, request: write("w") };
+        let event = Event::Request { tag, client: 1, deadline: 9_000_000, request: write("w") };
         replica.take(event, &mut Actions::new());
         let Some(raft::Event::Propose { proposal, .. }) = replica.inbox.pop() else { panic!("no proposal") };
         let actions = perform(&mut replica, raft::Action::ProposalRefused { proposal, reason });
@@ -233,7 +236,7 @@ fn the_earlier_of_the_core_s_and_the_requests_wake_up_times_is_asked_for_when_it
     perform(&mut replica, raft::Action::WakeAt(50_000));
     assert_eq!(wake(&mut replica, false), [50_000]);
     assert_eq!(wake(&mut replica, false), []);
-    let event = Event::Request { tag: 1, deadline: 40_000, request: read() };
+    let event = Event::Request { tag: 1, client: 1, deadline: 40_000, request: read() };
     replica.take(event, &mut Actions::new());
     assert_eq!(wake(&mut replica, false), [40_000]);
     perform(&mut replica, raft::Action::WakeAt(30_000));

@@ -58,7 +58,7 @@ fn what_is_left_is_gone_on_with_at_once_and_one_costly_command_is_a_step_of_its_
 #[test]
 fn a_read_waits_for_what_is_left_and_sees_it() {
     let mut replica = sparing();
-    let ask = Event::Request { tag: 1, deadline: 9_000_000, request: read() };
+    let ask = Event::Request { tag: 1, client: 1, deadline: 9_000_000, request: read() };
     replica.take(ask, &mut Actions::new());
     let Some(raft::Event::Read { read }) = replica.inbox.pop() else { panic!("no round") };
     perform(&mut replica, raft::Action::ReadReady { read, index: 3 });
@@ -74,7 +74,7 @@ fn a_step_answers_queries_as_far_as_its_work_goes_whether_of_a_round_or_local() 
         let request = |tag: Tag| {
             let query = b"toil 4"[..].into();
             let request = if local { Request::ReadLocal(query) } else { Request::Read(query) };
-            Event::Request { tag, deadline: 9_000_000, request }
+            Event::Request { tag, client: 1, deadline: 9_000_000, request }
         };
         let mut out = Actions::new();
         (1..=7).for_each(|tag| replica.take(request(tag), &mut out));
@@ -113,10 +113,44 @@ fn a_snapshot_takes_the_place_of_what_is_left() {
 #[test]
 fn who_has_much_left_takes_no_more() {
     let mut replica: Replica<Tape> = replica(Config { step_work: 10, max_pending: 3, ..config(1) });
-    let ask = |tag: Tag| Event::Request { tag, deadline: 9_000_000, request: write("w") };
+    let ask = |tag: Tag| Event::Request { tag, client: 1, deadline: 9_000_000, request: write("w") };
     perform(&mut replica, apply((1..=4).map(|index| entry(1, index, b"toil 100"))));
     let busy = (7, Outcome::Refused(Refused::Busy));
     assert!(ends(step(&mut replica, vec![ask(7)])).contains(&busy));
     // That step has applied one of them.
     assert!(!ends(step(&mut replica, vec![ask(7)])).contains(&busy));
+}
+
+/// What `client` asks, by a query of so much work.
+fn ask(tag: Tag, client: u64, local: bool) -> Event<Tape> {
+    let query = b"toil 10"[..].into();
+    let request = if local { Request::ReadLocal(query) } else { Request::Read(query) };
+    Event::Request { tag, client, deadline: 9_000_000, request }
+}
+
+fn answered(actions: Vec<Action<Tape>>) -> Vec<Tag> {
+    ends(actions).into_iter().map(|(tag, _)| tag).collect()
+}
+
+#[test]
+fn a_client_with_many_costly_queries_makes_way_for_others_and_each_keeps_its_order() {
+    let mut replica = sparing();
+    let mut seen = vec![];
+    let first = (1..=4).map(|tag| ask(tag, 1, true)).chain((5..=6).map(|tag| ask(tag, 2, true)));
+    seen.extend(answered(step(&mut replica, first.collect())));
+    seen.extend(answered(step(&mut replica, vec![ask(7, 3, true), ask(8, 1, true)])));
+    while seen.len() < 8 {
+        seen.extend(answered(step(&mut replica, vec![])));
+    }
+    assert_eq!(seen, [1, 2, 5, 3, 7, 6, 4, 8], "one a step, and nobody twice while another waits");
+}
+
+/// What is asked later would be answered from an older state than what was asked before.
+#[test]
+fn a_local_read_overtakes_none_that_an_earlier_step_has_left() {
+    let mut replica = sparing();
+    let first = step(&mut replica, vec![ask(1, 1, true), ask(2, 1, true)]);
+    assert_eq!(answered(first), [1]);
+    assert_eq!(answered(step(&mut replica, vec![ask(3, 1, true)])), [2]);
+    assert_eq!(answered(step(&mut replica, vec![])), [3]);
 }
