@@ -60,7 +60,7 @@ fn bugs_are_found_where_they_are_hunted() {
     are_found(&[
         ("rolled-back-disk-is-welcome", &["refusal"]),
         ("timeout-is-failure", &["replay"]),
-        ("vote-file-is-emptied", &["halted"]),
+        ("vote-file-is-emptied", &["halted", "refusal"]),
     ]);
 }
 
