@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::help::other_subcommand;
 use super::reply::{Reply, c_string, of_error};
-use super::{Action, Connection};
+use super::{Connection, Step};
 use crate::codec::resp::{parse_integer, write};
 use crate::kv::CommandError;
 use crate::time::{Micros, Now};
@@ -104,7 +104,7 @@ fn line_id(line: &[u8]) -> Option<u64> {
 
 impl Connection {
     /// CLIENT's reply; `None` when it comes later.
-    pub(super) fn client(&mut self, arguments: &[Bytes], now: Now, out: &mut Vec<Action>) -> Option<Reply> {
+    pub(super) fn client(&mut self, arguments: &[Bytes], step: &mut Step<'_>) -> Option<Reply> {
         let Some((subcommand, rest)) = arguments.split_first().and_then(|(_, rest)| rest.split_first())
         else {
             return Some(of_error(&CommandError::Arity("client")));
@@ -128,13 +128,13 @@ impl Connection {
             (b"setinfo", _) => of_error(&CommandError::Arity("client|setinfo")),
             (b"info", []) => Reply::of(|out| {
                 let mut line = Vec::new();
-                self.describe_line(now, &mut line);
+                self.describe_line(step.now, &mut line);
                 write::verbatim(out, &line);
             }),
             (b"info", _) => of_error(&CommandError::Arity("client|info")),
             (b"list", filter) => match list_filter(filter) {
                 Ok(filter) => {
-                    self.list_clients(filter, out);
+                    self.list_clients(filter, step);
                     return None;
                 }
                 Err(error) => error,

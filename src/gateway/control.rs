@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::reply::{Reply, c_string, of_error};
-use super::{Action, Connection, Context, Protocol, client, cluster, command_docs, config, info, slow_log};
+use super::{Action, Connection, Context, Protocol, Step};
+use super::{client, cluster, command_docs, config, info, slow_log, transaction};
 use crate::codec::resp::{parse_integer, write};
 use crate::kv::CommandError;
 use crate::time::Now;
@@ -198,50 +199,33 @@ fn bgsave(arguments: &[Bytes], out: &mut Vec<Action>) -> Reply {
 }
 
 impl Connection {
-    pub(super) fn on_control(
-        &mut self,
-        control: &Control,
-        arguments: &[Bytes],
-        now: Now,
-        context: &Context<'_>,
-        out: &mut Vec<Action>,
-    ) {
-        if let Some(reply) = self.control(control, arguments, now, context, out) {
-            self.answer_now(reply);
-        }
-    }
-
     /// The reply to a control command that EXEC carries out.
     pub(super) fn control_in_transaction(
         &mut self,
         control: &Control,
         arguments: &[Bytes],
-        now: Now,
-        context: &Context<'_>,
-        out: &mut Vec<Action>,
+        step: &mut Step<'_>,
     ) -> Reply {
         if control.verb == Some(Verb::Wait) {
             // Nothing may be waited for in a transaction.
-            return wait_error(arguments).unwrap_or_else(|| cluster::wait(context.node));
+            return wait_error(arguments).unwrap_or_else(|| cluster::wait(step.context.node));
         }
-        let reply = self.control(control, arguments, now, context, out);
-        reply.unwrap_or_else(|| Reply::error("ERR Command not allowed inside a transaction"))
+        self.control(control, arguments, step).unwrap_or_else(transaction::not_allowed)
     }
 
     /// The reply to a control command; `None` when it is given in another way.
-    fn control(
+    pub(super) fn control(
         &mut self,
         control: &Control,
         arguments: &[Bytes],
-        now: Now,
-        context: &Context<'_>,
-        out: &mut Vec<Action>,
+        step: &mut Step<'_>,
     ) -> Option<Reply> {
+        let (now, context) = (step.now, step.context);
         Some(match control.verb? {
             Verb::Asking => Reply::ok(),
             Verb::Auth => auth(arguments),
-            Verb::Bgsave => bgsave(arguments, out),
-            Verb::Client => return self.client(arguments, now, out),
+            Verb::Bgsave => bgsave(arguments, step.out),
+            Verb::Client => return self.client(arguments, step),
             Verb::Cluster => cluster::reply(arguments, context),
             Verb::Command => command_docs::reply(arguments),
             Verb::Config => config::reply(arguments, &self.settings, context),
@@ -271,7 +255,7 @@ impl Connection {
                     return None;
                 }
             },
-            Verb::Watch => return self.watch(arguments, context, out),
+            Verb::Watch => return self.watch(arguments, step),
         })
     }
 

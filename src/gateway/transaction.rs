@@ -14,14 +14,14 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::command::{Command, Data, Held};
+use super::command::{Command, Data};
 use super::control::Control;
 use super::reply::{self, Reply};
-use super::{Action, Connection, Context, Kind, Protocol, cluster, help};
+use super::{Connection, Kind, Protocol, Step, cluster, help};
 use crate::codec::resp::{parse_integer, split_reply, write};
 use crate::kv::{self, Call, CommandInfo};
+use crate::node::Status;
 use crate::replica::{Outcome, Request};
-use crate::time::Now;
 
 /// Most commands of a transaction: what runs as one entry delays all others.
 const MAX_COMMANDS: usize = 16 << 10;
@@ -157,12 +157,7 @@ impl Connection {
     }
 
     /// WATCH: what is wrong with it, or nothing when the node has been asked.
-    pub(super) fn watch(
-        &mut self,
-        arguments: &[Bytes],
-        context: &Context<'_>,
-        out: &mut Vec<Action>,
-    ) -> Option<Reply> {
+    pub(super) fn watch(&mut self, arguments: &[Bytes], step: &mut Step<'_>) -> Option<Reply> {
         if self.transaction.is_some() {
             return Some(Reply::error("ERR WATCH inside MULTI is not allowed"));
         }
@@ -177,7 +172,7 @@ impl Connection {
         let bytes = query.len();
         let slot = keys.first().map_or(0, |key| super::slot::of_key(key));
         let then = Then::Watch(keys);
-        self.hold(Data { kind: Kind::Read, request: Request::Read(query), slot, bytes, then }, context, out);
+        self.hold(Data { kind: Kind::Read, request: Request::Read(query), slot, bytes, then }, step);
         None
     }
 
@@ -186,7 +181,7 @@ impl Connection {
         &mut self,
         command: Command,
         arguments: &[Bytes],
-        node: &Context<'_>,
+        node: &Status,
     ) -> Option<Command> {
         let is_exec = arguments.first().is_some_and(|name| name.eq_ignore_ascii_case(b"exec"));
         if is_exec && matches!(command, Command::Answer(_)) {
@@ -199,7 +194,7 @@ impl Connection {
         }
         let most = self.settings.max_command;
         let reads_local = self.reads_local;
-        let redirect = self.settings.redirect.then(|| cluster::elsewhere(node.node)).flatten();
+        let redirect = self.settings.redirect.then(|| cluster::elsewhere(node)).flatten();
         let Some(transaction) = &mut self.transaction else { return Some(command) };
         let bytes = arguments.iter().map(Bytes::len).sum::<usize>();
         let (queued, slot) = match command {
@@ -254,13 +249,7 @@ impl Connection {
     }
 
     /// EXEC.
-    pub(super) fn exec(
-        &mut self,
-        once: Option<OnceNumbers>,
-        now: Now,
-        context: &Context<'_>,
-        out: &mut Vec<Action>,
-    ) {
+    pub(super) fn exec(&mut self, once: Option<OnceNumbers>, step: &mut Step<'_>) {
         let Some(transaction) = self.transaction.take() else {
             return self.answer_now(Reply::error("ERR EXEC without MULTI"));
         };
@@ -277,7 +266,7 @@ impl Connection {
                     None
                 }
                 Queued::Control(control, arguments) => {
-                    Some(self.control_in_transaction(control, &arguments, now, context, out))
+                    Some(self.control_in_transaction(control, &arguments, step))
                 }
                 Queued::Answer(reply) => Some(reply),
             });
@@ -298,21 +287,15 @@ impl Connection {
         };
         let slot = transaction.slot.unwrap_or(0);
         let bytes = transaction.bytes;
-        self.hold(Data { kind, request, slot, bytes, then: Then::Exec(assembly) }, context, out);
+        self.hold(Data { kind, request, slot, bytes, then: Then::Exec(assembly) }, step);
     }
 
     /// The reply to a request that the node has answered.
-    pub(super) fn reply_of(
-        &mut self,
-        then: Then,
-        outcome: Outcome,
-        slot: u16,
-        context: &Context<'_>,
-    ) -> Reply {
+    pub(super) fn reply_of(&mut self, then: Then, outcome: Outcome, slot: u16, node: &Status) -> Reply {
         match (then, outcome) {
             (Then::Watch(keys), Outcome::Reply(told)) => self.watch_told(keys, told),
             (Then::Exec(assembly), Outcome::Reply(reply)) => assembly.assemble(&reply),
-            (_, outcome) => reply::of_outcome(outcome, slot, self.settings.redirect, context.node),
+            (_, outcome) => reply::of_outcome(outcome, slot, self.settings.redirect, node),
         }
     }
 
@@ -330,11 +313,6 @@ impl Connection {
         }
         Reply::ok()
     }
-
-    /// Takes a request to the node, now or when those before it allow.
-    fn hold(&mut self, data: Data, context: &Context<'_>, out: &mut Vec<Action>) {
-        self.held = self.try_held(Held::Data(data), context, out);
-    }
 }
 
 fn too_long(most: usize) -> Reply {
@@ -346,7 +324,7 @@ fn too_long(most: usize) -> Reply {
     })
 }
 
-fn not_allowed() -> Reply {
+pub(super) fn not_allowed() -> Reply {
     Reply::error("ERR Command not allowed inside a transaction")
 }
 
