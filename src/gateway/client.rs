@@ -6,8 +6,8 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::help::other_subcommand;
-use super::reply::{Reply, c_string, of_error};
-use super::{Action, Connection};
+use super::reply::{Reply, c_string, number, of_error};
+use super::{Connection, Step};
 use crate::codec::resp::{parse_integer, write};
 use crate::kv::CommandError;
 use crate::time::{Micros, Now};
@@ -82,6 +82,7 @@ pub(super) enum Filter {
     All,
     /// No client is of that type.
     None,
+    /// In ascending order: who asks may name many, and there may be many lines.
     Ids(Vec<u64>),
 }
 
@@ -91,7 +92,7 @@ impl Filter {
         let wanted = |line: &&[u8]| match self {
             Self::All => true,
             Self::None => false,
-            Self::Ids(ids) => line_id(line).is_some_and(|id| ids.contains(&id)),
+            Self::Ids(ids) => line_id(line).is_some_and(|id| ids.binary_search(&id).is_ok()),
         };
         lines.split_inclusive(|&b| b == b'\n').filter(wanted).collect::<Vec<_>>().concat()
     }
@@ -104,14 +105,13 @@ fn line_id(line: &[u8]) -> Option<u64> {
 
 impl Connection {
     /// CLIENT's reply; `None` when it comes later.
-    pub(super) fn client(&mut self, arguments: &[Bytes], now: Now, out: &mut Vec<Action>) -> Option<Reply> {
-        let Some((subcommand, rest)) = arguments.split_first().and_then(|(_, rest)| rest.split_first())
-        else {
+    pub(super) fn client(&mut self, arguments: &[Bytes], step: &mut Step<'_>) -> Option<Reply> {
+        let [_, subcommand, rest @ ..] = arguments else {
             return Some(of_error(&CommandError::Arity("client")));
         };
         let lower = subcommand.to_ascii_lowercase();
         Some(match (&lower[..], rest) {
-            (b"id", []) => Reply::of(|out| write::integer(out, i64::try_from(self.id).unwrap_or(i64::MAX))),
+            (b"id", []) => Reply::of(|out| number(out, self.id)),
             (b"id", _) => of_error(&CommandError::Arity("client|id")),
             (b"getname", []) => Reply::of(|out| match &self.about.name[..] {
                 b"" => write::null(out),
@@ -128,13 +128,13 @@ impl Connection {
             (b"setinfo", _) => of_error(&CommandError::Arity("client|setinfo")),
             (b"info", []) => Reply::of(|out| {
                 let mut line = Vec::new();
-                self.describe_line(now, &mut line);
+                self.describe_line(step.now, &mut line);
                 write::verbatim(out, &line);
             }),
             (b"info", _) => of_error(&CommandError::Arity("client|info")),
             (b"list", filter) => match list_filter(filter) {
                 Ok(filter) => {
-                    self.list_clients(filter, out);
+                    self.list_clients(filter, step);
                     return None;
                 }
                 Err(error) => error,
@@ -224,7 +224,9 @@ fn list_filter(arguments: &[Bytes]) -> Result<Filter, Reply> {
         // Redis takes any number; no connection has one below 1.
         let id = |value: &Bytes| Some(u64::try_from(parse_integer(value)?).unwrap_or_default());
         let ids = values.iter().map(id).collect::<Option<Vec<u64>>>();
-        return ids.map(Filter::Ids).ok_or_else(|| Reply::error("ERR Invalid client ID"));
+        let mut ids = ids.ok_or_else(|| Reply::error("ERR Invalid client ID"))?;
+        ids.sort_unstable();
+        return Ok(Filter::Ids(ids));
     }
     Err(of_error(&CommandError::Syntax))
 }

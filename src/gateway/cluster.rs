@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::help::other_subcommand;
-use super::reply::{Reply, of_error};
+use super::reply::{Reply, fields, number, of_error};
 use super::{Context, slot};
 use crate::codec::resp::{parse_integer, write};
 use crate::kv::CommandError;
@@ -67,7 +67,7 @@ pub(super) fn split(address: &str) -> (&str, i64) {
 /// CLUSTER's reply.
 pub(super) fn reply(arguments: &[Bytes], context: &Context<'_>) -> Reply {
     let node = context.node;
-    let Some((subcommand, rest)) = arguments.split_first().and_then(|(_, rest)| rest.split_first()) else {
+    let [_, subcommand, rest @ ..] = arguments else {
         return of_error(&CommandError::Arity("cluster"));
     };
     let lower = subcommand.to_ascii_lowercase();
@@ -147,12 +147,9 @@ fn shards(node: &Status, out: &mut Vec<u8>) {
         write::bulk(out, b"port");
         write::integer(out, port);
         let role = if Some(id) == master { "master" } else { "replica" };
-        for (key, value) in [("ip", host), ("endpoint", host), ("role", role)] {
-            write::bulk(out, key.as_bytes());
-            write::bulk(out, value.as_bytes());
-        }
+        fields(out, [("ip", host), ("endpoint", host), ("role", role)]);
         write::bulk(out, b"replication-offset");
-        write::integer(out, i64::try_from(offset(node, id)).unwrap_or(i64::MAX));
+        number(out, offset(node, id));
         write::bulk(out, b"health");
         write::bulk(out, if is_online(node, id) { b"online" } else { b"fail" });
     }
@@ -236,7 +233,7 @@ pub(super) fn wait(node: &Status) -> Reply {
         }
         _ => 0,
     };
-    Reply::of(|out| write::integer(out, i64::try_from(count.max(majority)).unwrap_or(i64::MAX)))
+    Reply::of(|out| number(out, count.max(majority) as u64))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::control::Control;
+use super::control::{Control, Verb};
 use super::reply::{Reply, of_error};
 use super::transaction::{OnceNumbers, Then};
 use super::{Kind, Settings, membership, session, slot};
@@ -59,20 +59,20 @@ pub(super) fn classify(
         return Command::Http;
     }
     let data = match Control::find(name) {
-        Some(Control { name: "exec", .. }) if arguments.len() == 1 => return Command::Exec(None),
-        Some(Control { name: "once", .. }) if session::is_exec(arguments) => {
+        Some(Control { verb: Verb::Exec, .. }) if arguments.len() == 1 => return Command::Exec(None),
+        Some(Control { verb: Verb::Once, .. }) if session::is_exec(arguments) => {
             return session::exec(arguments).map_or_else(Command::Answer, |once| Command::Exec(Some(once)));
         }
         None => plain(arguments, settings, reads_local, draw),
         Some(control) if !control.takes(arguments.len()) => {
             Err(of_error(&kv::CommandError::Arity(control.name)))
         }
-        Some(control) if !control.is_for_node() => return Command::Control(control),
-        Some(control) => match control.name {
-            "once" => session::once(arguments, settings),
-            "session" => session::session(arguments),
-            "member" => membership::member(arguments, node),
-            _ => membership::transfer(arguments),
+        Some(control) => match control.verb {
+            Verb::Once => session::once(arguments, settings),
+            Verb::Session => session::session(arguments),
+            Verb::Member => membership::member(arguments, node),
+            Verb::Transfer => membership::transfer(arguments),
+            _ => return Command::Control(control),
         },
     };
     data.map_or_else(Command::Answer, Command::Data)
@@ -102,23 +102,8 @@ pub(super) fn check_limits(arguments: &[Bytes], settings: &Settings) -> Result<u
         return Ok(0);
     }
     let Some(info) = arguments.first().and_then(|name| kv::CommandInfo::find(name)) else { return Ok(0) };
-    if keys(info, arguments).any(long_key) {
+    if info.keys.among(arguments).any(long_key) {
         return Err(of_error(&kv::CommandError::KeyTooLong));
     }
-    Ok(keys(info, arguments).next().map_or(0, |key| slot::of_key(key)))
-}
-
-/// The keys among the arguments of a command of the state machine.
-pub(super) fn keys<'a>(
-    info: &kv::CommandInfo,
-    arguments: &'a [Bytes],
-) -> impl Iterator<Item = &'a Bytes> + use<'a> {
-    let first = usize::try_from(info.first_key).unwrap_or_default();
-    let last = match usize::try_from(info.last_key) {
-        Ok(last) => last,
-        Err(_) => arguments.len().saturating_sub(info.last_key.unsigned_abs() as usize),
-    };
-    let step = usize::try_from(info.key_step).unwrap_or_default().max(1);
-    let count = if first == 0 || last < first { 0 } else { (last - first) / step + 1 };
-    arguments.iter().skip(first).step_by(step).take(count)
+    Ok(info.keys.among(arguments).next().map_or(0, |key| slot::of_key(key)))
 }

@@ -4,13 +4,16 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::command::keys;
-use super::control::{CONTROLS, Control};
+use super::control::{CONTROLS, Control, Verb};
 use super::glob;
 use super::help::{self, other_subcommand};
-use super::reply::{Reply, of_error};
+use super::reply::{Reply, fields, number, of_error};
 use crate::codec::resp::write;
-use crate::kv::{COMMANDS, CommandError, CommandInfo};
+use crate::kv::{COMMANDS, CommandError, CommandInfo, KeyPositions};
+
+/// Most names that COMMAND INFO and COMMAND DOCS take: more than there are commands, and few enough that what is told of them
+/// stays short.
+const MAX_NAMES: usize = 1024;
 
 /// One command of either table.
 #[derive(Clone, Copy)]
@@ -29,14 +32,15 @@ fn find(name: &[u8]) -> Option<Known> {
 
 /// COMMAND's reply.
 pub(super) fn reply(arguments: &[Bytes]) -> Reply {
-    let Some((subcommand, rest)) = arguments.split_first().and_then(|(_, rest)| rest.split_first()) else {
+    let [_, subcommand, rest @ ..] = arguments else {
         return Reply::of(|out| infos(all().map(Some), out));
     };
     match (&subcommand.to_ascii_lowercase()[..], rest) {
-        (b"count", []) => {
-            Reply::of(|out| write::integer(out, i64::try_from(all().count()).unwrap_or(i64::MAX)))
-        }
+        (b"count", []) => Reply::of(|out| number(out, all().count() as u64)),
         (b"count", _) => of_error(&CommandError::Arity("command|count")),
+        (b"info" | b"docs", names) if names.len() > MAX_NAMES => {
+            Reply::error("ERR too many names: at most 1024 at once")
+        }
         (b"info", []) => Reply::of(|out| infos(all().map(Some), out)),
         (b"info", names) => Reply::of(|out| infos(names.iter().map(|name| find(name)), out)),
         (b"docs", []) => Reply::of(|out| docs(all().collect(), out)),
@@ -95,16 +99,12 @@ fn getkeys(command: &[Bytes]) -> Reply {
         return Reply::error("ERR Invalid number of arguments specified for command");
     }
     let found: Vec<_> = match known {
-        Known::Data(info) => keys(info, command).collect(),
-        Known::Control(control) if control.name == "once" => match command.get(4..) {
-            Some(inner) => inner
-                .first()
-                .and_then(|name| CommandInfo::find(name))
-                .map_or_else(Vec::new, |i| keys(i, inner).collect()),
-            None => Vec::new(),
-        },
-        Known::Control(control) if control.name == "watch" => command.iter().skip(1).collect(),
-        Known::Control(_) => Vec::new(),
+        Known::Control(Control { verb: Verb::Once, .. }) => {
+            let inner = command.get(4..).unwrap_or_default();
+            let info = inner.first().and_then(|name| CommandInfo::find(name));
+            info.map_or_else(Vec::new, |info| info.keys.among(inner).collect())
+        }
+        known => known.keys().among(command).collect(),
     };
     if found.is_empty() {
         return Reply::error("ERR The command has no key arguments");
@@ -123,6 +123,22 @@ impl Known {
         }
     }
 
+    fn arity(self) -> i32 {
+        match self {
+            Self::Data(info) => info.arity,
+            Self::Control(control) => control.arity,
+        }
+    }
+
+    fn keys(self) -> KeyPositions {
+        match self {
+            Self::Data(info) => info.keys,
+            // Clients of a cluster look for keys, to know where to send it.
+            Self::Control(Control { verb: Verb::Watch, .. }) => KeyPositions::ALL,
+            Self::Control(_) => KeyPositions::NONE,
+        }
+    }
+
     fn takes(self, arguments: usize) -> bool {
         match self {
             Self::Data(info) => info.takes(arguments),
@@ -134,8 +150,8 @@ impl Known {
         match self {
             Self::Data(info) => info.flags,
             // The key of ONCE is that of the command inside it: clients have to ask COMMAND GETKEYS.
-            Self::Control(control) if control.name == "once" => &["write", "denyoom", "movablekeys"],
-            Self::Control(control) if control.name == "session" => &["write"],
+            Self::Control(Control { verb: Verb::Once, .. }) => &["write", "denyoom", "movablekeys"],
+            Self::Control(Control { verb: Verb::Session, .. }) => &["write"],
             Self::Control(_) => &["noscript", "loading", "stale", "fast"],
         }
     }
@@ -174,58 +190,51 @@ impl Known {
 
     /// The ten elements of COMMAND INFO.
     fn info(&self, out: &mut Vec<u8>) {
-        let (arity, first, last, step) = match self {
-            Self::Data(info) => (info.arity, info.first_key, info.last_key, info.key_step),
-            // Clients of a cluster look for keys, to know where to send it.
-            Self::Control(control) if control.name == "watch" => (control.arity, 1, -1, 1),
-            Self::Control(control) => (control.arity, 0, 0, 0),
-        };
         write::array(out, 10);
         write::bulk(out, self.name().as_bytes());
-        write::integer(out, i64::from(arity));
+        write::integer(out, i64::from(self.arity()));
         write::set(out, self.flags().len());
         self.flags().iter().for_each(|flag| write::simple(out, flag));
-        for position in [first, last, step] {
+        let keys = self.keys();
+        for position in [keys.first, keys.last, keys.step] {
             write::integer(out, i64::from(position));
         }
         write::set(out, self.categories().count());
         self.categories().for_each(|category| write::simple(out, category));
         write::set(out, 0);
-        if first == 0 {
-            write::set(out, 0);
-        } else {
-            write::set(out, 1);
-            self.key_specification((first, last, step), out);
+        write::set(out, usize::from(keys.first != 0));
+        if keys.first != 0 {
+            self.key_specification(keys, out);
         }
         write::set(out, 0);
     }
 
-    fn key_specification(&self, (first, last, step): (i32, i32, i32), out: &mut Vec<u8>) {
-        let name = |out: &mut Vec<u8>, text: &str| write::bulk(out, text.as_bytes());
+    fn key_specification(&self, keys: KeyPositions, out: &mut Vec<u8>) {
+        let KeyPositions { first, last, step, are_counted } = keys;
+        // Relative to the first key, unless it counts from the end.
+        let last = if last < 0 { last } else { last - first };
+        let (start, kind, numbers) = if are_counted {
+            (first - 1, "keynum", [("keynumidx", 0), ("firstkey", 1), ("keystep", step)])
+        } else {
+            (first, "range", [("lastkey", last), ("keystep", step), ("limit", 0)])
+        };
         write::map(out, 3);
-        name(out, "flags");
+        write::bulk(out, b"flags");
         let access = if self.has("write") { ["RW", "update"] } else { ["RO", "access"] };
         write::set(out, access.len());
         access.iter().for_each(|flag| write::simple(out, flag));
-        name(out, "begin_search");
-        write::map(out, 2);
-        name(out, "type");
-        name(out, "index");
-        name(out, "spec");
-        write::map(out, 1);
-        name(out, "index");
-        write::integer(out, i64::from(first));
-        name(out, "find_keys");
-        write::map(out, 2);
-        name(out, "type");
-        name(out, "range");
-        name(out, "spec");
-        write::map(out, 3);
-        // Relative to the first key, unless it counts from the end.
-        let last = if last < 0 { last } else { last - first };
-        for (key, value) in [("lastkey", last), ("keystep", step), ("limit", 0)] {
-            name(out, key);
-            write::integer(out, i64::from(value));
+        for (part, kind, numbers) in
+            [("begin_search", "index", &[("index", start)][..]), ("find_keys", kind, &numbers)]
+        {
+            write::bulk(out, part.as_bytes());
+            write::map(out, 2);
+            fields(out, [("type", kind)]);
+            write::bulk(out, b"spec");
+            write::map(out, numbers.len());
+            for (name, number) in numbers {
+                write::bulk(out, name.as_bytes());
+                write::integer(out, i64::from(*number));
+            }
         }
     }
 
@@ -238,12 +247,9 @@ impl Known {
         write::bulk(out, self.name().as_bytes());
         write::map(out, if subcommands.is_empty() { 4 } else { 5 });
         let about = |out: &mut Vec<u8>, summary: &str| {
-            for (key, value) in
-                [("summary", summary), ("since", since), ("group", self.group()), ("complexity", complexity)]
-            {
-                write::bulk(out, key.as_bytes());
-                write::bulk(out, value.as_bytes());
-            }
+            let group = self.group();
+            let all = [("summary", summary), ("since", since), ("group", group), ("complexity", complexity)];
+            fields(out, all);
         };
         about(out, summary);
         if subcommands.is_empty() {

@@ -10,7 +10,7 @@ use core::cell::{Cell, OnceCell};
 use core::fmt::{self, Write};
 
 use super::control::CONTROLS;
-use crate::kv::COMMANDS;
+use crate::kv::{COMMANDS, position_by_name};
 use crate::time::Micros;
 
 /// A command of one of the tables: the state machine's come first.
@@ -20,13 +20,11 @@ pub(super) struct CommandId(u16);
 impl CommandId {
     /// The command of this name, in any case.
     pub(super) fn find(name: &[u8]) -> Option<Self> {
-        let lower = |byte: &u8| byte.to_ascii_lowercase();
-        let order = |known: &str| known.bytes().cmp(name.iter().map(lower));
-        let at = COMMANDS.binary_search_by(|info| order(info.name)).or_else(|_| {
-            let at = CONTROLS.binary_search_by(|control| order(control.name));
+        let at = position_by_name(COMMANDS, name, |info| info.name).or_else(|| {
+            let at = position_by_name(CONTROLS, name, |control| control.name);
             at.map(|at| at + COMMANDS.len())
         });
-        at.ok().and_then(|at| u16::try_from(at).ok()).map(Self)
+        at.and_then(|at| u16::try_from(at).ok()).map(Self)
     }
 }
 

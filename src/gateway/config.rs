@@ -6,14 +6,14 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::help::other_subcommand;
-use super::reply::{Reply, of_error};
+use super::reply::{Reply, fields, of_error};
 use super::{Context, Settings, SlowLog, glob};
 use crate::codec::resp::write;
 use crate::kv::CommandError;
 
 /// CONFIG's reply.
 pub(super) fn reply(arguments: &[Bytes], settings: &Settings, context: &Context<'_>) -> Reply {
-    let Some((subcommand, rest)) = arguments.split_first().and_then(|(_, rest)| rest.split_first()) else {
+    let [_, subcommand, rest @ ..] = arguments else {
         return of_error(&CommandError::Arity("config"));
     };
     match (&subcommand.to_ascii_lowercase()[..], rest) {
@@ -22,10 +22,7 @@ pub(super) fn reply(arguments: &[Bytes], settings: &Settings, context: &Context<
             let mut table = table(settings, context);
             table.retain(|(name, _)| patterns.iter().any(|pattern| glob::fits(pattern, name.as_bytes())));
             write::map(out, table.len());
-            for (name, value) in table {
-                write::bulk(out, name.as_bytes());
-                write::bulk(out, value.as_bytes());
-            }
+            fields(out, table.iter().map(|(name, value)| (*name, value.as_str())));
         }),
         (b"set", [name, _, ..]) if rest.len().is_multiple_of(2) => set_error(name, &table(settings, context)),
         (b"resetstat", []) => {

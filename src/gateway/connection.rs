@@ -9,12 +9,10 @@ use super::command_stats::CommandId;
 use super::queue::{Queue, Stamp};
 use super::reply::{self, Reply};
 use super::transaction::Then;
-use super::{
-    Action, Connection, Context, Deadlines, Event, Kind, Output, Protocol, Settings, client, cluster,
-};
+use super::{Action, Connection, Deadlines, Event, Kind, Output, Protocol, Settings, Step, client, cluster};
 use crate::codec::input::Input;
 use crate::codec::resp::{RequestLimits, RequestParser, write};
-use crate::node::RequestId;
+use crate::node::{RequestId, Status};
 use crate::replica::Outcome;
 use crate::rng::Rng;
 use crate::time::{Micros, Now};
@@ -71,35 +69,35 @@ impl Connection {
         }
     }
 
-    pub(super) fn on_event(&mut self, now: Now, event: Event, context: &Context<'_>, out: &mut Vec<Action>) {
+    pub(super) fn on_event(&mut self, event: Event, step: &mut Step<'_>) {
         if mem::take(&mut self.has_written) {
-            self.about.heard(now);
+            self.about.heard(step.now);
         }
         match event {
-            Event::Input => self.about.heard(now),
+            Event::Input => self.about.heard(step.now),
             Event::InputEnded => self.end_input(),
-            Event::Reply { number, outcome } => self.on_reply(number, outcome, context),
+            Event::Reply { number, outcome } => self.on_reply(number, outcome, step.context.node),
             Event::Clients(lines) => self.on_clients(&lines),
-            Event::Wake => self.on_wake(now),
+            Event::Wake => self.on_wake(step.now),
         }
-        self.pump(now, context, out);
+        self.pump(step);
         if self.phase == Phase::Closed {
             return;
         }
         if self.output.len().saturating_add(self.queue.reply_bytes()) > self.settings.output_hard_limit {
             // Nobody reads: what waits would never be written.
             self.output.clear();
-            self.close(out);
+            self.close(step);
         } else if self.phase == Phase::Closing && self.queue.is_empty() && self.held.is_none() {
-            self.close(out);
+            self.close(step);
         }
     }
 
-    fn close(&mut self, out: &mut Vec<Action>) {
+    fn close(&mut self, step: &mut Step<'_>) {
         self.phase = Phase::Closed;
         self.held = None;
         self.queue = Queue::default();
-        out.push(Action::Close);
+        step.out.push(Action::Close);
     }
 
     /// Takes no more commands than those that were received whole.
@@ -110,16 +108,16 @@ impl Connection {
     }
 
     /// Answers, dispatches and parses until nothing more can be done.
-    fn pump(&mut self, now: Now, context: &Context<'_>, out: &mut Vec<Action>) {
+    fn pump(&mut self, step: &mut Step<'_>) {
         self.stopped_by_output = false;
         loop {
-            self.flush(now, context);
+            self.flush(step);
             self.lift_refusal();
             if self.phase == Phase::Closed {
                 return;
             }
             if let Some(held) = self.held.take() {
-                if let Some(held) = self.try_held(held, context, out) {
+                if let Some(held) = self.try_held(held, step) {
                     self.held = Some(held);
                     return;
                 }
@@ -133,7 +131,7 @@ impl Connection {
                 return;
             }
             match self.parse() {
-                Ok(true) => self.on_command(now, context, out),
+                Ok(true) => self.on_command(step),
                 Ok(false) => {
                     if self.input_ended {
                         self.phase = Phase::Closing;
@@ -160,22 +158,23 @@ impl Connection {
         result
     }
 
-    fn on_command(&mut self, now: Now, context: &Context<'_>, out: &mut Vec<Action>) {
+    fn on_command(&mut self, step: &mut Step<'_>) {
         let mut arguments = mem::take(&mut self.arguments);
         self.has_spoken = true;
         self.about.runs(&arguments);
         let command = arguments.first().and_then(|name| CommandId::find(name));
-        self.current = Stamp { command, parsed: now.mono, rejected: false };
+        self.current = Stamp { command, parsed: step.now.mono, rejected: false };
         let reads_local = self.reads_local && (self.watched.is_empty() || self.transaction.is_some());
-        let command = classify(&arguments, &self.settings, reads_local, self.draw(now), context.node);
-        match self.queue_up(command, &arguments, context) {
-            Some(Command::Data(data)) => {
-                self.held = self.try_held(Held::Data(data), context, out);
-            }
+        let node = step.context.node;
+        let command = classify(&arguments, &self.settings, reads_local, self.draw(step.now), node);
+        match self.queue_up(command, &arguments, node) {
+            Some(Command::Data(data)) => self.hold(data, step),
             Some(Command::Control(control)) => {
-                self.on_control(control, &arguments, now, context, out);
+                if let Some(reply) = self.control(control, &arguments, step) {
+                    self.answer_now(reply);
+                }
             }
-            Some(Command::Exec(once)) => self.exec(once, now, context, out),
+            Some(Command::Exec(once)) => self.exec(once, step),
             Some(Command::Answer(reply)) => {
                 self.current.rejected = reply.is_error();
                 self.answer_now(reply);
@@ -194,12 +193,7 @@ impl Connection {
     }
 
     /// Does what `held` asks for if that may be done now, or gives it back.
-    pub(super) fn try_held(
-        &mut self,
-        held: Held,
-        context: &Context<'_>,
-        out: &mut Vec<Action>,
-    ) -> Option<Held> {
+    fn try_held(&mut self, held: Held, step: &mut Step<'_>) -> Option<Held> {
         let under_way = self.queue.under_way();
         match held {
             Held::Data(_) if self.refused_up_to.is_some() => {
@@ -214,22 +208,27 @@ impl Connection {
                 if blocked {
                     return Some(Held::Data(data));
                 }
-                self.dispatch(data, out);
+                self.dispatch(data, step);
             }
-            Held::Wait if under_way.is_empty() => self.answer_now(cluster::wait(context.node)),
+            Held::Wait if under_way.is_empty() => self.answer_now(cluster::wait(step.context.node)),
             Held::Wait => return Some(Held::Wait),
         }
         None
     }
 
-    fn dispatch(&mut self, data: Data, out: &mut Vec<Action>) {
+    /// Takes a request to the node, now or when those before it allow.
+    pub(super) fn hold(&mut self, data: Data, step: &mut Step<'_>) {
+        self.held = self.try_held(Held::Data(data), step);
+    }
+
+    fn dispatch(&mut self, data: Data, step: &mut Step<'_>) {
         let number = self.queue.wait(data.kind, self.protocol, self.current, data.bytes, data.slot);
         if !matches!(data.then, Then::Pass) {
             self.asks_versions |= matches!(data.then, Then::Watch(_));
             self.then.insert(number, data.then);
         }
         let id = RequestId { connection: self.id, number };
-        out.push(Action::Request { id, epoch: self.epoch, request: data.request });
+        step.out.push(Action::Request { id, epoch: self.epoch, request: data.request });
     }
 
     /// Gives the reply of a command that needs nobody.
@@ -237,10 +236,10 @@ impl Connection {
         self.queue.answered(self.protocol, self.current, reply);
     }
 
-    pub(super) fn list_clients(&mut self, filter: client::Filter, out: &mut Vec<Action>) {
+    pub(super) fn list_clients(&mut self, filter: client::Filter, step: &mut Step<'_>) {
         self.queue.wait(Kind::List, self.protocol, self.current, 0, 0);
         self.lists.push_back(filter);
-        out.push(Action::ListClients);
+        step.out.push(Action::ListClients);
     }
 
     pub(super) fn hold_wait(&mut self) {
@@ -251,7 +250,7 @@ impl Connection {
         self.phase = Phase::Closing;
     }
 
-    fn on_reply(&mut self, number: u64, outcome: Outcome, context: &Context<'_>) {
+    fn on_reply(&mut self, number: u64, outcome: Outcome, node: &Status) {
         let Some(waiting) = self.queue.waiting(number) else { return };
         if matches!(outcome, Outcome::Refused(_))
             && waiting.kind == Kind::Write
@@ -264,7 +263,7 @@ impl Connection {
         if matches!(then, Then::Watch(_)) {
             self.asks_versions = false;
         }
-        let reply = self.reply_of(then, outcome, waiting.slot, context);
+        let reply = self.reply_of(then, outcome, waiting.slot, node);
         self.queue.answer(number, reply);
     }
 
@@ -286,9 +285,9 @@ impl Connection {
     }
 
     /// Moves the replies whose turn has come to the output.
-    fn flush(&mut self, now: Now, context: &Context<'_>) {
+    fn flush(&mut self, step: &Step<'_>) {
         while let Some((protocol, stamp, reply)) = self.queue.pop() {
-            stamp.count(now.mono, reply.is_error(), &context.process.command_stats);
+            stamp.count(step.now.mono, reply.is_error(), &step.context.process.command_stats);
             reply.render(protocol, self.output.end());
             self.answered = self.answered.wrapping_add(1);
         }

@@ -4,10 +4,11 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::reply::{Reply, c_string, of_error};
-use super::{Action, Connection, Context, Protocol, client, cluster, command_docs, config, info, slow_log};
+use super::reply::{Reply, c_string, fields, number, of_error};
+use super::{Action, Connection, Context, Protocol, Step};
+use super::{client, cluster, command_docs, config, info, slow_log, transaction};
 use crate::codec::resp::{parse_integer, write};
-use crate::kv::CommandError;
+use crate::kv::{self, CommandError};
 use crate::time::Now;
 
 /// A control command, with the facts that COMMAND tells.
@@ -19,11 +20,12 @@ pub(super) struct Control {
     pub(super) group: &'static str,
     pub(super) since: &'static str,
     pub(super) summary: &'static str,
-    verb: Option<Verb>,
+    pub(super) verb: Verb,
 }
 
+/// What a control command does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verb {
+pub(super) enum Verb {
     Asking,
     Auth,
     Bgsave,
@@ -33,28 +35,29 @@ enum Verb {
     Config,
     Discard,
     Echo,
+    Exec,
     Hello,
     Info,
+    Member,
     Multi,
+    Once,
     Ping,
     Quit,
     Readonly,
     Readwrite,
     Reset,
     Select,
+    Session,
     Slowlog,
     Time,
+    Transfer,
     Unwatch,
     Wait,
     Watch,
 }
 
-const fn control(
-    (name, arity, verb): (&'static str, i32, Option<Verb>),
-    (group, since): (&'static str, &'static str),
-    summary: &'static str,
-) -> Control {
-    Control { name, arity, group, since, summary, verb }
+const fn control(name: &'static str, arity: i32, verb: Verb) -> Control {
+    Control { name, arity, group: "", since: "", summary: "", verb }
 }
 
 const CONNECTION: &str = "connection";
@@ -62,127 +65,95 @@ const CLUSTER: &str = "cluster";
 const SERVER: &str = "server";
 const TRANSACTIONS: &str = "transactions";
 
-/// All control commands, by name. Those without a verb become requests of the node: see [`Control::is_for_node`].
+/// All control commands, by name.
+#[rustfmt::skip]
 pub(super) const CONTROLS: &[Control] = &[
-    control(
-        ("asking", 1, Some(Verb::Asking)),
-        (CLUSTER, "3.0.0"),
-        "Signals that a cluster client is following an -ASK redirect.",
-    ),
-    control(("auth", -2, Some(Verb::Auth)), (CONNECTION, "1.0.0"), "Authenticates the connection."),
-    control(
-        ("bgsave", -1, Some(Verb::Bgsave)),
-        (SERVER, "1.0.0"),
-        "Asynchronously saves a snapshot of this node's applied state.",
-    ),
-    control(
-        ("client", -2, Some(Verb::Client)),
-        (CONNECTION, "2.4.0"),
-        "A container for client connection commands.",
-    ),
-    control(
-        ("cluster", -2, Some(Verb::Cluster)),
-        (CLUSTER, "3.0.0"),
-        "A container for Redis Cluster commands.",
-    ),
-    control(
-        ("command", -1, Some(Verb::Command)),
-        (SERVER, "2.8.13"),
-        "Returns detailed information about all commands.",
-    ),
-    control(
-        ("config", -2, Some(Verb::Config)),
-        (SERVER, "2.0.0"),
-        "A container for server configuration commands.",
-    ),
-    control(("discard", 1, Some(Verb::Discard)), (TRANSACTIONS, "2.0.0"), "Discards a transaction."),
-    control(("echo", 2, Some(Verb::Echo)), (CONNECTION, "1.0.0"), "Returns the given string."),
-    control(("exec", 1, None), (TRANSACTIONS, "1.2.0"), "Executes all commands in a transaction."),
-    control(("hello", -1, Some(Verb::Hello)), (CONNECTION, "6.0.0"), "Handshakes with the server."),
-    control(
-        ("info", -1, Some(Verb::Info)),
-        (SERVER, "1.0.0"),
-        "Returns information and statistics about the server.",
-    ),
-    control(
-        ("member", -2, None),
-        (SERVER, "0.1.0"),
-        "A container for commands about the members of the cluster.",
-    ),
-    control(("multi", 1, Some(Verb::Multi)), (TRANSACTIONS, "1.2.0"), "Starts a transaction."),
-    control(
-        ("once", -5, None),
-        (SERVER, "0.1.0"),
-        "Runs a command of a session exactly once, however often it is sent.",
-    ),
-    control(
-        ("ping", -1, Some(Verb::Ping)),
-        (CONNECTION, "1.0.0"),
-        "Returns the server's liveliness response.",
-    ),
-    control(("quit", -1, Some(Verb::Quit)), (CONNECTION, "1.0.0"), "Closes the connection."),
-    control(
-        ("readonly", 1, Some(Verb::Readonly)),
-        (CLUSTER, "3.0.0"),
-        "Allows reads of this node's own, possibly older state.",
-    ),
-    control(("readwrite", 1, Some(Verb::Readwrite)), (CLUSTER, "3.0.0"), "Makes reads linearizable again."),
-    control(("reset", 1, Some(Verb::Reset)), (CONNECTION, "6.2.0"), "Resets the connection."),
-    control(("select", 2, Some(Verb::Select)), (CONNECTION, "1.0.0"), "Changes the selected database."),
-    control(("session", -2, None), (SERVER, "0.1.0"), "Opens or closes a session for ONCE."),
-    control(("slowlog", -2, Some(Verb::Slowlog)), (SERVER, "2.2.12"), "A container for slow log commands."),
-    control(("time", 1, Some(Verb::Time)), (SERVER, "2.6.0"), "Returns the server time."),
-    control(("transfer", -1, None), (SERVER, "0.1.0"), "Hands leadership over to another node."),
-    control(
-        ("unwatch", 1, Some(Verb::Unwatch)),
-        (TRANSACTIONS, "2.2.0"),
-        "Forgets about watched keys of a transaction.",
-    ),
-    control(
-        ("wait", 3, Some(Verb::Wait)),
-        ("generic", "3.0.0"),
-        "Returns how many replicas surely have the earlier writes of this connection.",
-    ),
-    control(
-        ("watch", -2, Some(Verb::Watch)),
-        (TRANSACTIONS, "2.2.0"),
-        "Monitors changes to keys to determine the execution of a transaction.",
-    ),
+    control("asking", 1, Verb::Asking)
+        .docs(CLUSTER, "3.0.0", "Signals that a cluster client is following an -ASK redirect."),
+    control("auth", -2, Verb::Auth)
+        .docs(CONNECTION, "1.0.0", "Authenticates the connection."),
+    control("bgsave", -1, Verb::Bgsave)
+        .docs(SERVER, "1.0.0", "Asynchronously saves a snapshot of this node's applied state."),
+    control("client", -2, Verb::Client)
+        .docs(CONNECTION, "2.4.0", "A container for client connection commands."),
+    control("cluster", -2, Verb::Cluster)
+        .docs(CLUSTER, "3.0.0", "A container for Redis Cluster commands."),
+    control("command", -1, Verb::Command)
+        .docs(SERVER, "2.8.13", "Returns detailed information about all commands."),
+    control("config", -2, Verb::Config)
+        .docs(SERVER, "2.0.0", "A container for server configuration commands."),
+    control("discard", 1, Verb::Discard)
+        .docs(TRANSACTIONS, "2.0.0", "Discards a transaction."),
+    control("echo", 2, Verb::Echo)
+        .docs(CONNECTION, "1.0.0", "Returns the given string."),
+    control("exec", 1, Verb::Exec)
+        .docs(TRANSACTIONS, "1.2.0", "Executes all commands in a transaction."),
+    control("hello", -1, Verb::Hello)
+        .docs(CONNECTION, "6.0.0", "Handshakes with the server."),
+    control("info", -1, Verb::Info)
+        .docs(SERVER, "1.0.0", "Returns information and statistics about the server."),
+    control("member", -2, Verb::Member)
+        .docs(SERVER, "0.1.0", "A container for commands about the members of the cluster."),
+    control("multi", 1, Verb::Multi)
+        .docs(TRANSACTIONS, "1.2.0", "Starts a transaction."),
+    control("once", -5, Verb::Once)
+        .docs(SERVER, "0.1.0", "Runs a command of a session exactly once, however often it is sent."),
+    control("ping", -1, Verb::Ping)
+        .docs(CONNECTION, "1.0.0", "Returns the server's liveliness response."),
+    control("quit", -1, Verb::Quit)
+        .docs(CONNECTION, "1.0.0", "Closes the connection."),
+    control("readonly", 1, Verb::Readonly)
+        .docs(CLUSTER, "3.0.0", "Allows reads of this node's own, possibly older state."),
+    control("readwrite", 1, Verb::Readwrite)
+        .docs(CLUSTER, "3.0.0", "Makes reads linearizable again."),
+    control("reset", 1, Verb::Reset)
+        .docs(CONNECTION, "6.2.0", "Resets the connection."),
+    control("select", 2, Verb::Select)
+        .docs(CONNECTION, "1.0.0", "Changes the selected database."),
+    control("session", -2, Verb::Session)
+        .docs(SERVER, "0.1.0", "Opens or closes a session for ONCE."),
+    control("slowlog", -2, Verb::Slowlog)
+        .docs(SERVER, "2.2.12", "A container for slow log commands."),
+    control("time", 1, Verb::Time)
+        .docs(SERVER, "2.6.0", "Returns the server time."),
+    control("transfer", -1, Verb::Transfer)
+        .docs(SERVER, "0.1.0", "Hands leadership over to another node."),
+    control("unwatch", 1, Verb::Unwatch)
+        .docs(TRANSACTIONS, "2.2.0", "Forgets about watched keys of a transaction."),
+    control("wait", 3, Verb::Wait)
+        .docs("generic", "3.0.0", "Returns how many replicas surely have the earlier writes of this connection."),
+    control("watch", -2, Verb::Watch)
+        .docs(TRANSACTIONS, "2.2.0", "Monitors changes to keys to determine the execution of a transaction."),
 ];
 
 impl Control {
-    /// The control command of this name, in any case, if it is answered here.
+    /// The control command of this name, in any case.
     pub(super) fn find(name: &[u8]) -> Option<&'static Self> {
-        let lower = |byte: &u8| byte.to_ascii_lowercase();
-        let at = CONTROLS.binary_search_by(|c| c.name.bytes().cmp(name.iter().map(lower))).ok()?;
-        CONTROLS.get(at)
+        CONTROLS.get(kv::position_by_name(CONTROLS, name, |control| control.name)?)
     }
 
-    /// Whether it becomes a request of the node, in a file of its own (`session.rs`, `membership.rs`).
-    pub(super) fn is_for_node(&self) -> bool {
-        self.verb.is_none()
+    const fn docs(self, group: &'static str, since: &'static str, summary: &'static str) -> Self {
+        Self { group, since, summary, ..self }
     }
 
     /// Whether it is carried out at once, though MULTI is open.
     pub(super) fn ends_or_begins_transaction(&self) -> bool {
-        let verbs = [Verb::Discard, Verb::Multi, Verb::Quit, Verb::Reset, Verb::Watch];
-        self.verb.is_some_and(|verb| verbs.contains(&verb))
+        matches!(self.verb, Verb::Discard | Verb::Multi | Verb::Quit | Verb::Reset | Verb::Watch)
     }
 
     /// Whether it may stand between MULTI and EXEC. What the driver answers may not, nor what changes how the rest is read.
     pub(super) fn may_be_queued(&self, arguments: &[Bytes]) -> bool {
         let asks_driver = || arguments.get(1).is_some_and(|verb| verb.eq_ignore_ascii_case(b"list"));
         match self.verb {
-            None | Some(Verb::Bgsave | Verb::Hello | Verb::Auth) => false,
-            Some(Verb::Client) => !asks_driver(),
-            Some(_) => true,
+            Verb::Auth | Verb::Bgsave | Verb::Hello => false,
+            Verb::Client => !asks_driver(),
+            _ => true,
         }
     }
 
     /// Whether `arguments`, the name among them, are a number that it takes.
     pub(super) fn takes(&self, arguments: usize) -> bool {
-        let arity = self.arity.unsigned_abs() as usize;
-        if self.arity < 0 { arguments >= arity } else { arguments == arity }
+        kv::is_arity(self.arity, arguments)
     }
 }
 
@@ -198,50 +169,33 @@ fn bgsave(arguments: &[Bytes], out: &mut Vec<Action>) -> Reply {
 }
 
 impl Connection {
-    pub(super) fn on_control(
-        &mut self,
-        control: &Control,
-        arguments: &[Bytes],
-        now: Now,
-        context: &Context<'_>,
-        out: &mut Vec<Action>,
-    ) {
-        if let Some(reply) = self.control(control, arguments, now, context, out) {
-            self.answer_now(reply);
-        }
-    }
-
     /// The reply to a control command that EXEC carries out.
     pub(super) fn control_in_transaction(
         &mut self,
         control: &Control,
         arguments: &[Bytes],
-        now: Now,
-        context: &Context<'_>,
-        out: &mut Vec<Action>,
+        step: &mut Step<'_>,
     ) -> Reply {
-        if control.verb == Some(Verb::Wait) {
+        if control.verb == Verb::Wait {
             // Nothing may be waited for in a transaction.
-            return wait_error(arguments).unwrap_or_else(|| cluster::wait(context.node));
+            return wait_error(arguments).unwrap_or_else(|| cluster::wait(step.context.node));
         }
-        let reply = self.control(control, arguments, now, context, out);
-        reply.unwrap_or_else(|| Reply::error("ERR Command not allowed inside a transaction"))
+        self.control(control, arguments, step).unwrap_or_else(transaction::not_allowed)
     }
 
     /// The reply to a control command; `None` when it is given in another way.
-    fn control(
+    pub(super) fn control(
         &mut self,
         control: &Control,
         arguments: &[Bytes],
-        now: Now,
-        context: &Context<'_>,
-        out: &mut Vec<Action>,
+        step: &mut Step<'_>,
     ) -> Option<Reply> {
-        Some(match control.verb? {
+        let (now, context) = (step.now, step.context);
+        Some(match control.verb {
             Verb::Asking => Reply::ok(),
             Verb::Auth => auth(arguments),
-            Verb::Bgsave => bgsave(arguments, out),
-            Verb::Client => return self.client(arguments, now, out),
+            Verb::Bgsave => bgsave(arguments, step.out),
+            Verb::Client => return self.client(arguments, step),
             Verb::Cluster => cluster::reply(arguments, context),
             Verb::Command => command_docs::reply(arguments),
             Verb::Config => config::reply(arguments, &self.settings, context),
@@ -271,7 +225,9 @@ impl Connection {
                     return None;
                 }
             },
-            Verb::Watch => return self.watch(arguments, context, out),
+            Verb::Watch => return self.watch(arguments, step),
+            // Requests of the node, which `classify` makes.
+            Verb::Exec | Verb::Member | Verb::Once | Verb::Session | Verb::Transfer => return None,
         })
     }
 
@@ -324,19 +280,13 @@ impl Connection {
 
     fn greet(&self, context: &Context<'_>, out: &mut Vec<u8>) {
         write::map(out, 7);
-        for (key, value) in [("server", "redis"), ("version", info::REDIS_VERSION)] {
-            write::bulk(out, key.as_bytes());
-            write::bulk(out, value.as_bytes());
-        }
+        fields(out, [("server", "redis"), ("version", info::REDIS_VERSION)]);
         write::bulk(out, b"proto");
         write::integer(out, i64::from(self.protocol.number()));
         write::bulk(out, b"id");
-        write::integer(out, i64::try_from(self.id).unwrap_or(i64::MAX));
+        number(out, self.id);
         let role = if cluster::leads(context.node) { "master" } else { "replica" };
-        for (key, value) in [("mode", "cluster"), ("role", role)] {
-            write::bulk(out, key.as_bytes());
-            write::bulk(out, value.as_bytes());
-        }
+        fields(out, [("mode", "cluster"), ("role", role)]);
         write::bulk(out, b"modules");
         write::array(out, 0);
     }
@@ -413,14 +363,9 @@ mod tests {
     fn the_table_is_sorted_and_shares_no_name_with_the_state_machine() {
         assert!(CONTROLS.windows(2).all(|w| w[0].name < w[1].name));
         for control in CONTROLS {
-            assert!(crate::kv::CommandInfo::find(control.name.as_bytes()).is_none(), "{}", control.name);
+            assert!(kv::CommandInfo::find(control.name.as_bytes()).is_none(), "{}", control.name);
             let found = Control::find(control.name.to_uppercase().as_bytes());
             assert_eq!(found.map(|found| found.name), Some(control.name));
         }
-        let for_node = CONTROLS.iter().filter(|control| control.is_for_node()).map(|control| control.name);
-        assert!(
-            for_node.eq(["exec", "member", "once", "session", "transfer"]),
-            "each has its branch in classify"
-        );
     }
 }

@@ -1,7 +1,13 @@
 //! Patterns as CONFIG GET and COMMAND LIST take them: `*`, `?`, and everything else literally, in any case.
 
+/// Nothing fits a longer pattern: no name needs one, and one of megabytes would take long to hold against all names.
+const MAX_PATTERN: usize = 1024;
+
 /// Whether `text` fits `pattern`. At most `pattern × text` steps.
 pub(super) fn fits(pattern: &[u8], text: &[u8]) -> bool {
+    if pattern.len() > MAX_PATTERN {
+        return false;
+    }
     let (mut p, mut t) = (0, 0);
     // Where to go on when what was tried since the last star does not fit.
     let mut retry = None;
@@ -49,5 +55,9 @@ mod tests {
         ] {
             assert_eq!(fits(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
         }
+        assert_eq!(
+            [MAX_PATTERN, MAX_PATTERN + 1].map(|stars| fits(&b"*".repeat(stars), b"a")),
+            [true, false]
+        );
     }
 }

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use super::Kind;
 use super::command::Data;
 use super::help::other_subcommand;
-use super::reply::{Reply, of_error};
+use super::reply::{Reply, fields, number, of_error};
 use super::transaction::Then;
 use crate::codec::resp::write;
 use crate::kv::CommandError;
@@ -121,12 +121,9 @@ fn list(node: &Status, out: &mut Vec<u8>) {
 fn entry(out: &mut Vec<u8>, id: NodeId, role: &str, [peer, client]: [&str; 2], disk: DiskId) {
     write::map(out, 5);
     write::bulk(out, b"id");
-    write::integer(out, i64::try_from(id.0).unwrap_or(i64::MAX));
+    number(out, id.0);
     let disk = format!("{disk}");
-    for (key, value) in [("role", role), ("peer", peer), ("client", client), ("disk", &disk)] {
-        write::bulk(out, key.as_bytes());
-        write::bulk(out, value.as_bytes());
-    }
+    fields(out, [("role", role), ("peer", peer), ("client", client), ("disk", &disk)]);
 }
 
 fn id_of(argument: &[u8]) -> Result<NodeId, Reply> {

@@ -210,6 +210,13 @@ impl Protocol {
     }
 }
 
+/// What a connection goes by in one step, and where its actions go.
+struct Step<'a> {
+    now: Now,
+    context: &'a Context<'a>,
+    out: &'a mut alloc::vec::Vec<Action>,
+}
+
 /// What may be under way beside what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -289,7 +296,7 @@ impl Connection {
 
     /// Steps one event; what is to be done is added to `out`, what is to be written to [`output`](Self::output).
     pub fn step(&mut self, now: Now, event: Event, context: &Context<'_>, out: &mut alloc::vec::Vec<Action>) {
-        self.on_event(now, event, context, out);
+        self.on_event(event, &mut Step { now, context, out });
     }
 
     /// Bytes that wait to be written to the client.

@@ -77,17 +77,26 @@ impl Reply {
     }
 }
 
+/// A number; what is above RESP's largest is told as that.
+pub(super) fn number(out: &mut Vec<u8>, number: u64) {
+    write::integer(out, i64::try_from(number).unwrap_or(i64::MAX));
+}
+
+/// Pairs of a map, both of them text.
+pub(super) fn fields<'a>(out: &mut Vec<u8>, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) {
+    for (key, value) in pairs {
+        write::bulk(out, key.as_bytes());
+        write::bulk(out, value.as_bytes());
+    }
+}
+
 /// The reply to a request that ended with `outcome`. `slot` is that of its first key, for `MOVED`.
 pub(super) fn of_outcome(outcome: Outcome, slot: u16, redirect: bool, node: &Status) -> Reply {
     match outcome {
         Outcome::Reply(bytes) => Reply::Canonical(bytes),
-        Outcome::SessionOpened(session) => {
-            Reply::of(|out| write::integer(out, i64::try_from(session).unwrap_or(i64::MAX)))
-        }
+        Outcome::SessionOpened(session) => Reply::of(|out| number(out, session)),
         Outcome::SessionClosed | Outcome::Transferred => Reply::ok(),
-        Outcome::Reconfigured(index) => {
-            Reply::of(|out| write::integer(out, i64::try_from(index).unwrap_or(i64::MAX)))
-        }
+        Outcome::Reconfigured(index) => Reply::of(|out| number(out, index)),
         Outcome::Session(error) => Reply::error(session_error(error)),
         Outcome::Refused(Refused::NotLeader(leader)) => match node.members.get(&leader) {
             Some(member) if redirect => moved(slot, &member.client),

@@ -11,7 +11,7 @@ use core::cell::{Cell, RefCell};
 use bytes::Bytes;
 
 use super::help::other_subcommand;
-use super::reply::{Reply, of_error};
+use super::reply::{Reply, number, of_error};
 use crate::codec::resp::{parse_integer, write};
 use crate::kv::{self, CommandError};
 use crate::time::{Micros, Millis};
@@ -95,12 +95,11 @@ impl SlowLog {
     fn get(&self, count: usize, out: &mut Vec<u8>) {
         let entries = self.entries.borrow();
         let count = count.min(entries.len());
-        let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         write::array(out, count);
         for SlowEntry { id, wall, command } in entries.iter().take(count) {
             write::array(out, 6);
-            for number in [*id, wall / 1000, command.spent] {
-                write::integer(out, signed(number));
+            for told in [*id, wall / 1000, command.spent] {
+                number(out, told);
             }
             write::array(out, command.words.len());
             command.words.iter().for_each(|word| write::bulk(out, word));
@@ -113,7 +112,7 @@ impl SlowLog {
 
 /// SLOWLOG's reply.
 pub(super) fn reply(arguments: &[Bytes], log: &SlowLog) -> Reply {
-    let Some((subcommand, rest)) = arguments.split_first().and_then(|(_, rest)| rest.split_first()) else {
+    let [_, subcommand, rest @ ..] = arguments else {
         return of_error(&CommandError::Arity("slowlog"));
     };
     match (&subcommand.to_ascii_lowercase()[..], rest) {
@@ -128,7 +127,7 @@ pub(super) fn reply(arguments: &[Bytes], log: &SlowLog) -> Reply {
         (b"get", _) => {
             Reply::error("ERR unknown subcommand or wrong number of arguments for 'get'. Try SLOWLOG HELP.")
         }
-        (b"len", []) => Reply::of(|out| write::integer(out, log.entries.borrow().len() as i64)),
+        (b"len", []) => Reply::of(|out| number(out, log.entries.borrow().len() as u64)),
         (b"len", _) => of_error(&CommandError::Arity("slowlog|len")),
         (b"reset", []) => {
             log.reset();

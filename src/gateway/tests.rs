@@ -177,11 +177,16 @@ impl Harness {
         output
     }
 
+    /// Takes what is to be written, as text.
+    pub(super) fn text(&mut self) -> String {
+        String::from_utf8_lossy(&self.output()).into_owned()
+    }
+
     /// Feeds, settles, and takes the output as text.
     pub(super) fn say(&mut self, bytes: impl AsRef<[u8]>) -> String {
         self.feed(bytes.as_ref());
         self.settle();
-        String::from_utf8_lossy(&self.output()).into_owned()
+        self.text()
     }
 
     /// The names of the requests that wait: W, R, L (local read), O (once), S (session), A (administration).

@@ -10,21 +10,26 @@
 //! `ONCE session seq ack EXEC` runs the transaction once, however often it is sent.
 
 use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::command::{Command, Data, Held};
+use super::command::{Command, Data};
 use super::control::Control;
 use super::reply::{self, Reply};
-use super::{Action, Connection, Context, Kind, Protocol, cluster, help};
+use super::{Connection, Kind, Protocol, Step, cluster, help};
 use crate::codec::resp::{parse_integer, split_reply, write};
 use crate::kv::{self, Call, CommandInfo};
+use crate::node::Status;
 use crate::replica::{Outcome, Request};
-use crate::time::Now;
 
 /// Most commands of a transaction: what runs as one entry delays all others.
 const MAX_COMMANDS: usize = 16 << 10;
+
+/// Bytes of replies made here after which EXEC carries out no more of what is answered here: some of it answers a few bytes by
+/// half a million, and nobody is served meanwhile.
+const MAX_TOLD: usize = 1 << 20;
 
 /// Most keys that one connection watches.
 const MAX_WATCHED: usize = 1 << 10;
@@ -35,8 +40,6 @@ pub(super) struct Transaction {
     queued: Vec<Queued>,
     /// Bytes of the commands.
     bytes: usize,
-    /// The slot of the first key.
-    slot: Option<u16>,
     /// A command could not be queued: EXEC will do nothing.
     failed: bool,
 }
@@ -44,8 +47,8 @@ pub(super) struct Transaction {
 /// A command that waits for EXEC.
 #[derive(Debug)]
 enum Queued {
-    /// For the node.
-    Call(Call),
+    /// For the node, with the slot of its first key.
+    Call(Call, u16),
     /// To be answered here.
     Control(&'static Control, Vec<Bytes>),
     /// Answered: mostly by an error, of the kind that Redis finds when it runs the command.
@@ -86,8 +89,43 @@ impl Transaction {
         self.queued.len()
     }
 
-    fn has_room(&self, bytes: usize, most: usize) -> bool {
-        self.queued.len() < MAX_COMMANDS && self.bytes.saturating_add(bytes) <= most
+    /// Queues a command of so many bytes, if it and those before it have no more than `most` together.
+    fn push(&mut self, queued: Queued, bytes: usize, most: usize) -> Result<(), Reply> {
+        let together = self.bytes.saturating_add(bytes);
+        if self.queued.len() >= MAX_COMMANDS || together > most {
+            return Err(too_long(most));
+        }
+        self.queued.push(queued);
+        self.bytes = together;
+        Ok(())
+    }
+}
+
+impl Queued {
+    fn of_control(control: &'static Control, arguments: &[Bytes]) -> Result<Self, Reply> {
+        if let Some(subcommand) = other_subcommand(control, arguments) {
+            return Err(help::other_subcommand(&control.name.to_uppercase(), subcommand));
+        }
+        if !control.may_be_queued(arguments) {
+            return Err(not_allowed());
+        }
+        // A copy: it may wait for long, and shares the bytes of the whole input otherwise.
+        let arguments = arguments.iter().map(|argument| Bytes::copy_from_slice(argument)).collect();
+        Ok(Self::Control(control, arguments))
+    }
+
+    /// `redirect` is where another node leads, if clients are sent there.
+    fn of_data(data: Data, reads_local: bool, redirect: Option<String>) -> Result<Self, Reply> {
+        let call = match data.request {
+            Request::Write(command) => Ok(Call::Write(command)),
+            Request::Read(query) | Request::ReadLocal(query) => Ok(Call::Read(query)),
+            _ => Err(not_allowed()),
+        };
+        let is_here = reads_local && matches!(call, Ok(Call::Read(_)));
+        match redirect.filter(|_| !is_here) {
+            Some(address) => Err(reply::moved(data.slot, &address)),
+            None => call.map(|call| Self::Call(call, data.slot)),
+        }
     }
 }
 
@@ -157,12 +195,7 @@ impl Connection {
     }
 
     /// WATCH: what is wrong with it, or nothing when the node has been asked.
-    pub(super) fn watch(
-        &mut self,
-        arguments: &[Bytes],
-        context: &Context<'_>,
-        out: &mut Vec<Action>,
-    ) -> Option<Reply> {
+    pub(super) fn watch(&mut self, arguments: &[Bytes], step: &mut Step<'_>) -> Option<Reply> {
         if self.transaction.is_some() {
             return Some(Reply::error("ERR WATCH inside MULTI is not allowed"));
         }
@@ -177,7 +210,7 @@ impl Connection {
         let bytes = query.len();
         let slot = keys.first().map_or(0, |key| super::slot::of_key(key));
         let then = Then::Watch(keys);
-        self.hold(Data { kind: Kind::Read, request: Request::Read(query), slot, bytes, then }, context, out);
+        self.hold(Data { kind: Kind::Read, request: Request::Read(query), slot, bytes, then }, step);
         None
     }
 
@@ -186,7 +219,7 @@ impl Connection {
         &mut self,
         command: Command,
         arguments: &[Bytes],
-        node: &Context<'_>,
+        node: &Status,
     ) -> Option<Command> {
         let is_exec = arguments.first().is_some_and(|name| name.eq_ignore_ascii_case(b"exec"));
         if is_exec && matches!(command, Command::Answer(_)) {
@@ -197,53 +230,24 @@ impl Connection {
             self.answer_now(Reply::error(text));
             return None;
         }
-        let most = self.settings.max_command;
-        let reads_local = self.reads_local;
-        let redirect = self.settings.redirect.then(|| cluster::elsewhere(node.node)).flatten();
         let Some(transaction) = &mut self.transaction else { return Some(command) };
-        let bytes = arguments.iter().map(Bytes::len).sum::<usize>();
-        let (queued, slot) = match command {
-            Command::Control(control) if control.ends_or_begins_transaction() => return Some(command),
+        let queued = match command {
             Command::Exec(_) | Command::Http => return Some(command),
-            Command::Control(control) if is_other_subcommand(control, arguments) => {
-                let subcommand = arguments.get(1).map_or(&b""[..], |name| name);
-                (Err(help::other_subcommand(&control.name.to_uppercase(), subcommand)), None)
-            }
-            Command::Control(control) if control.may_be_queued(arguments) => {
-                // A copy: it may wait for long, and shares the bytes of the whole input otherwise.
-                let arguments = arguments.iter().map(|argument| Bytes::copy_from_slice(argument)).collect();
-                (Ok(Queued::Control(control, arguments)), None)
-            }
+            Command::Control(control) if control.ends_or_begins_transaction() => return Some(command),
+            Command::Control(control) => Queued::of_control(control, arguments),
             Command::Data(data) => {
-                let call = match data.request {
-                    Request::Write(command) => Ok(Call::Write(command)),
-                    Request::Read(query) | Request::ReadLocal(query) => Ok(Call::Read(query)),
-                    _ => Err(not_allowed()),
-                };
-                let is_here = reads_local && matches!(call, Ok(Call::Read(_)));
-                match redirect.filter(|_| !is_here) {
-                    Some(address) => (Err(reply::moved(data.slot, &address)), None),
-                    None => (call.map(Queued::Call), Some(data.slot)),
-                }
+                let redirect = self.settings.redirect.then(|| cluster::elsewhere(node)).flatten();
+                Queued::of_data(data, self.reads_local, redirect)
             }
-            Command::Control(_) => (Err(not_allowed()), None),
+            Command::Answer(reply) if !reply.is_error() => Err(not_allowed()),
             // Redis finds out about an argument when it runs the command, and about name and number of arguments before.
-            Command::Answer(error) if is_known(arguments) => (Ok(Queued::Answer(error)), None),
-            Command::Answer(error) => (Err(error), None),
+            Command::Answer(error) if is_known(arguments) => Ok(Queued::Answer(error)),
+            Command::Answer(error) => Err(error),
         };
-        let queued =
-            queued.and_then(
-                |queued| {
-                    if transaction.has_room(bytes, most) { Ok(queued) } else { Err(too_long(most)) }
-                },
-            );
-        let reply = match queued {
-            Ok(queued) => {
-                transaction.queued.push(queued);
-                transaction.bytes = transaction.bytes.saturating_add(bytes);
-                transaction.slot = transaction.slot.or(slot);
-                Reply::of(|out| write::simple(out, "QUEUED"))
-            }
+        let bytes = arguments.iter().map(Bytes::len).sum();
+        let most = self.settings.max_command;
+        let reply = match queued.and_then(|queued| transaction.push(queued, bytes, most)) {
+            Ok(()) => Reply::of(|out| write::simple(out, "QUEUED")),
             Err(error) => {
                 transaction.failed = true;
                 error
@@ -254,13 +258,7 @@ impl Connection {
     }
 
     /// EXEC.
-    pub(super) fn exec(
-        &mut self,
-        once: Option<OnceNumbers>,
-        now: Now,
-        context: &Context<'_>,
-        out: &mut Vec<Action>,
-    ) {
+    pub(super) fn exec(&mut self, once: Option<OnceNumbers>, step: &mut Step<'_>) {
         let Some(transaction) = self.transaction.take() else {
             return self.answer_now(Reply::error("ERR EXEC without MULTI"));
         };
@@ -269,15 +267,19 @@ impl Connection {
             let text = "EXECABORT Transaction discarded because of previous errors.";
             return self.answer_now(Reply::error(text));
         }
-        let (mut calls, mut parts) = (Vec::new(), Vec::new());
+        let (mut calls, mut parts, mut slot, mut told) = (Vec::new(), Vec::new(), None, 0);
         for queued in transaction.queued {
             parts.push(match queued {
-                Queued::Call(call) => {
+                Queued::Call(call, of_first_key) => {
+                    slot.get_or_insert(of_first_key);
                     calls.push(call);
                     None
                 }
+                Queued::Control(..) if told > MAX_TOLD => Some(told_too_much()),
                 Queued::Control(control, arguments) => {
-                    Some(self.control_in_transaction(control, &arguments, now, context, out))
+                    let reply = self.control_in_transaction(control, &arguments, step);
+                    told += reply.len();
+                    Some(reply)
                 }
                 Queued::Answer(reply) => Some(reply),
             });
@@ -296,23 +298,17 @@ impl Connection {
             }
             (Call::Read(query), None) => (Kind::Read, Request::Read(query)),
         };
-        let slot = transaction.slot.unwrap_or(0);
+        let slot = slot.unwrap_or_default();
         let bytes = transaction.bytes;
-        self.hold(Data { kind, request, slot, bytes, then: Then::Exec(assembly) }, context, out);
+        self.hold(Data { kind, request, slot, bytes, then: Then::Exec(assembly) }, step);
     }
 
     /// The reply to a request that the node has answered.
-    pub(super) fn reply_of(
-        &mut self,
-        then: Then,
-        outcome: Outcome,
-        slot: u16,
-        context: &Context<'_>,
-    ) -> Reply {
+    pub(super) fn reply_of(&mut self, then: Then, outcome: Outcome, slot: u16, node: &Status) -> Reply {
         match (then, outcome) {
             (Then::Watch(keys), Outcome::Reply(told)) => self.watch_told(keys, told),
             (Then::Exec(assembly), Outcome::Reply(reply)) => assembly.assemble(&reply),
-            (_, outcome) => reply::of_outcome(outcome, slot, self.settings.redirect, context.node),
+            (_, outcome) => reply::of_outcome(outcome, slot, self.settings.redirect, node),
         }
     }
 
@@ -330,11 +326,6 @@ impl Connection {
         }
         Reply::ok()
     }
-
-    /// Takes a request to the node, now or when those before it allow.
-    fn hold(&mut self, data: Data, context: &Context<'_>, out: &mut Vec<Action>) {
-        self.held = self.try_held(Held::Data(data), context, out);
-    }
 }
 
 fn too_long(most: usize) -> Reply {
@@ -346,17 +337,20 @@ fn too_long(most: usize) -> Reply {
     })
 }
 
-fn not_allowed() -> Reply {
+pub(super) fn not_allowed() -> Reply {
     Reply::error("ERR Command not allowed inside a transaction")
 }
 
-/// Whether a command that has subcommands has none of this name.
-fn is_other_subcommand(control: &Control, arguments: &[Bytes]) -> bool {
+fn told_too_much() -> Reply {
+    Reply::error("ERR the replies before this one are too long together, and the command was not done")
+}
+
+/// The subcommand, if a command that has subcommands has none of this name.
+fn other_subcommand<'a>(control: &Control, arguments: &'a [Bytes]) -> Option<&'a [u8]> {
     let known = help::subcommands(control.name);
-    let is = |known: &str, name: &[u8]| name.eq_ignore_ascii_case(known.as_bytes());
-    arguments.get(1).is_some_and(|name| {
-        !known.is_empty() && !is("help", name) && !known.iter().any(|(known, _)| is(known, name))
-    })
+    let name = arguments.get(1).filter(|_| !known.is_empty())?;
+    let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+    (!is("help") && !known.iter().any(|(known, _)| is(known))).then_some(name)
 }
 
 /// Whether there is a command of this name that takes so many arguments.

@@ -44,7 +44,8 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use command::{COMMANDS, CommandInfo, Group};
+pub use command::{COMMANDS, CommandInfo, Group, KeyPositions};
+pub(crate) use command::{is_arity, position_by_name};
 pub use error::CommandError;
 pub use parse::{Call, parse};
 pub use snapshot::{KvRestorer, KvView};

@@ -77,8 +77,11 @@ fn words_are_those_of_redis() {
         ("client list id 1 2", "$0\r\n\r\n"),
         ("client list type replica", "$0\r\n\r\n"),
         ("client list id 9", "$12\r\nid=9 addr=x\n\r\n"),
+        ("client list id 12 9 3", "$12\r\nid=9 addr=x\n\r\n"),
         ("command getkeys get a", "*1\r\n$1\r\na\r\n"),
         ("command getkeys mset a b c d", "*2\r\n$1\r\na\r\n$1\r\nc\r\n"),
+        ("command getkeys msetex 2 a 1 b 2 ex 10", "*2\r\n$1\r\na\r\n$1\r\nb\r\n"),
+        ("command getkeys watch a b", "*2\r\n$1\r\na\r\n$1\r\nb\r\n"),
         ("command getkeys once 1 2 3 set k v", "*1\r\n$1\r\nk\r\n"),
         ("command getkeys ping a", "-ERR The command has no key arguments\r\n"),
         ("command getkeys foo a", "-ERR Invalid command specified\r\n"),
@@ -312,6 +315,13 @@ fn commands_are_described() {
         $5\r\nindex\r\n:1\r\n$9\r\nfind_keys\r\n%2\r\n$4\r\ntype\r\n$5\r\nrange\r\n$4\r\nspec\r\n%3\r\n$7\r\nlastkey\r\n:0\r\n\
         $7\r\nkeystep\r\n:1\r\n$5\r\nlimit\r\n:0\r\n~0\r\n";
     assert_eq!(h.say("COMMAND INFO foo GET\r\n"), alloc::format!("*2\r\n_\r\n{get}"));
+    let counted = h.say("COMMAND INFO msetex\r\n");
+    assert!(counted.contains("+movablekeys\r\n:2\r\n:-1\r\n:2\r\n"), "{counted}");
+    assert!(counted.contains("$6\r\nkeynum\r\n$4\r\nspec\r\n%3\r\n$9\r\nkeynumidx\r\n:0\r\n"), "{counted}");
+    for verb in ["INFO", "DOCS"] {
+        let of = |names| h.say(alloc::format!("COMMAND {verb}{}\r\n", " get".repeat(names)));
+        assert_eq!([1024, 1025].map(of).map(|said| said.starts_with('-')), [false, true], "{verb}");
+    }
     let count = h.say("COMMAND COUNT\r\n");
     let count = count.trim_start_matches(':').trim_end();
     assert!(h.say("COMMAND\r\n").starts_with(&alloc::format!("*{count}\r\n")));

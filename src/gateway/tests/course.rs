@@ -11,10 +11,6 @@ use super::Harness;
 use crate::raft::NodeId;
 use crate::replica::{Outcome, Refused, SessionError};
 
-fn text(output: Bytes) -> String {
-    String::from_utf8_lossy(&output).into_owned()
-}
-
 #[test]
 fn a_pipeline_is_dispatched_kind_by_kind_and_answered_in_order() {
     let mut h = Harness::new();
@@ -22,16 +18,16 @@ fn a_pipeline_is_dispatched_kind_by_kind_and_answered_in_order() {
     assert_eq!(h.waiting(), "WW", "reads wait for the earlier writes");
     assert_eq!(h.connection.output(), b"", "PING's reply waits for those before it");
     h.answer(Outcome::Reply(Bytes::from_static(b"+OK\r\n")));
-    assert_eq!((h.waiting().as_str(), text(h.output()).as_str()), ("W", "+OK\r\n"));
+    assert_eq!((h.waiting().as_str(), h.text().as_str()), ("W", "+OK\r\n"));
     h.answer(Outcome::Reply(Bytes::from_static(b"+OK\r\n")));
-    assert_eq!((h.waiting().as_str(), text(h.output()).as_str()), ("RR", "+OK\r\n+PONG\r\n"));
+    assert_eq!((h.waiting().as_str(), h.text().as_str()), ("RR", "+OK\r\n+PONG\r\n"));
     h.answer(Outcome::Reply(Bytes::from_static(b"$1\r\n1\r\n")));
     assert_eq!(h.waiting(), "R", "a write waits for every earlier read");
     h.answer(Outcome::Reply(Bytes::from_static(b"$1\r\n2\r\n")));
     assert_eq!(h.waiting(), "W");
     h.answer(Outcome::Undetermined);
     assert_eq!(h.waiting(), "R", "an undetermined write refuses nothing");
-    assert!(text(h.output()).contains("-UNDETERMINED "));
+    assert!(h.text().contains("-UNDETERMINED "));
     assert!(!h.closed);
 }
 
@@ -43,7 +39,7 @@ fn replies_that_come_in_another_order_leave_in_order() {
     for (at, expected) in [(2, ""), (0, ":0\r\n"), (1, ":1\r\n:2\r\n")] {
         let outcome = Outcome::Reply(alloc::format!(":{at}\r\n").into());
         h.step(Event::Reply { number: numbers[at], outcome });
-        assert_eq!(text(h.output()), expected);
+        assert_eq!(h.text(), expected);
     }
     h.step(Event::Reply { number: numbers[0], outcome: Outcome::Undetermined });
     h.step(Event::Reply { number: 999, outcome: Outcome::Undetermined });
@@ -59,14 +55,14 @@ fn after_a_refusal_the_rest_of_the_pipeline_is_refused_and_then_a_new_epoch_begi
     assert_eq!(h.waiting(), "W", "nothing new is sent while the refusal is in force");
     h.feed(b" 1\r\nSET e 1\r\n");
     h.answer(Outcome::Refused(Refused::AfterRefusal));
-    let output = text(h.output());
+    let output = h.text();
     let codes: Vec<&str> = output.lines().map(|line| line.split(' ').next().unwrap()).collect();
     let refused = "-TRYAGAIN";
     assert_eq!(codes, ["-CLUSTERDOWN", refused, refused, refused, "+PONG", refused, refused]);
     h.feed(b"SET f 1\r\n");
     assert_eq!(h.requests.iter().map(|r| r.1).collect::<Vec<_>>(), [1], "the next pipeline has a new epoch");
     h.settle();
-    assert_eq!(text(h.output()), "+OK\r\n");
+    assert_eq!(h.text(), "+OK\r\n");
     assert_eq!(h.say("GET f\r\nGET e\r\nGET a\r\n"), "$1\r\n1\r\n$-1\r\n$-1\r\n");
 }
 
@@ -77,7 +73,7 @@ fn a_refused_command_that_was_half_received_is_refused_to_its_end() {
     h.answer(Outcome::Refused(Refused::Busy));
     h.feed(b"\r\n1\r\n");
     assert_eq!(h.waiting(), "");
-    assert_eq!(text(h.output()).matches("-TRYAGAIN").count(), 2);
+    assert_eq!(h.text().matches("-TRYAGAIN").count(), 2);
     h.feed(b"SET c 1\r\n");
     assert_eq!(h.waiting(), "W");
 }
@@ -97,7 +93,7 @@ fn wait_comes_after_the_writes_before_it() {
     h.feed(b"SET a 1\r\nWAIT 1 0\r\nSET b 1\r\n");
     assert_eq!(h.waiting(), "W");
     h.answer(Outcome::Reply(Bytes::from_static(b"+OK\r\n")));
-    assert_eq!((text(h.output()).as_str(), h.waiting().as_str()), ("+OK\r\n:1\r\n", "W"));
+    assert_eq!((h.text().as_str(), h.waiting().as_str()), ("+OK\r\n:1\r\n", "W"));
 }
 
 #[test]
@@ -105,7 +101,7 @@ fn each_reply_is_in_the_protocol_of_its_command() {
     let mut h = Harness::new();
     h.feed(b"SET a 1\r\nGETDEL b\r\nHELLO 3\r\nGETDEL b\r\nRESET\r\nGETDEL b\r\n");
     h.settle();
-    let output = text(h.output());
+    let output = h.text();
     assert!(output.starts_with("+OK\r\n$-1\r\n%7\r\n"), "{output}");
     assert!(output.ends_with("_\r\n+RESET\r\n$-1\r\n"), "{output}");
 }
@@ -143,7 +139,7 @@ fn every_outcome_has_its_words() {
         h.feed(b"SET {foo}bar 1\r\n");
         let shown = alloc::format!("{outcome:?}");
         h.answer(outcome);
-        let output = text(h.output());
+        let output = h.text();
         assert!(output.starts_with(expected), "{shown}: {output}");
         assert_eq!(output.matches('\n').count(), expected.matches('\n').count().max(1));
         assert!(!h.closed, "the connection stays open");
@@ -151,10 +147,7 @@ fn every_outcome_has_its_words() {
     let mut forwards = Harness::new();
     forwards.feed(b"SET a 1\r\n");
     forwards.answer(Outcome::Refused(Refused::NotLeader(NodeId(2))));
-    assert!(
-        text(forwards.output()).starts_with("-TRYAGAIN "),
-        "a client that is not to be redirected is not"
-    );
+    assert!(forwards.text().starts_with("-TRYAGAIN "), "a client that is not to be redirected is not");
 }
 
 #[test]
@@ -171,7 +164,7 @@ fn malformed_bytes_are_answered_and_the_connection_closed() {
     assert!(!h.closed, "what is under way is answered first");
     h.settle();
     assert!(h.closed);
-    assert_eq!(text(h.output()), "+OK\r\n-ERR Protocol error: expected '$', got '@'\r\n");
+    assert_eq!(h.text(), "+OK\r\n-ERR Protocol error: expected '$', got '@'\r\n");
     h.feed(b"PING\r\n");
     assert_eq!(h.connection.output(), b"");
     assert!(!h.connection.wants_input());
@@ -183,13 +176,13 @@ fn quit_and_the_end_of_input_answer_what_is_under_way() {
     h.feed(b"SET a 1\r\nQUIT\r\nPING\r\n");
     assert!(!h.closed);
     h.settle();
-    assert_eq!((text(h.output()).as_str(), h.closed), ("+OK\r\n+OK\r\n", true));
+    assert_eq!((h.text().as_str(), h.closed), ("+OK\r\n+OK\r\n", true));
     let mut h = Harness::new();
     h.feed(b"SET a 1\r\nGET a\r\nPIN");
     h.step(Event::InputEnded);
     assert!(!h.closed && !h.connection.wants_input());
     h.settle();
-    assert_eq!((text(h.output()).as_str(), h.closed), ("+OK\r\n$1\r\n1\r\n", true));
+    assert_eq!((h.text().as_str(), h.closed), ("+OK\r\n$1\r\n1\r\n", true));
     let mut h = Harness::new();
     h.step(Event::InputEnded);
     assert!(h.closed);
@@ -284,7 +277,7 @@ fn deadlines_close_who_says_nothing_and_nobody_else() {
     assert_eq!(h.connection.wake_at(), None, "the node answers what is under way");
     h.settle();
     h.now.mono += 4_000;
-    assert_eq!(text(h.output()), "+OK\r\n");
+    assert_eq!(h.text(), "+OK\r\n");
     h.now.mono += 1_000;
     h.step(Event::Wake);
     assert!(!h.closed, "who reads is alive");

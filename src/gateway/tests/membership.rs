@@ -43,7 +43,7 @@ fn said(outcome: Outcome) -> String {
     let mut harness = harness();
     harness.feed(b"member promote 4\r\n");
     harness.answer(outcome);
-    String::from_utf8_lossy(&harness.output()).into_owned()
+    harness.text()
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn what_is_wrong_is_said_and_nothing_is_asked() {
         let mut harness = harness();
         harness.feed(alloc::format!("{line}\r\n").as_bytes());
         assert_eq!(harness.waiting(), "", "{line}");
-        let text = String::from_utf8_lossy(&harness.output()).into_owned();
+        let text = harness.text();
         assert!(text.starts_with(error), "{line}: {text}");
     }
 }

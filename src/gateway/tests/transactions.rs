@@ -16,7 +16,7 @@ fn commands_are_queued_and_sent_as_one_request() {
     assert_eq!(h.waiting(), "W", "the read behind it waits for it");
     h.settle();
     let queued = "+QUEUED\r\n".repeat(3);
-    let text = String::from_utf8(h.output().to_vec()).unwrap();
+    let text = h.text();
     assert_eq!(text, alloc::format!("+OK\r\n{queued}*3\r\n+OK\r\n:2\r\n$1\r\n2\r\n$1\r\n2\r\n"));
     h.feed(b"MULTI\r\nGET a\r\nTTL a\r\nEXEC\r\n");
     assert_eq!(h.waiting(), "R", "reads alone need no entry");
@@ -48,7 +48,7 @@ fn exec_and_discard_want_a_multi_and_multis_do_not_nest() {
 #[test]
 fn what_redis_refuses_when_it_is_queued_spoils_all_and_what_it_refuses_when_it_runs_spoils_itself() {
     let mut h = Harness::new();
-    for bad in ["GET", "NONE a", "SESSION OPEN", "HELLO 3", "CLIENT LIST", "TRANSFER"] {
+    for bad in ["GET", "NONE a", "SESSION OPEN", "HELLO 3", "CLIENT LIST", "TRANSFER", "MEMBER LIST"] {
         let said = h.say(alloc::format!("MULTI\r\nSET a 1\r\n{bad}\r\nEXEC\r\n"));
         let lines: alloc::vec::Vec<&str> = said.lines().collect();
         assert_eq!(&lines[..2], ["+OK", "+QUEUED"], "{bad}");
@@ -81,6 +81,20 @@ fn commands_about_the_connection_are_answered_in_their_places() {
     assert!(h.say("MULTI\r\nPING\r\nEXEC\r\n").ends_with("*1\r\n+PONG\r\n"), "nobody is asked");
     h.say("HELLO 3\r\n");
     assert!(h.say("MULTI\r\nPING\r\nGET none\r\nEXEC\r\n").ends_with("*2\r\n+PONG\r\n_\r\n"));
+}
+
+#[test]
+fn what_is_answered_here_takes_no_more_than_a_bounded_reply() {
+    let mut h = Harness::new();
+    let all = alloc::format!("MULTI\r\n{}SET a 1\r\nEXEC\r\n", "COMMAND DOCS\r\nGET a\r\n".repeat(1_000));
+    let said = h.say(all);
+    let replies = said.split("QUEUED\r\n").last().unwrap();
+    assert!(replies.starts_with("*2001\r\n") && replies.ends_with("$-1\r\n+OK\r\n"));
+    assert!(replies.len() < 2 << 20, "{}", replies.len());
+    let refused =
+        "-ERR the replies before this one are too long together, and the command was not done\r\n$-1\r\n";
+    assert!((900..1_000).contains(&replies.matches(refused).count()));
+    assert!(h.say("MULTI\r\nCOMMAND DOCS\r\nPING\r\nEXEC\r\n").ends_with("+PONG\r\n"), "one is no harm");
 }
 
 #[test]
@@ -133,7 +147,7 @@ fn a_watch_that_is_refused_watches_nothing_and_the_connection_goes_on() {
     let mut h = Harness::new();
     h.feed(b"WATCH a\r\nPING\r\n");
     h.answer(Outcome::Refused(Refused::NoLeader));
-    let text = String::from_utf8(h.output().to_vec()).unwrap();
+    let text = h.text();
     assert!(text.starts_with("-CLUSTERDOWN") && text.ends_with("+PONG\r\n"), "{text}");
     assert!(h.say("MULTI\r\nSET a 1\r\nEXEC\r\n").ends_with("*1\r\n+OK\r\n"));
 }
@@ -164,7 +178,7 @@ fn an_exec_that_was_refused_has_not_run_and_is_forgotten() {
     let mut h = Harness::new();
     h.feed(b"MULTI\r\nSET a 1\r\nEXEC\r\nEXEC\r\n");
     h.answer(Outcome::Refused(Refused::NoLeader));
-    let text = String::from_utf8(h.output().to_vec()).unwrap();
+    let text = h.text();
     assert!(
         text.ends_with("-CLUSTERDOWN no leader is known; nothing was done\r\n-ERR EXEC without MULTI\r\n"),
         "{text}"
