@@ -16,6 +16,10 @@ const MAX_TRANSACTION: u64 = 50_000_000;
 /// Less than this is not worth to look at values for.
 const LITTLE: u64 = 20_000;
 
+/// Longest texts of the numbers that INCRBY and INCRBYFLOAT make.
+const MAX_INTEGER: usize = 20;
+const MAX_FLOAT: usize = 5 * 1024;
+
 /// To find a key.
 const FIND: u64 = 500;
 
@@ -41,35 +45,54 @@ fn matched(keys: usize, pattern: Option<&[u8]>) -> u64 {
     (keys as u64).saturating_mul(each).min(keys as u64 * NEXT + (1 << 24))
 }
 
-/// How long values are, at most.
-enum Lengths<'a> {
-    /// As long as any.
-    Limit,
-    /// As long as the store's, or as what commands before have made of them.
-    Known(&'a KvStore, BTreeMap<&'a [u8], usize>),
+/// What is known of the data that a command meets.
+struct Meter<'a> {
+    /// `None`: nothing is known, and all is as much as it can be.
+    store: Option<&'a KvStore>,
+    /// How long the commands of a transaction may have made values that those after them meet.
+    made: Option<BTreeMap<&'a [u8], usize>>,
 }
 
-impl<'a> Lengths<'a> {
-    fn of(&self, key: &[u8]) -> usize {
-        match self {
-            Self::Limit => MAX_VALUE,
-            Self::Known(store, made) => {
-                let there = store.record(key).map_or(0, |record| record.value().len());
-                made.get(key).map_or(there, |&made| made.max(there))
-            }
-        }
+impl<'a> Meter<'a> {
+    /// For how much a command can be at most.
+    const fn worst() -> Self {
+        Self { store: None, made: None }
+    }
+
+    /// For a command that the store meets next.
+    const fn of(store: &'a KvStore) -> Self {
+        Self { store: Some(store), made: None }
+    }
+
+    /// How long the value of `key` is, at most.
+    fn len(&self, key: &[u8]) -> usize {
+        let there = |store: &KvStore| store.record(key).map_or(0, |record| record.value().len());
+        let made = self.made.as_ref().and_then(|made| made.get(key)).copied().unwrap_or_default();
+        self.store.map_or(MAX_VALUE, there).max(made)
+    }
+
+    /// How many keys there are, at most.
+    fn keys(&self) -> usize {
+        let made = self.made.as_ref().map_or(0, BTreeMap::len);
+        self.store.map_or(MAX_LISTED_KEYS, |store| store.len().saturating_add(made))
+    }
+
+    /// Whether most keys may be dead.
+    fn may_be_dying(&self) -> bool {
+        let made = self.made.as_ref().map_or(0, BTreeMap::len);
+        self.store.is_none_or(|store| 2 * store.deadlines.len().saturating_add(made) > store.len())
     }
 
     /// A command may have made the value of `key` so long.
     fn made(&mut self, key: &'a [u8], len: usize) {
-        if let Self::Known(_, made) = self {
+        if let Some(made) = &mut self.made {
             let longest = made.entry(key).or_default();
             *longest = len.max(*longest);
         }
     }
 
     fn made_all(&mut self, mut pairs: Fields<'a>) {
-        if matches!(self, Self::Known(..)) {
+        if self.made.is_some() {
             while let (Some(key), Some(value)) = (pairs.next(), pairs.next()) {
                 self.made(key, value.len());
             }
@@ -79,7 +102,7 @@ impl<'a> Lengths<'a> {
     fn of_write(&mut self, write: Write<'a>) -> u64 {
         match write {
             Write::Set(Set { flags, key, value, .. }) => {
-                let told = if flags.has(SetFlags::GET) { self.of(key) } else { 0 };
+                let told = if flags.has(SetFlags::GET) { self.len(key) } else { 0 };
                 self.made(key, value.len());
                 STORE + bytes(value.len()) + bytes(told)
             }
@@ -87,42 +110,59 @@ impl<'a> Lengths<'a> {
                 self.made(key, value.len());
                 STORE + bytes(value.len())
             }
-            Write::GetDel { key } | Write::GetEx { key, .. } => STORE + bytes(self.of(key)),
+            Write::GetDel { key } | Write::GetEx { key, .. } => STORE + bytes(self.len(key)),
             Write::Append { key, tail } => {
-                let len = MAX_VALUE.min(self.of(key) + tail.len());
+                let len = MAX_VALUE.min(self.len(key) + tail.len());
                 self.made(key, len);
                 STORE + bytes(len)
             }
-            Write::Del { keys } => keys.len() as u64 * STORE,
+            // What is taken out is looked at, and what a picture of the state shares is copied when its deadline changes.
+            Write::Del { mut keys } => {
+                let count = keys.len() as u64;
+                keys.try_fold(count * STORE, |sum, key| {
+                    // More would not change a thing.
+                    (sum <= MAX_TRANSACTION).then(|| sum + bytes(self.len(key)))
+                })
+                .unwrap_or(MAX_TRANSACTION + 1)
+            }
             Write::MSet { pairs } | Write::MSetNx { pairs } | Write::MSetEx { pairs, .. } => {
                 self.made_all(pairs);
                 pairs.len() as u64 / 2 * STORE + bytes(pairs.packed_len())
             }
-            Write::IncrBy { .. } | Write::Expire { .. } | Write::Persist { .. } | Write::Flush => STORE,
-            Write::DelEx { key, .. } => STORE + seen(self.of(key)),
+            Write::IncrBy { key, .. } => {
+                self.made(key, MAX_INTEGER);
+                STORE
+            }
+            Write::Expire { key, .. } | Write::Persist { key } => STORE + bytes(self.len(key)),
+            Write::Flush => STORE,
+            Write::DelEx { key, .. } => STORE + seen(self.len(key)),
             Write::SetRange { key, offset, part } => self.patched(key, offset, part.len()),
             Write::SetBit { key, offset, .. } => self.patched(key, offset / 8, 1),
-            Write::IncrByFloat { key, .. } => 2 * STORE + bytes(self.of(key)).min(20_000),
+            Write::IncrByFloat { key, .. } => {
+                let work = 2 * STORE + bytes(self.len(key)).min(20_000);
+                self.made(key, MAX_FLOAT);
+                work
+            }
             Write::Rename { from, to, .. } | Write::Copy { from, to, .. } => {
-                let len = self.of(from);
+                let len = self.len(from);
                 self.made(to, len);
                 2 * STORE + 2 * bytes(len)
             }
-            Write::Exec(transaction) => self.of_commands(transaction.commands),
+            Write::Exec(transaction) => self.of_transaction(transaction.commands),
         }
     }
 
     /// A part was put into a value: a picture of the state may make that a copy of the value.
     fn patched(&mut self, key: &'a [u8], at: u64, part: usize) -> u64 {
         let end = usize::try_from(at).unwrap_or(MAX_VALUE).saturating_add(part).min(MAX_VALUE);
-        let len = self.of(key).max(end);
+        let len = self.len(key).max(end);
         self.made(key, len);
         STORE + bytes(len)
     }
 
-    fn of_read(&mut self, read: Read<'a>, keys: usize) -> u64 {
+    fn of_read(&self, read: Read<'a>) -> u64 {
         match read {
-            Read::Get { key } | Read::GetRange { key, .. } => FIND + bytes(self.of(key)),
+            Read::Get { key } | Read::GetRange { key, .. } => FIND + bytes(self.len(key)),
             Read::StrLen { .. }
             | Read::DbSize
             | Read::Ttl { .. }
@@ -130,27 +170,30 @@ impl<'a> Lengths<'a> {
             | Read::Type { .. } => FIND,
             Read::Exists { keys } | Read::Versions { keys } => keys.len() as u64 * FIND,
             Read::MGet { keys } => {
-                let told = keys.fold(0, |sum, key| MAX_REPLY.min(sum + self.of(key)));
+                let told = keys.fold(0, |sum, key| MAX_REPLY.min(sum + self.len(key)));
                 keys.len() as u64 * FIND + bytes(told)
             }
             Read::Scan(Scan { count, pattern, .. }) => {
                 matched(usize::try_from(count).unwrap_or(MAX_SCAN_KEYS).min(MAX_SCAN_KEYS), pattern)
             }
-            Read::Exec(transaction) => self.of_commands(transaction.commands),
-            Read::BitCount { key, .. } | Read::BitPos { key, .. } => FIND + 2 * seen(self.of(key)),
+            Read::Exec(transaction) => self.of_transaction(transaction.commands),
+            Read::BitCount { key, .. } | Read::BitPos { key, .. } => FIND + 2 * seen(self.len(key)),
             Read::Lcs { one, other, .. } => {
-                let cells = self.of(one).saturating_add(1).saturating_mul(self.of(other).saturating_add(1));
+                let cells = self.len(one).saturating_add(1).saturating_mul(self.len(other).saturating_add(1));
                 2 * FIND + 2 * (cells as u64).min(MAX_VALUE as u64 / 4)
             }
-            Read::Keys { pattern } => matched(keys.min(MAX_LISTED_KEYS), Some(pattern)),
+            Read::Keys { pattern } => matched(self.keys().min(MAX_LISTED_KEYS), Some(pattern)),
+            // Among the dead it may look for a living one for long.
+            Read::RandomKey { .. } if self.may_be_dying() => MAX_SCAN_KEYS as u64 * NEXT / 8,
             Read::RandomKey { .. } => 10 * FIND,
         }
     }
 
-    fn of_commands(&mut self, commands: Fields<'a>) -> u64 {
+    fn of_transaction(&self, commands: Fields<'a>) -> u64 {
+        let mut meter = Self { store: self.store, made: self.store.map(|_| BTreeMap::new()) };
         let mut sum = 0_u64;
         for packed in commands {
-            sum = sum.saturating_add(self.of_command(packed));
+            sum = sum.saturating_add(meter.of_command(packed));
             if sum > MAX_TRANSACTION {
                 break;
             }
@@ -159,14 +202,10 @@ impl<'a> Lengths<'a> {
     }
 
     fn of_command(&mut self, packed: &'a [u8]) -> u64 {
-        let keys = match self {
-            Self::Limit => MAX_LISTED_KEYS,
-            Self::Known(store, _) => store.len(),
-        };
         if let Ok(write) = Write::decode(packed) {
             self.of_write(write)
         } else {
-            Read::decode(packed).map_or(0, |read| self.of_read(read, keys))
+            Read::decode(packed).map_or(0, |read| self.of_read(read))
         }
     }
 }
@@ -174,8 +213,8 @@ impl<'a> Lengths<'a> {
 impl KvStore {
     /// Whether commands, as one transaction, are more work than one may be. Nothing of it may run then: it is all or none.
     pub(super) fn is_too_much(&self, commands: Fields<'_>) -> bool {
-        Lengths::Limit.of_commands(commands) > MAX_TRANSACTION
-            && Lengths::Known(self, BTreeMap::new()).of_commands(commands) > MAX_TRANSACTION
+        Meter::worst().of_transaction(commands) > MAX_TRANSACTION
+            && Meter::of(self).of_transaction(commands) > MAX_TRANSACTION
     }
 
     /// About how many nanoseconds a command takes.
@@ -185,8 +224,8 @@ impl KvStore {
             Ok(Read::Get { .. } | Read::GetRange { .. }) => FIND,
             Ok(Read::MGet { keys }) => keys.len() as u64 * FIND,
             _ => {
-                let most = Lengths::Limit.of_command(packed);
-                if most <= LITTLE { most } else { Lengths::Known(self, BTreeMap::new()).of_command(packed) }
+                let most = Meter::worst().of_command(packed);
+                if most <= LITTLE { most } else { Meter::of(self).of_command(packed) }
             }
         }
     }

@@ -5,14 +5,14 @@
 
 use alloc::collections::VecDeque;
 
-use crate::raft::Entries;
+use crate::raft::{Entries, Entry};
 
 /// Entries that the core handed out and that are not applied, in the log's order.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     runs: VecDeque<Entries>,
-    /// How many of the first run are applied; never all.
-    begun: usize,
+    /// How many of the first run were taken; never all.
+    taken: usize,
     /// How many entries wait.
     len: usize,
 }
@@ -31,20 +31,17 @@ impl Backlog {
         }
     }
 
-    /// The run that the next entry is in, and its place there.
-    pub(super) fn first(&self) -> Option<(Entries, usize)> {
-        self.runs.front().map(|run| (run.clone(), self.begun))
-    }
-
-    /// The first `count` entries of the run are applied.
-    pub(super) fn applied(&mut self, count: usize) {
-        let Some(run) = self.runs.front() else { return };
-        self.len = self.len.saturating_sub(count.saturating_sub(self.begun));
-        self.begun = count;
-        if self.begun >= run.len() {
+    /// Takes the next entry.
+    pub(super) fn pop(&mut self) -> Option<Entry> {
+        let run = self.runs.front()?;
+        let entry = run.get(self.taken)?.clone();
+        self.taken += 1;
+        self.len -= 1;
+        if self.taken == run.len() {
             self.runs.pop_front();
-            self.begun = 0;
+            self.taken = 0;
         }
+        Some(entry)
     }
 
     /// A snapshot that is newer than all of them took their place.

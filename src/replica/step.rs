@@ -291,21 +291,19 @@ impl<S: StateMachine> Replica<S> {
 
     /// Applies committed entries, as far as this step's work goes, and answers who waited for them.
     fn apply_backlog(&mut self, out: &mut Actions<S>) -> Result<(), Fault> {
-        while self.done.applying < self.config.step_work
-            && let Some((entries, begun)) = self.backlog.first()
+        while self.may_apply()
+            && let Some(entry) = self.backlog.pop()
         {
-            let mut count = begun;
-            for entry in entries.iter().skip(begun) {
-                if self.done.applying >= self.config.step_work {
-                    break;
-                }
-                self.apply(entry, out)?;
-                count += 1;
-            }
-            self.backlog.applied(count);
+            self.apply(&entry, out)?;
         }
         self.answer_reads(out);
         Ok(())
+    }
+
+    /// Whether this step has work left for another entry. A node that falls far behind does no other work first: its peers
+    /// are to notice that it is slow, and send no more than it can take.
+    fn may_apply(&self) -> bool {
+        self.done.applying < self.config.step_work || self.backlog.len() > self.config.max_pending
     }
 
     /// Applies the next entry and answers who waited for it.

@@ -72,8 +72,9 @@ def beside(port, name, seconds, work):
         if not work:
             time.sleep(0.05)
             continue
-        answers.update(line[:60] for line in work(client))
-        own.append(time.monotonic() - start)
+        if lines := work(client):
+            answers.update(line[:60] for line in lines)
+            own.append(time.monotonic() - start)
     found = dict(out.get() for _ in probes)
     [p.join() for p in probes]
     print(f"{name}" + (f": {len(own)} times, {1000 * sum(own) / len(own):.1f} ms each" if own else ""))

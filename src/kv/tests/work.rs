@@ -69,6 +69,21 @@ fn what_a_transaction_makes_long_itself_counts_for_what_follows() {
 }
 
 #[test]
+fn numbers_and_keys_that_a_transaction_makes_count_for_what_follows() {
+    // Counterexample: both ran for minutes, and nobody was served.
+    let numbers = ["incrbyfloat a 1e1400", "incrbyfloat b 1e1400"];
+    let all = numbers.into_iter().chain(core::iter::repeat_n("lcs a b len", 1_000));
+    assert_eq!(exec(&mut Client::new(), &calls(all)), REFUSED);
+    let pairs: String = (0..15_000).map(|n| alloc::format!(" key{n} v")).collect();
+    let mset = alloc::format!("mset{pairs}");
+    let all = core::iter::once(mset.as_str()).chain(core::iter::repeat_n("keys none", 1_000));
+    assert_eq!(exec(&mut Client::new(), &calls(all)), REFUSED);
+    let counters: Vec<String> = (0..10_000).map(|n| alloc::format!("incr key{n}")).collect();
+    let all = counters.iter().map(String::as_str).chain(core::iter::repeat_n("keys none", 1_000));
+    assert_eq!(exec(&mut Client::new(), &calls(all)), REFUSED);
+}
+
+#[test]
 fn as_many_ordinary_commands_as_a_transaction_may_have_are_not_too_much() {
     let mut client = Client::new();
     let lines = ["set a b", "get a", "incr n", "append s xyz", "del gone", "exists a", "expire a 100"];
@@ -96,10 +111,19 @@ fn work_is_counted_by_what_a_command_looks_at() {
     }
     assert!((200_000..2_000_000).contains(&work(&client, "keys *")));
     // What commands of every day are is known without a look at the data.
-    for line in ["get long", "set long v", "incr long", "mget long long", "del long", "ttl long"] {
+    for line in ["del long", "expire long 9", "persist long"] {
+        assert!((1_000_000..MOST).contains(&work(&client, line)), "{line}");
+    }
+    for line in
+        ["get long", "set long v", "incr long", "mget long long", "del k1 k2", "ttl long", "expire k1 9"]
+    {
         assert!((1..5_000).contains(&work(&client, line)), "{line}");
     }
     assert_eq!(client.store.work(b"\xee"), 0, "what cannot be read is refused at once");
+    assert!(work(&client, "randomkey") < 10_000);
+    client.say("flushall");
+    client.say("setex k 1000 v");
+    assert!(work(&client, "randomkey") > 100_000, "it may have to look for one that lives");
 }
 
 #[test]

@@ -111,10 +111,20 @@ fn a_snapshot_takes_the_place_of_what_is_left() {
 }
 
 #[test]
+fn a_node_that_has_fallen_far_behind_does_no_other_work_first() {
+    let mut replica: Replica<Tape> = replica(Config { step_work: 10, max_pending: 3, ..config(1) });
+    perform(&mut replica, apply((1..=9).map(|index| entry(1, index, b"toil 100"))));
+    assert_eq!(replica.state().items().len(), 6, "no more than 3 are left");
+    step(&mut replica, vec![]);
+    assert_eq!(replica.state().items().len(), 7);
+}
+
+#[test]
 fn who_has_much_left_takes_no_more() {
     let mut replica: Replica<Tape> = replica(Config { step_work: 10, max_pending: 3, ..config(1) });
     let ask = |tag: Tag| Event::Request { tag, client: 1, deadline: 9_000_000, request: write("w") };
-    perform(&mut replica, apply((1..=4).map(|index| entry(1, index, b"toil 100"))));
+    perform(&mut replica, apply((1..=3).map(|index| entry(1, index, b"toil 100"))));
+    perform(&mut replica, apply([entry(1, 4, b"toil 100")]));
     let busy = (7, Outcome::Refused(Refused::Busy));
     assert!(ends(step(&mut replica, vec![ask(7)])).contains(&busy));
     // That step has applied one of them.
