@@ -142,6 +142,10 @@ impl Connection {
         if self.transaction.is_none() {
             return Reply::error("ERR DISCARD without MULTI");
         }
+        if planted!("discard-keeps-watching") {
+            self.transaction = None;
+            return Reply::ok();
+        }
         self.forget_transaction();
         Reply::ok()
     }
@@ -239,7 +243,9 @@ impl Connection {
             );
         let reply = match queued {
             Ok(queued) => {
-                transaction.queued.push(queued);
+                if transaction.len() != 2 || !planted!("multi-forgets-a-command") {
+                    transaction.queued.push(queued);
+                }
                 transaction.bytes = transaction.bytes.saturating_add(bytes);
                 transaction.slot = transaction.slot.or(slot);
                 Reply::of(|out| write::simple(out, "QUEUED"))
@@ -265,7 +271,7 @@ impl Connection {
             return self.answer_now(Reply::error("ERR EXEC without MULTI"));
         };
         let watched: Vec<_> = core::mem::take(&mut self.watched).into_iter().collect();
-        if transaction.failed {
+        if transaction.failed && !planted!("exec-runs-after-a-failed-queue") {
             let text = "EXECABORT Transaction discarded because of previous errors.";
             return self.answer_now(Reply::error(text));
         }
