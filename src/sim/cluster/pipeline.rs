@@ -4,7 +4,8 @@
 //! what was so behind all that was answered before it.
 //!
 //! Of the transactions that it is asked for it gives some up by DISCARD, and puts among the commands of others one that
-//! cannot be queued, so that EXEC must do nothing. Of both it is known that they are not done, however they end.
+//! cannot be queued, so that EXEC must do nothing. Of both it is known that they are not done, however they end. Before it
+//! ends one it may wait until all of it is queued; if the connection breaks meanwhile, nothing of it is done either.
 
 use std::collections::VecDeque;
 use std::string::String;
@@ -80,6 +81,16 @@ struct Sent {
     alone: bool,
 }
 
+/// A transaction that was begun and not ended.
+#[derive(Debug)]
+struct Begun {
+    call: CallId,
+    kind: CallKind,
+    batch: u64,
+    /// Whether one of its commands cannot be queued.
+    spoilt: bool,
+}
+
 /// The client.
 #[derive(Debug)]
 pub(super) struct Pipeline {
@@ -95,6 +106,8 @@ pub(super) struct Pipeline {
     /// Batches that wait for the connection.
     waiting: Vec<u8>,
     sent: VecDeque<Sent>,
+    /// What is ended when everything that was sent is answered.
+    begun: Option<Begun>,
     /// The last command that was done on this connection.
     done: Option<CallId>,
     /// Writes of this connection of which nobody could tell whether they were done.
@@ -146,6 +159,7 @@ impl Pipeline {
             last_batch: 0,
             waiting: Vec::new(),
             sent: VecDeque::new(),
+            begun: None,
             done: None,
             doubtful: Vec::new(),
             is_told: false,
@@ -159,17 +173,28 @@ impl Pipeline {
     /// Sends all of it in one piece.
     pub(super) fn send(&mut self, now: Micros, asks: &[Ask], out: &mut Vec<Action>) -> Vec<CallId> {
         self.last_batch += 1;
-        let calls = asks.iter().map(|ask| {
+        // Whoever has something else to do by now gives up what it has begun.
+        if let Some(begun) = self.begun.take() {
+            self.end(&begun, true, now);
+        }
+        let calls = asks.iter().zip(1..).map(|(ask, place)| {
             self.last_call += 1;
-            let alone = self.sent.is_empty();
             match ask {
                 Ask::Command(kind, words) => {
                     let is_watch = words.first().is_some_and(|name| name == "WATCH");
                     let role =
                         if is_watch { Role::Watch } else { Role::Command { unfit: parse(words).is_err() } };
-                    self.say(words, role, *kind, now, alone);
+                    self.say(self.last_call, words, role, *kind, now);
                 }
-                Ask::Transaction(kind, commands) => self.say_all(commands, *kind, now, alone),
+                Ask::Transaction(kind, commands) => {
+                    let begun = self.begin(commands, *kind, now);
+                    if place == asks.len() && self.rng.chance(1, 2) {
+                        self.begun = Some(begun);
+                    } else {
+                        let gives_up = !begun.spoilt && self.rng.chance(1, GIVEN_UP_ONE_IN);
+                        self.end(&begun, gives_up, now);
+                    }
+                }
             }
             self.last_call
         });
@@ -183,26 +208,38 @@ impl Pipeline {
         calls
     }
 
-    fn say(&mut self, words: &[Bytes], role: Role, kind: CallKind, at: Micros, alone: bool) {
+    fn say(&mut self, call: CallId, words: &[Bytes], role: Role, kind: CallKind, at: Micros) {
         write::request(&mut self.waiting, words);
-        self.sent.push_back(Sent { call: self.last_call, role, kind, at, batch: self.last_batch, alone });
+        let (batch, alone) = (self.last_batch, self.sent.iter().all(|sent| sent.call == call));
+        self.sent.push_back(Sent { call, role, kind, at, batch, alone });
     }
 
-    fn say_all(&mut self, commands: &[Vec<Bytes>], kind: CallKind, at: Micros, alone: bool) {
-        let word = |word: &'static str| [Bytes::from_static(word.as_bytes())];
-        let spoilt = self.rng.chance(1, GIVEN_UP_ONE_IN);
-        self.say(&word("MULTI"), Role::Queued, kind, at, alone);
-        for words in commands {
-            self.say(words, Role::Queued, kind, at, alone);
+    /// MULTI, and what is to be queued.
+    fn begin(&mut self, commands: &[Vec<Bytes>], kind: CallKind, at: Micros) -> Begun {
+        let (call, spoilt) = (self.last_call, self.rng.chance(1, GIVEN_UP_ONE_IN));
+        let (multi, wrong) = ([Bytes::from_static(b"MULTI")], [Bytes::from_static(b"GET")]);
+        let commands = commands.iter().map(|words| &words[..]);
+        for words in [&multi[..]].into_iter().chain(commands).chain(spoilt.then_some(&wrong[..])) {
+            self.say(call, words, Role::Queued, kind, at);
         }
-        if spoilt {
-            self.say(&word("GET"), Role::Queued, kind, at, alone);
-        }
-        if !spoilt && self.rng.chance(1, GIVEN_UP_ONE_IN) {
-            self.say(&word("DISCARD"), Role::Discard, kind, at, alone);
-        } else {
-            self.say(&word("EXEC"), Role::Exec { spoilt }, kind, at, alone);
-        }
+        Begun { call, kind, batch: self.last_batch, spoilt }
+    }
+
+    /// EXEC, or DISCARD.
+    fn end(&mut self, begun: &Begun, gives_up: bool, at: Micros) {
+        let (word, role) =
+            if gives_up { ("DISCARD", Role::Discard) } else { ("EXEC", Role::Exec { spoilt: begun.spoilt }) };
+        self.say(begun.call, &[Bytes::from_static(word.as_bytes())], role, begun.kind, at);
+    }
+
+    /// Ends what it has begun, if all of that is answered. What relies on a WATCH, or a write, that was refused is given up.
+    fn end_begun(&mut self, now: Micros, out: &mut Vec<Action>) {
+        let Some(link) = self.link.filter(|_| self.sent.is_empty()) else { return };
+        let Some(begun) = self.begun.take() else { return };
+        let gives_up = self.refused_batch == Some(begun.batch) || self.rng.chance(1, GIVEN_UP_ONE_IN);
+        self.last_batch += 1;
+        self.end(&begun, gives_up, now);
+        self.flush(link, out);
     }
 
     /// Something happened.
@@ -226,6 +263,7 @@ impl Pipeline {
                 if self.refusals >= REFUSALS && self.sent.is_empty() {
                     self.leave(out, &mut ended);
                 }
+                self.end_begun(now, out);
             }
             Event::Disconnected { link } if self.link == Some(link) => self.lost(&mut ended),
             Event::Wake if self.sent.front().is_some_and(|sent| sent.at + PATIENCE <= now) => {
@@ -372,6 +410,7 @@ impl Pipeline {
     /// The connection is gone: of what was sent on it nobody can tell, and what waited for it was not sent.
     fn lost(&mut self, ended: &mut Vec<Ended>) {
         let error = if self.is_open { ClerkError::Undetermined } else { ClerkError::TimedOut };
+        ended.extend(self.begun.take().map(|begun| Ended::alone(begun.call, Err(ClerkError::TimedOut))));
         let sent = core::mem::take(&mut self.sent);
         for sent in sent.into_iter().filter(|sent| sent.role != Role::Queued) {
             let is_undone = matches!(sent.role, Role::Discard | Role::Exec { spoilt: true });
@@ -545,6 +584,61 @@ mod tests {
         let (mut scene, _) = transaction(&["GET", "EXEC"]);
         scene.hears(queued);
         assert!(scene.broken("*2\r\n:1\r\n:0\r\n")[0].is_some());
+    }
+
+    /// What is sent by a client that says MULTI and waits, once this is answered.
+    fn end_of(batch: &[Ask], answers: &'static str) -> Vec<String> {
+        let begun = |seed| {
+            let mut scene = Scene(Pipeline::new(vec!["n1:1".into()], seed), Vec::new());
+            scene.0.send(0, batch, &mut scene.1);
+            scene.0.step(1, Event::Connected { link: 1 }, &mut scene.1);
+            scene.0.begun.as_ref().is_some_and(|begun| !begun.spoilt).then_some(scene)
+        };
+        let ends = (0..64).filter_map(begun).map(|mut scene| {
+            scene.1.clear();
+            scene.hears(answers);
+            assert!(scene.0.begun.is_none());
+            let sent = scene.1.iter().filter_map(|action| match action {
+                Action::Send { bytes, .. } => Some(String::from_utf8_lossy(bytes).into_owned()),
+                _ => None,
+            });
+            sent.collect::<String>()
+        });
+        ends.collect()
+    }
+
+    #[test]
+    fn what_waits_for_its_end_is_executed_when_all_is_queued_unless_something_was_refused() {
+        let watch = Ask::Command(CallKind::Read, words("WATCH a"));
+        let batch = [watch, Ask::Transaction(CallKind::Write, vec![words("DEL a")])];
+        let ends = end_of(&batch, "+OK\r\n+OK\r\n+QUEUED\r\n");
+        let executed = ends.iter().filter(|end| end.contains("EXEC")).count();
+        assert!(executed > 5 && executed < ends.len(), "{executed} of {}", ends.len());
+        let ends = end_of(&batch, "-TRYAGAIN x\r\n+OK\r\n+QUEUED\r\n");
+        assert!(ends.len() > 5 && ends.iter().all(|end| end.contains("DISCARD")), "{ends:?}");
+    }
+
+    #[test]
+    fn what_was_begun_and_not_ended_is_not_done_when_the_connection_breaks_or_something_else_is_asked() {
+        let mut begun = (0..64).map(|seed| {
+            let mut scene = Scene(Pipeline::new(vec!["n1:1".into()], seed), Vec::new());
+            let ask = Ask::Transaction(CallKind::Write, vec![words("DEL a")]);
+            scene.0.send(0, &[ask], &mut scene.1);
+            scene.0.step(1, Event::Connected { link: 1 }, &mut scene.1);
+            scene
+        });
+        let mut begun = || begun.find(|scene| scene.0.begun.is_some()).expect("some wait");
+        let mut scene = begun();
+        let ended = scene.0.step(2, Event::Disconnected { link: 1 }, &mut scene.1);
+        assert_eq!(ended, [Ended::alone(1, Err(ClerkError::TimedOut))]);
+        let mut scene = begun();
+        scene.0.send(2, &[get("a")], &mut scene.1);
+        let Some(Action::Send { bytes, .. }) =
+            scene.1.iter().rev().find(|a| matches!(a, Action::Send { .. }))
+        else {
+            panic!("it sends")
+        };
+        assert!(bytes.windows(7).any(|word| word == b"DISCARD") && bytes.ends_with(b"GET\r\n$1\r\na\r\n"));
     }
 
     #[test]

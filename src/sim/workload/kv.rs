@@ -226,13 +226,15 @@ impl Workload for KvWorkload {
         self.command(client, lines, rng).into()
     }
 
-    /// A connection sees the versions itself, and keeps them from its client.
+    /// A connection sees the versions itself, and keeps them from its client, who reads what it watches.
     fn on_a_connection(&self, op: KvOp) -> Vec<KvOp> {
         match op {
             KvOp::Transaction { watched, commands } if !watched.is_empty() => {
                 let keys: Vec<Bytes> = watched.into_iter().map(|(key, _)| key).collect();
                 let watched = keys.iter().map(|key| (key.clone(), UNSEEN)).collect();
-                vec![KvOp::Watch(keys), KvOp::Transaction { watched, commands }]
+                let read = keys.first().map(|key| vec![Bytes::from_static(b"GET"), key.clone()]);
+                let read = KvOp::Command(read.unwrap_or_default());
+                vec![KvOp::Watch(keys), read, KvOp::Transaction { watched, commands }]
             }
             op => vec![op],
         }
@@ -263,15 +265,15 @@ impl Workload for KvWorkload {
         self.clients.entry(client).or_default().learn(op, reply);
     }
 
-    /// EXEC's entry has the versions that the WATCH before it saw. That one is judged as a read that answered them.
+    /// EXEC's entry has the versions that the WATCH of its piece saw. That one is judged as a read that answered them.
     fn complete(&self, history: &mut HistoryOf<KvModel>, log: &[Committed]) {
         let entries = log.iter().filter_map(|entry| match &entry.request {
             Some(Request::Write(command)) => unwatched(command).map(|(watched, packed)| (packed, watched)),
             _ => None,
         });
         let seen: BTreeMap<Bytes, Vec<(Bytes, LogIndex)>> = entries.collect();
-        for id in 1..history.operations().len() {
-            let [watch, exec] = &history.operations()[id - 1..=id] else { continue };
+        for id in 2..history.operations().len() {
+            let [watch, _, exec] = &history.operations()[id - 2..=id] else { continue };
             let (KvOp::Watch(keys), KvOp::Transaction { commands, .. }) = (&watch.op, &exec.op) else {
                 continue;
             };
@@ -289,7 +291,7 @@ impl Workload for KvWorkload {
                 continue;
             };
             history.learn_op(id, KvOp::Transaction { watched: watched.clone(), commands });
-            history.learn_reply(id - 1, Value::Array(versions));
+            history.learn_reply(id - 2, Value::Array(versions));
         }
     }
 
@@ -382,7 +384,7 @@ mod tests {
         let exec =
             KvOp::Transaction { watched: vec![("k".into(), seen)], commands: vec![told("APPEND k x")] };
         append(write(&exec));
-        history.replied(ids[1], 5, reply.clone());
+        history.replied(ids[2], 5, reply.clone());
         workload.complete(&mut history, &log);
         (history, log)
     }
