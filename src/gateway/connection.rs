@@ -252,16 +252,23 @@ impl Connection {
 
     fn on_reply(&mut self, number: u64, outcome: Outcome, node: &Status) {
         let Some(waiting) = self.queue.waiting(number) else { return };
-        if matches!(outcome, Outcome::Refused(_))
-            && waiting.kind == Kind::Write
+        let then = self.then.remove(&number).unwrap_or_default();
+        let is_watch = matches!(then, Then::Watch(_));
+        if is_watch {
+            self.asks_versions = false;
+        }
+        // An EXEC that was sent behind a WATCH relies on it as on a write.
+        let is_refusal = match outcome {
+            Outcome::Refused(_) => waiting.kind == Kind::Write || is_watch,
+            Outcome::Undetermined => is_watch,
+            _ => false,
+        };
+        if is_refusal
             && self.refused_up_to.is_none()
+            && !(is_watch && planted!("refused-watch-is-no-refusal"))
         {
             let received = self.consumed.wrapping_add(self.input.filled().len() as u64);
             self.refused_up_to = Some(received);
-        }
-        let then = self.then.remove(&number).unwrap_or_default();
-        if matches!(then, Then::Watch(_)) {
-            self.asks_versions = false;
         }
         let reply = self.reply_of(then, outcome, waiting.slot, node);
         self.queue.answer(number, reply);

@@ -17,7 +17,8 @@
 //! `SET balance 0` failed, `SET paid yes` must not succeed. So every data command whose first byte had been received when
 //! the refusal came is refused too. The writes among them that are with the node already are refused there, because they
 //! carry the same *epoch*; it grows by one when all of them are answered. Bytes of the pipeline that were still on their
-//! way are another pipeline as far as anyone can tell.
+//! way are another pipeline as far as anyone can tell. A WATCH that is refused counts as a write: the EXEC behind it must
+//! not run as if nothing had been watched.
 //!
 //! # What changes what
 //!

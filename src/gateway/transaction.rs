@@ -95,7 +95,9 @@ impl Transaction {
         if self.queued.len() >= MAX_COMMANDS || together > most {
             return Err(too_long(most));
         }
-        self.queued.push(queued);
+        if self.len() != 2 || !planted!("multi-forgets-a-command") {
+            self.queued.push(queued);
+        }
         self.bytes = together;
         Ok(())
     }
@@ -180,6 +182,10 @@ impl Connection {
         if self.transaction.is_none() {
             return Reply::error("ERR DISCARD without MULTI");
         }
+        if planted!("discard-keeps-watching") {
+            self.transaction = None;
+            return Reply::ok();
+        }
         self.forget_transaction();
         Reply::ok()
     }
@@ -263,7 +269,7 @@ impl Connection {
             return self.answer_now(Reply::error("ERR EXEC without MULTI"));
         };
         let watched: Vec<_> = core::mem::take(&mut self.watched).into_iter().collect();
-        if transaction.failed {
+        if transaction.failed && !planted!("exec-runs-after-a-failed-queue") {
             let text = "EXECABORT Transaction discarded because of previous errors.";
             return self.answer_now(Reply::error(text));
         }

@@ -50,6 +50,8 @@ pub use error::CommandError;
 pub use parse::{Call, parse};
 pub use snapshot::{KvRestorer, KvView};
 pub use store::KvStore;
+#[cfg(feature = "sim")]
+pub(crate) use transaction::unwatched;
 pub use transaction::{transaction, versions};
 pub use words::words;
 

@@ -71,6 +71,16 @@ pub fn versions(keys: &[Bytes]) -> Result<Call, CommandError> {
     Ok(Call::Read(pack_keys(opcode::VERSIONS, keys)?))
 }
 
+/// What a transaction that writes watches, and the same transaction watching nothing; `None` for any other command.
+#[cfg(feature = "sim")]
+pub(crate) fn unwatched(packed: &[u8]) -> Option<(Vec<(Bytes, u64)>, Bytes)> {
+    let Ok(Write::Exec(Transaction { watched, commands })) = Write::decode(packed) else { return None };
+    let watched = watched.map(|(key, version)| (Bytes::copy_from_slice(key), version)).collect();
+    let calls: Vec<Call> = commands.map(|packed| Call::Write(Bytes::copy_from_slice(packed))).collect();
+    let (Call::Write(packed) | Call::Read(packed)) = transaction(&[], &calls);
+    Some((watched, packed))
+}
+
 impl<'a> Unpacker<'a> {
     pub(super) fn transaction(&mut self) -> Option<Transaction<'a>> {
         let watched = self.watched()?;

@@ -153,6 +153,21 @@ fn a_watch_that_is_refused_watches_nothing_and_the_connection_goes_on() {
 }
 
 #[test]
+fn an_exec_does_not_run_behind_a_watch_of_its_pipeline_that_was_refused() {
+    for outcome in [Outcome::Refused(Refused::TimedOut), Outcome::Undetermined] {
+        let mut h = Harness::new();
+        h.feed(b"WATCH a\r\nMULTI\r\nSET a 1\r\nEXEC\r\nSET b 1\r\n");
+        h.answer(outcome);
+        assert_eq!(h.waiting(), "", "what it was to watch may have changed");
+        let text = String::from_utf8(h.output().to_vec()).unwrap();
+        let lines: alloc::vec::Vec<&str> = text.lines().skip(1).collect();
+        let refused = "-TRYAGAIN an earlier command of this pipeline was refused; this one was not done";
+        assert_eq!(lines, ["+OK", "+QUEUED", refused, refused]);
+        assert!(h.say("MULTI\r\nSET a 1\r\nEXEC\r\n").ends_with("*1\r\n+OK\r\n"), "who knows goes on");
+    }
+}
+
+#[test]
 fn reads_are_linearizable_while_something_is_watched() {
     let mut h = Harness::new();
     h.say("READONLY\r\n");

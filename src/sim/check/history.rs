@@ -137,6 +137,18 @@ impl<O, R> History<O, R> {
         self.operations[id].end = End::NotDone;
     }
 
+    /// More is known of what was asked than its client could see.
+    pub fn learn_op(&mut self, id: OpId, op: O) {
+        self.operations[id].op = op;
+    }
+
+    /// More is known of an answer than its client could see. When it came stays, and what was not answered stays that.
+    pub fn learn_reply(&mut self, id: OpId, reply: R) {
+        if let End::Replied { reply: known, .. } = &mut self.operations[id].end {
+            *known = reply;
+        }
+    }
+
     /// All operations; the place of each is its name.
     pub fn operations(&self) -> &[Operation<O, R>] {
         &self.operations

@@ -70,7 +70,7 @@ mod testing;
 
 pub use contradiction::{Contradiction, Rule};
 pub use history::{End, History, HistoryOf, Moment, OpId, Operation};
-pub use kv_model::{KvModel, KvOp, check_scans};
+pub use kv_model::{KvModel, KvOp, UNSEEN, check_scans};
 pub use linearizable::{Illegal, Verdict, linearizable};
 pub use model::{Itself, Model, Part};
 pub use replay::{Committed, Replayed, SessionLimits, replay};

@@ -8,7 +8,7 @@ use std::vec::Vec;
 
 use bytes::Bytes;
 
-use super::pipeline::{Ended, Pipeline};
+use super::pipeline::{Ask, Ended, Pipeline};
 use super::settings::addresses;
 use super::{Cluster, Happening};
 use crate::client::{self, CallId, CallKind, Clerk, ClerkError};
@@ -188,26 +188,28 @@ impl<S: StateMachine> Cluster<S> {
     /// Begins a call of a command by a clerk.
     pub fn call(&mut self, clerk: ClerkId, kind: CallKind, arguments: &[&[u8]]) -> CallId {
         let words = arguments.iter().map(|word| Bytes::copy_from_slice(word)).collect();
-        self.call_all(clerk, &[(kind, words)])[0]
+        self.call_all(clerk, &[Ask::Command(kind, words)])[0]
     }
 
-    /// Begins a call of each command, in order: a pipeline sends them in one piece.
-    pub fn call_all(&mut self, clerk: ClerkId, commands: &[(CallKind, Vec<Bytes>)]) -> Vec<CallId> {
+    /// Begins a call of each, in order: a pipeline sends them in one piece. A clerk does not say MULTI: others' commands are
+    /// on its connection too.
+    pub fn call_all(&mut self, clerk: ClerkId, asks: &[Ask]) -> Vec<CallId> {
         let mut out = Vec::new();
         let now = self.now;
         let calls: Vec<CallId> = match &mut self.clients[clerk].caller {
-            Caller::Pipeline(pipeline) => pipeline.send(now, commands, &mut out),
+            Caller::Pipeline(pipeline) => pipeline.send(now, asks, &mut out),
             Caller::Clerk(caller) => {
-                let call = |(kind, words): &(CallKind, Vec<Bytes>)| {
+                let call = |ask: &Ask| {
+                    let Ask::Command(kind, words) = ask else { panic!("a clerk has no MULTI: {ask:?}") };
                     let words: Vec<&[u8]> = words.iter().map(|word| &word[..]).collect();
                     caller.call(now, *kind, &words, &mut out)
                 };
-                commands.iter().map(call).collect()
+                asks.iter().map(call).collect()
             }
         };
-        for (&call, (_, words)) in calls.iter().zip(commands) {
+        for (&call, ask) in calls.iter().zip(asks) {
             self.clients[clerk].open.insert(call, None);
-            self.observe_call(clerk, call, words);
+            self.observe_call(clerk, call, ask);
         }
         self.perform_for_clerk(clerk, out);
         calls
@@ -428,7 +430,8 @@ impl<S: StateMachine> Cluster<S> {
     }
 
     fn call_ended(&mut self, clerk: ClerkId, ended: Ended) {
-        let Ended { call, result, behind, settles, broken } = ended;
+        let Ended { call, result, behind, settles, broken, met } = ended;
+        met.into_iter().for_each(|what| self.tally.add(what));
         self.observe_result(clerk, call, &result);
         let client = &mut self.clients[clerk];
         let name = client.open.remove(&call).flatten();

@@ -23,6 +23,7 @@ pub use clients::{ClerkId, Finished};
 pub use ledger::Committed;
 pub use machine::{Crash, Machine, Moment};
 pub(crate) use majority::short_half;
+pub use pipeline::Ask;
 pub use settings::Settings;
 
 use std::collections::{BTreeMap, BTreeSet};

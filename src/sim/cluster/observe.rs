@@ -5,7 +5,7 @@ use std::vec::Vec;
 
 use bytes::Bytes;
 
-use super::{Answer, ClerkId, Cluster, Machine};
+use super::{Answer, Ask, ClerkId, Cluster, Machine};
 use crate::client::{CallId, ClerkError};
 use crate::codec::resp::Value;
 use crate::node::{LinkId, RequestId};
@@ -102,11 +102,11 @@ impl<S: StateMachine> Cluster<S> {
     }
 
     /// A clerk begins a call.
-    pub(super) fn observe_call(&mut self, clerk: ClerkId, call: CallId, words: &[Bytes]) {
+    pub(super) fn observe_call(&mut self, clerk: ClerkId, call: CallId, ask: &Ask) {
         self.trace.event(self.now, None, || What::Invoke {
             client: ClientName::Clerk(clerk),
             call,
-            words: words.to_vec(),
+            words: ask.words(),
         });
     }
 

@@ -2,6 +2,10 @@
 //!
 //! It tries nothing again. What it is told is what happened, and the order of its connection is a promise: a reply says
 //! what was so behind all that was answered before it.
+//!
+//! Of the transactions that it is asked for it gives some up by DISCARD, and puts among the commands of others one that
+//! cannot be queued, so that EXEC must do nothing. Of both it is known that they are not done, however they end. Before it
+//! ends one it may wait until all of it is queued; if the connection breaks meanwhile, nothing of it is done either.
 
 use std::collections::VecDeque;
 use std::string::String;
@@ -14,6 +18,7 @@ use crate::codec::input::Input;
 use crate::codec::resp::{ReplyParser, Value, write};
 use crate::kv::parse;
 use crate::rng::Rng;
+use crate::sim::census::met;
 use crate::time::Micros;
 
 /// How long it waits for a reply: longer than the servers do.
@@ -25,17 +30,65 @@ const REFUSALS: u32 = 12;
 const MAX_REPLY: usize = 16 << 20;
 const CHUNK: usize = 4 << 10;
 
+/// Of so many transactions one is given up, and of so many one is spoilt.
+const GIVEN_UP_ONE_IN: u64 = 6;
+
+/// What a client asks in one call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// A command.
+    Command(CallKind, Vec<Bytes>),
+    /// MULTI, these commands, and EXEC, whose reply is the call's.
+    Transaction(CallKind, Vec<Vec<Bytes>>),
+}
+
+impl Ask {
+    /// Its words, for people.
+    pub(super) fn words(&self) -> Vec<Bytes> {
+        match self {
+            Self::Command(_, words) => words.clone(),
+            Self::Transaction(_, commands) => {
+                [Bytes::from_static(b"EXEC")].into_iter().chain(commands.concat()).collect()
+            }
+        }
+    }
+}
+
+/// What a reply is to its call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// All of it. With wrong words it is answered by its error, whatever was before it.
+    Command { unfit: bool },
+    /// WATCH's, on which the EXEC behind it relies.
+    Watch,
+    /// Nothing: MULTI's, or that of a command behind it.
+    Queued,
+    /// EXEC's: all of it. Of spoilt commands it executes none.
+    Exec { spoilt: bool },
+    /// DISCARD's: nothing is done.
+    Discard,
+}
+
 /// A command that was sent and not answered.
 #[derive(Debug)]
 struct Sent {
     call: CallId,
+    role: Role,
     kind: CallKind,
     at: Micros,
     batch: u64,
-    /// Whether nothing was under way when it was sent.
+    /// Whether nothing was under way when its call was sent.
     alone: bool,
-    /// Whether its words are wrong: it is answered by its error, whatever was before it.
-    unfit: bool,
+}
+
+/// A transaction that was begun and not ended.
+#[derive(Debug)]
+struct Begun {
+    call: CallId,
+    kind: CallKind,
+    batch: u64,
+    /// Whether one of its commands cannot be queued.
+    spoilt: bool,
 }
 
 /// The client.
@@ -53,13 +106,17 @@ pub(super) struct Pipeline {
     /// Batches that wait for the connection.
     waiting: Vec<u8>,
     sent: VecDeque<Sent>,
+    /// What is ended when everything that was sent is answered.
+    begun: Option<Begun>,
     /// The last command that was done on this connection.
     done: Option<CallId>,
     /// Writes of this connection of which nobody could tell whether they were done.
     doubtful: Vec<CallId>,
     /// Whether the last reply was that a write is refused. It ends with that, and what is asked then begins anew.
     is_told: bool,
-    /// The batch of which a write was refused.
+    /// Whether a command behind MULTI could not be queued, and whether that was a refusal.
+    unqueued: Option<bool>,
+    /// The batch of which a write, or a WATCH, was refused.
     refused_batch: Option<u64>,
     refusals: u32,
     /// Where the next connection leads.
@@ -77,12 +134,14 @@ pub(super) struct Ended {
     pub(super) settles: Vec<CallId>,
     /// What the server must not have done.
     pub(super) broken: Option<&'static str>,
+    /// What is to be counted.
+    pub(super) met: Option<&'static str>,
 }
 
 impl Ended {
     /// Nothing is known of its place among others.
     pub(super) const fn alone(call: CallId, result: Result<Value, ClerkError>) -> Self {
-        Self { call, result, behind: None, settles: Vec::new(), broken: None }
+        Self { call, result, behind: None, settles: Vec::new(), broken: None, met: None }
     }
 }
 
@@ -100,30 +159,43 @@ impl Pipeline {
             last_batch: 0,
             waiting: Vec::new(),
             sent: VecDeque::new(),
+            begun: None,
             done: None,
             doubtful: Vec::new(),
             is_told: false,
+            unqueued: None,
             refused_batch: None,
             refusals: 0,
             preferred: None,
         }
     }
 
-    /// Sends commands in one piece.
-    pub(super) fn send(
-        &mut self,
-        now: Micros,
-        commands: &[(CallKind, Vec<Bytes>)],
-        out: &mut Vec<Action>,
-    ) -> Vec<CallId> {
+    /// Sends all of it in one piece.
+    pub(super) fn send(&mut self, now: Micros, asks: &[Ask], out: &mut Vec<Action>) -> Vec<CallId> {
         self.last_batch += 1;
-        let batch = self.last_batch;
-        let calls = commands.iter().map(|(kind, words)| {
+        // Whoever has something else to do by now gives up what it has begun.
+        if let Some(begun) = self.begun.take() {
+            self.end(&begun, true, now);
+        }
+        let calls = asks.iter().zip(1..).map(|(ask, place)| {
             self.last_call += 1;
-            write::request(&mut self.waiting, words);
-            let alone = self.sent.is_empty();
-            let (call, unfit) = (self.last_call, parse(words).is_err());
-            self.sent.push_back(Sent { call, kind: *kind, at: now, batch, alone, unfit });
+            match ask {
+                Ask::Command(kind, words) => {
+                    let is_watch = words.first().is_some_and(|name| name == "WATCH");
+                    let role =
+                        if is_watch { Role::Watch } else { Role::Command { unfit: parse(words).is_err() } };
+                    self.say(self.last_call, words, role, *kind, now);
+                }
+                Ask::Transaction(kind, commands) => {
+                    let begun = self.begin(commands, *kind, now);
+                    if place == asks.len() && self.rng.chance(1, 2) {
+                        self.begun = Some(begun);
+                    } else {
+                        let gives_up = !begun.spoilt && self.rng.chance(1, GIVEN_UP_ONE_IN);
+                        self.end(&begun, gives_up, now);
+                    }
+                }
+            }
             self.last_call
         });
         let calls = calls.collect();
@@ -134,6 +206,40 @@ impl Pipeline {
         }
         self.wake(out);
         calls
+    }
+
+    fn say(&mut self, call: CallId, words: &[Bytes], role: Role, kind: CallKind, at: Micros) {
+        write::request(&mut self.waiting, words);
+        let (batch, alone) = (self.last_batch, self.sent.iter().all(|sent| sent.call == call));
+        self.sent.push_back(Sent { call, role, kind, at, batch, alone });
+    }
+
+    /// MULTI, and what is to be queued.
+    fn begin(&mut self, commands: &[Vec<Bytes>], kind: CallKind, at: Micros) -> Begun {
+        let (call, spoilt) = (self.last_call, self.rng.chance(1, GIVEN_UP_ONE_IN));
+        let (multi, wrong) = ([Bytes::from_static(b"MULTI")], [Bytes::from_static(b"GET")]);
+        let commands = commands.iter().map(|words| &words[..]);
+        for words in [&multi[..]].into_iter().chain(commands).chain(spoilt.then_some(&wrong[..])) {
+            self.say(call, words, Role::Queued, kind, at);
+        }
+        Begun { call, kind, batch: self.last_batch, spoilt }
+    }
+
+    /// EXEC, or DISCARD.
+    fn end(&mut self, begun: &Begun, gives_up: bool, at: Micros) {
+        let (word, role) =
+            if gives_up { ("DISCARD", Role::Discard) } else { ("EXEC", Role::Exec { spoilt: begun.spoilt }) };
+        self.say(begun.call, &[Bytes::from_static(word.as_bytes())], role, begun.kind, at);
+    }
+
+    /// Ends what it has begun, if all of that is answered. What relies on a WATCH, or a write, that was refused is given up.
+    fn end_begun(&mut self, now: Micros, out: &mut Vec<Action>) {
+        let Some(link) = self.link.filter(|_| self.sent.is_empty()) else { return };
+        let Some(begun) = self.begun.take() else { return };
+        let gives_up = self.refused_batch == Some(begun.batch) || self.rng.chance(1, GIVEN_UP_ONE_IN);
+        self.last_batch += 1;
+        self.end(&begun, gives_up, now);
+        self.flush(link, out);
     }
 
     /// Something happened.
@@ -157,6 +263,7 @@ impl Pipeline {
                 if self.refusals >= REFUSALS && self.sent.is_empty() {
                     self.leave(out, &mut ended);
                 }
+                self.end_begun(now, out);
             }
             Event::Disconnected { link } if self.link == Some(link) => self.lost(&mut ended),
             Event::Wake if self.sent.front().is_some_and(|sent| sent.at + PATIENCE <= now) => {
@@ -175,19 +282,35 @@ impl Pipeline {
             _ => Bytes::new(),
         };
         let code = text.split(|&b| b == b' ').next().unwrap_or_default();
+        match sent.role {
+            Role::Queued => {
+                self.queued(code, &text);
+                return None;
+            }
+            Role::Discard | Role::Exec { .. } if self.is_undone(sent.role) => {
+                return Some(self.undone(&sent, code));
+            }
+            _ => {}
+        }
         let is_covered = self.refused_batch == Some(sent.batch);
         // Who could not be told in time that it was refused is not told that it may be done either: it is not.
         let is_refused = matches!(code, b"MOVED" | b"CLUSTERDOWN" | b"TRYAGAIN" | b"MISCONF")
             || is_covered && code == b"UNDETERMINED";
         let broken = if sent.alone && self.is_told && text.starts_with(b"TRYAGAIN an earlier command") {
             Some("pipeline: refused for an earlier command, of which the refusal was told")
-        } else if !is_refused && is_covered && !sent.unfit {
+        } else if !is_refused && is_covered && sent.role != (Role::Command { unfit: true }) {
             Some("pipeline: done behind a write that was refused")
         } else {
             None
         };
         let (behind, mut settles) = (self.done, Vec::new());
-        self.is_told = is_refused && sent.kind == CallKind::Write;
+        let is_relied_on = sent.kind == CallKind::Write || sent.role == Role::Watch;
+        self.is_told = is_refused && is_relied_on;
+        let met = match (sent.role, &reply) {
+            (Role::Exec { .. }, Value::Null) => Some(met::GIVEN_UP),
+            (Role::Exec { .. }, Value::Array(_)) => Some(met::EXECUTED),
+            _ => None,
+        };
         let result = match code {
             _ if is_refused => Err(ClerkError::TimedOut),
             b"UNDETERMINED" => Err(ClerkError::Undetermined),
@@ -195,16 +318,7 @@ impl Pipeline {
             _ => Err(ClerkError::Command(text.clone())),
         };
         if is_refused {
-            // Who knows no leader may never know one again, and who says where it is does not want to be asked again.
-            let is_final = matches!(code, b"CLUSTERDOWN" | b"MOVED");
-            self.refusals += if is_final { REFUSALS } else { 1 };
-            if code == b"MOVED" {
-                let endpoint = text.rsplit(|&b| b == b' ').next();
-                self.preferred = endpoint.and_then(|endpoint| String::from_utf8(endpoint.to_vec()).ok());
-            }
-            if sent.kind == CallKind::Write {
-                self.refused_batch = Some(sent.batch);
-            }
+            self.refused(code, &text);
         } else {
             self.refusals = 0;
             match (code == b"UNDETERMINED", sent.kind) {
@@ -218,7 +332,55 @@ impl Pipeline {
                 }
             }
         }
-        Some(Ended { call: sent.call, result, behind, settles, broken })
+        if is_relied_on && (is_refused || sent.role == Role::Watch && !text.is_empty()) {
+            self.refused_batch = Some(sent.batch);
+        }
+        Some(Ended { call: sent.call, result, behind, settles, broken, met })
+    }
+
+    /// It was told that this is not done now.
+    fn refused(&mut self, code: &[u8], text: &Bytes) {
+        // Who knows no leader may never know one again, and who says where it is does not want to be asked again.
+        let is_final = matches!(code, b"CLUSTERDOWN" | b"MOVED");
+        self.refusals += if is_final { REFUSALS } else { 1 };
+        if code == b"MOVED" {
+            let endpoint = text.rsplit(|&b| b == b' ').next();
+            self.preferred = endpoint.and_then(|endpoint| String::from_utf8(endpoint.to_vec()).ok());
+        }
+    }
+
+    /// The reply to MULTI, or to a command behind it.
+    fn queued(&mut self, code: &[u8], text: &Bytes) {
+        if code.is_empty() {
+            return;
+        }
+        let is_refused = code == b"MOVED";
+        if is_refused {
+            self.refused(code, text);
+        }
+        self.unqueued = Some(is_refused || self.unqueued == Some(true));
+    }
+
+    /// Whether what MULTI began is certainly not done when it ends like this.
+    const fn is_undone(&self, end: Role) -> bool {
+        self.unqueued.is_some() || matches!(end, Role::Discard | Role::Exec { spoilt: true })
+    }
+
+    /// The reply to the end of a transaction of which nothing is done.
+    fn undone(&mut self, sent: &Sent, code: &[u8]) -> Ended {
+        let was_refused = self.unqueued.take() == Some(true);
+        if was_refused && sent.kind == CallKind::Write && sent.role != Role::Discard {
+            self.refused_batch = Some(sent.batch);
+        }
+        let (right, what, broken): (&[u8], _, _) = match sent.role {
+            Role::Discard => (b"", met::DISCARDED, "transactions: DISCARD finds none"),
+            _ => (b"EXECABORT", met::ABORTED, "transactions: EXEC runs though a command was not queued"),
+        };
+        Ended {
+            broken: (code != right).then_some(broken),
+            met: Some(what),
+            ..Ended::alone(sent.call, Err(ClerkError::TimedOut))
+        }
     }
 
     fn connect(&mut self, out: &mut Vec<Action>) {
@@ -248,7 +410,13 @@ impl Pipeline {
     /// The connection is gone: of what was sent on it nobody can tell, and what waited for it was not sent.
     fn lost(&mut self, ended: &mut Vec<Ended>) {
         let error = if self.is_open { ClerkError::Undetermined } else { ClerkError::TimedOut };
-        ended.extend(self.sent.drain(..).map(|sent| Ended::alone(sent.call, Err(error.clone()))));
+        ended.extend(self.begun.take().map(|begun| Ended::alone(begun.call, Err(ClerkError::TimedOut))));
+        let sent = core::mem::take(&mut self.sent);
+        for sent in sent.into_iter().filter(|sent| sent.role != Role::Queued) {
+            let is_undone = matches!(sent.role, Role::Discard | Role::Exec { spoilt: true });
+            let error = if is_undone { ClerkError::TimedOut } else { error.clone() };
+            ended.push(Ended::alone(sent.call, Err(error)));
+        }
         self.link = None;
         self.is_open = false;
         self.waiting.clear();
@@ -257,6 +425,7 @@ impl Pipeline {
         self.done = None;
         self.doubtful.clear();
         self.is_told = false;
+        self.unqueued = None;
         self.refused_batch = None;
         self.refusals = 0;
     }
@@ -273,18 +442,22 @@ mod tests {
     use super::*;
     use std::vec;
 
-    fn get(key: &str) -> (CallKind, Vec<Bytes>) {
-        (CallKind::Read, vec![Bytes::from_static(b"GET"), Bytes::copy_from_slice(key.as_bytes())])
+    fn words(line: &str) -> Vec<Bytes> {
+        line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect()
     }
 
-    fn del(key: &str) -> (CallKind, Vec<Bytes>) {
-        (CallKind::Write, vec![Bytes::from_static(b"DEL"), Bytes::copy_from_slice(key.as_bytes())])
+    fn get(key: &str) -> Ask {
+        Ask::Command(CallKind::Read, words(&std::format!("GET {key}")))
+    }
+
+    fn del(key: &str) -> Ask {
+        Ask::Command(CallKind::Write, words(&std::format!("DEL {key}")))
     }
 
     struct Scene(Pipeline, Vec<Action>);
 
     impl Scene {
-        fn connected(batch: &[(CallKind, Vec<Bytes>)]) -> Self {
+        fn connected(batch: &[Ask]) -> Self {
             let mut scene = Self(Pipeline::new(vec!["n1:1".into()], 1), Vec::new());
             scene.0.send(0, batch, &mut scene.1);
             assert!(matches!(scene.1[..], [Action::Connect { link: 1, .. }, Action::WakeAt(PATIENCE)]));
@@ -356,6 +529,137 @@ mod tests {
         let ended = scene.hears("-UNDETERMINED x\r\n$-1\r\n:1\r\n");
         let settles: Vec<_> = ended.iter().map(|ended| &ended.settles[..]).collect();
         assert_eq!(settles, [&[][..], &[], &[1]]);
+    }
+
+    /// A client that is about to send transactions, and what it sent of one of them: that ends like this.
+    fn transaction(end: &[&str]) -> (Scene, String) {
+        let ask = [Ask::Transaction(CallKind::Write, vec![words("DEL a"), words("DEL b")]), del("c")];
+        (0..64)
+            .map(|seed| {
+                let mut scene = Scene(Pipeline::new(vec!["n1:1".into()], seed), Vec::new());
+                scene.0.send(0, &ask, &mut scene.1);
+                scene.0.step(1, Event::Connected { link: 1 }, &mut scene.1);
+                let sent = scene.1.iter().find_map(|action| match action {
+                    Action::Send { bytes, .. } => Some(String::from_utf8_lossy(bytes).into_owned()),
+                    _ => None,
+                });
+                (scene, sent.expect("it is connected"))
+            })
+            .find(|(_, sent)| {
+                ["GET", "DISCARD", "EXEC"].iter().all(|word| end.contains(word) == sent.contains(word))
+            })
+            .expect("one of them ends so")
+    }
+
+    #[test]
+    fn a_transaction_is_one_call_whose_reply_is_that_of_exec() {
+        let (mut scene, _) = transaction(&["EXEC"]);
+        assert!(scene.hears("+OK\r\n+QUEUED\r\n+QUEUED\r\n").is_empty());
+        let ended = scene.hears("*2\r\n:1\r\n:0\r\n:1\r\n");
+        assert_eq!(ended[0].result, Ok(Value::Array(vec![Value::Integer(1), Value::Integer(0)])));
+        assert_eq!((ended[0].call, ended[1].call, ended[1].behind), (1, 2, Some(1)));
+    }
+
+    #[test]
+    fn a_transaction_that_is_given_up_or_spoilt_is_not_done_however_it_ends() {
+        for end in [&["DISCARD"][..], &["GET", "EXEC"]] {
+            let (mut scene, _) = transaction(end);
+            let ended = scene.0.step(2, Event::Disconnected { link: 1 }, &mut scene.1);
+            assert_eq!((ended.len(), &ended[0].result), (2, &Err(ClerkError::TimedOut)), "{end:?}");
+            assert_eq!(ended[1].result, Err(ClerkError::Undetermined));
+        }
+        let (mut scene, _) = transaction(&["DISCARD"]);
+        let ended = scene.hears("+OK\r\n+QUEUED\r\n+QUEUED\r\n+OK\r\n:1\r\n");
+        assert_eq!((&ended[0].result, ended[0].broken), (&Err(ClerkError::TimedOut), None));
+        assert_eq!(ended[1].result, Ok(Value::Integer(1)));
+    }
+
+    #[test]
+    fn exec_behind_a_command_that_was_not_queued_must_be_aborted() {
+        let queued = "+OK\r\n+QUEUED\r\n+QUEUED\r\n-ERR wrong\r\n";
+        let (mut scene, _) = transaction(&["GET", "EXEC"]);
+        scene.hears(queued);
+        let ended = scene.hears("-EXECABORT x\r\n:1\r\n");
+        assert!(ended.iter().all(|ended| ended.broken.is_none()), "{ended:?}");
+        let (mut scene, _) = transaction(&["GET", "EXEC"]);
+        scene.hears(queued);
+        assert!(scene.broken("*2\r\n:1\r\n:0\r\n")[0].is_some());
+    }
+
+    /// What is sent by a client that says MULTI and waits, once this is answered.
+    fn end_of(batch: &[Ask], answers: &'static str) -> Vec<String> {
+        let begun = |seed| {
+            let mut scene = Scene(Pipeline::new(vec!["n1:1".into()], seed), Vec::new());
+            scene.0.send(0, batch, &mut scene.1);
+            scene.0.step(1, Event::Connected { link: 1 }, &mut scene.1);
+            scene.0.begun.as_ref().is_some_and(|begun| !begun.spoilt).then_some(scene)
+        };
+        let ends = (0..64).filter_map(begun).map(|mut scene| {
+            scene.1.clear();
+            scene.hears(answers);
+            assert!(scene.0.begun.is_none());
+            let sent = scene.1.iter().filter_map(|action| match action {
+                Action::Send { bytes, .. } => Some(String::from_utf8_lossy(bytes).into_owned()),
+                _ => None,
+            });
+            sent.collect::<String>()
+        });
+        ends.collect()
+    }
+
+    #[test]
+    fn what_waits_for_its_end_is_executed_when_all_is_queued_unless_something_was_refused() {
+        let watch = Ask::Command(CallKind::Read, words("WATCH a"));
+        let batch = [watch, Ask::Transaction(CallKind::Write, vec![words("DEL a")])];
+        let ends = end_of(&batch, "+OK\r\n+OK\r\n+QUEUED\r\n");
+        let executed = ends.iter().filter(|end| end.contains("EXEC")).count();
+        assert!(executed > 5 && executed < ends.len(), "{executed} of {}", ends.len());
+        let ends = end_of(&batch, "-TRYAGAIN x\r\n+OK\r\n+QUEUED\r\n");
+        assert!(ends.len() > 5 && ends.iter().all(|end| end.contains("DISCARD")), "{ends:?}");
+    }
+
+    #[test]
+    fn what_was_begun_and_not_ended_is_not_done_when_the_connection_breaks_or_something_else_is_asked() {
+        let mut begun = (0..64).map(|seed| {
+            let mut scene = Scene(Pipeline::new(vec!["n1:1".into()], seed), Vec::new());
+            let ask = Ask::Transaction(CallKind::Write, vec![words("DEL a")]);
+            scene.0.send(0, &[ask], &mut scene.1);
+            scene.0.step(1, Event::Connected { link: 1 }, &mut scene.1);
+            scene
+        });
+        let mut begun = || begun.find(|scene| scene.0.begun.is_some()).expect("some wait");
+        let mut scene = begun();
+        let ended = scene.0.step(2, Event::Disconnected { link: 1 }, &mut scene.1);
+        assert_eq!(ended, [Ended::alone(1, Err(ClerkError::TimedOut))]);
+        let mut scene = begun();
+        scene.0.send(2, &[get("a")], &mut scene.1);
+        let Some(Action::Send { bytes, .. }) =
+            scene.1.iter().rev().find(|a| matches!(a, Action::Send { .. }))
+        else {
+            panic!("it sends")
+        };
+        assert!(bytes.windows(7).any(|word| word == b"DISCARD") && bytes.ends_with(b"GET\r\n$1\r\na\r\n"));
+    }
+
+    #[test]
+    fn a_transaction_that_is_sent_elsewhere_when_it_is_queued_is_refused_with_what_is_behind_it() {
+        let (mut scene, _) = transaction(&["EXEC"]);
+        scene.hears("+OK\r\n-MOVED 1 n2:1\r\n-MOVED 1 n2:1\r\n");
+        assert_eq!(scene.broken("-EXECABORT x\r\n"), [None]);
+        assert!(scene.broken(":1\r\n")[0].is_some());
+    }
+
+    #[test]
+    fn what_is_done_behind_a_watch_that_was_refused_is_against_the_rule() {
+        let watch = Ask::Command(CallKind::Read, words("WATCH a"));
+        for refusal in [REFUSED, "-UNDETERMINED x\r\n"] {
+            let mut scene = Scene::connected(&[watch.clone(), del("a"), del("b")]);
+            assert_eq!(scene.broken(refusal), [None]);
+            assert_eq!(scene.broken(BEHIND), [None]);
+            assert!(scene.broken(":1\r\n")[0].is_some());
+        }
+        let mut scene = Scene::connected(&[watch, del("a")]);
+        assert_eq!(scene.done("+OK\r\n:1\r\n"), [(1, None), (2, Some(1))]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::raft::NodeId;
 use crate::replica::{Outcome, Request, SessionError, SessionId, StateMachine};
 use crate::rng::Rng;
 use crate::sim::check::{HistoryOf, Model, OpId};
-use crate::sim::cluster::{Answer, ClerkId, Cluster, Finished};
+use crate::sim::cluster::{Answer, Ask, ClerkId, Cluster, Finished};
 use crate::sim::faults::{Manner, Population};
 use crate::sim::workload::{Heard, Travel, Workload};
 use crate::time::Micros;
@@ -126,34 +126,37 @@ impl Actor {
     ) -> Option<Micros> {
         let Population { number, thinks, burst, .. } = self.population;
         let count = if burst > 1 && self.rng.chance(1, 4) { 1 + self.rng.below(burst) } else { 1 };
-        let (mut ids, mut commands) = (Vec::new(), Vec::new());
+        let is_pipeline = self.population.manner == Manner::Pipeline;
+        let (mut ids, mut asks) = (Vec::new(), Vec::new());
         for _ in 0..if asks_more { count } else { 0 } {
             if self.own.under_way.is_some() || (self.calls.len() + ids.len()) as u64 >= burst {
                 break;
             }
             let op = workload.next(number, &mut self.rng);
-            let id = history.ask(number, cluster.now(), op.clone());
-            match workload.travel(&op) {
-                Travel::Command(kind, words) => {
-                    ids.push(id);
-                    commands.push((kind, words));
-                }
-                Travel::Request(request) => {
-                    let since = cluster.now();
-                    self.own.under_way = Some(UnderWay {
-                        id,
-                        request,
-                        since,
-                        sent: None,
-                        again_at: since,
-                        is_uncertain: false,
-                    });
-                    self.send::<W>(cluster, history);
-                }
+            let ops = if is_pipeline { workload.on_a_connection(op) } else { std::vec![op] };
+            for op in ops {
+                let id = history.ask(number, cluster.now(), op.clone());
+                let request = match workload.travel(&op) {
+                    Travel::Command(kind, words) => {
+                        ids.push(id);
+                        asks.push(Ask::Command(kind, words));
+                        continue;
+                    }
+                    Travel::Transaction(kind, commands, _) if is_pipeline => {
+                        ids.push(id);
+                        asks.push(Ask::Transaction(kind, commands));
+                        continue;
+                    }
+                    Travel::Transaction(_, _, request) | Travel::Request(request) => request,
+                };
+                let since = cluster.now();
+                self.own.under_way =
+                    Some(UnderWay { id, request, since, sent: None, again_at: since, is_uncertain: false });
+                self.send::<W>(cluster, history);
             }
         }
-        if !commands.is_empty() {
-            self.calls.extend(cluster.call_all(self.clerk, &commands).into_iter().zip(ids));
+        if !asks.is_empty() {
+            self.calls.extend(cluster.call_all(self.clerk, &asks).into_iter().zip(ids));
         }
         if self.own.under_way.as_ref().is_some_and(|under_way| under_way.sent.is_none()) {
             self.send::<W>(cluster, history);

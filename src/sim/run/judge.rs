@@ -43,6 +43,7 @@ impl<W: Workload> Run<'_, W> {
                 request: entry.command.as_ref().and_then(|data| request_of(data)),
             })
             .collect();
+        self.workload.complete(&mut self.history, &log);
         let limits = SessionLimits::from(&self.plan.settings().node.replica());
         let replayed = replay(self.workload.model(), limits, &log, &self.history);
         let replayed = replayed.map_err(|contradiction| self.nobody(&format!("{contradiction}")))?;

@@ -123,6 +123,9 @@ pub(super) const MORE_READS: &[Line] = &[
     (1, "RANDOMKEY"),
 ];
 
+/// Of each family a line with a value that no other write has.
+pub(super) const UNIQUE: [Line; 2] = [(1, "APPEND $moved $value"), (1, "APPEND $mortal $value")];
+
 /// What is said in a transaction, which joins its keys: of one family.
 pub(super) const TOGETHER: [&[Line]; 2] = [
     &[

@@ -1,21 +1,24 @@
 //! Clients of the key-value store.
 
 use std::collections::BTreeMap;
-use std::format;
 use std::string::{String, ToString};
 use std::vec::Vec;
+use std::{format, vec};
 
 use bytes::Bytes;
 
-use super::commands::{Line, MORE_READS, MORE_WRITES, READS, TOGETHER, WRITES};
+use super::commands::{Line, MORE_READS, MORE_WRITES, READS, TOGETHER, UNIQUE, WRITES};
 use super::{Heard, Travel, Workload};
 use crate::client::CallKind;
 use crate::codec::resp::Value;
-use crate::kv::KvStore;
+use crate::kv::{KvStore, unwatched};
 use crate::raft::LogIndex;
+use crate::replica::Request;
 use crate::rng::Rng;
 use crate::sim::census::met;
-use crate::sim::check::{HistoryOf, KvModel, KvOp, Model, Replayed, Verdict, check_scans, linearizable};
+use crate::sim::check::{
+    Committed, HistoryOf, KvModel, KvOp, Model, Replayed, UNSEEN, Verdict, check_scans, linearizable,
+};
 
 /// Steps of the search for a linearization, for each operation. What it gives up has been judged by the replay.
 const SEARCH: u64 = 20;
@@ -87,7 +90,7 @@ impl KvWorkload {
         drawing.words
     }
 
-    /// WATCH, or EXEC of what was watched, or of anything.
+    /// WATCH, or EXEC of what was watched, or of anything. Who watches writes what nobody else does: by that its entry is known.
     fn transaction(&mut self, client: u64, rng: &mut Rng) -> KvOp {
         let family = rng.below(TOGETHER.len() as u64) as usize;
         let watched = core::mem::take(&mut self.clients.entry(client).or_default().watched);
@@ -97,7 +100,10 @@ impl KvWorkload {
             return KvOp::Versions(keys.collect());
         }
         let count = 1 + rng.below(3);
-        let commands = (0..count).map(|_| self.command(client, TOGETHER[family], rng)).collect();
+        let mut commands: Vec<_> = (0..count).map(|_| self.command(client, TOGETHER[family], rng)).collect();
+        if !watched.is_empty() {
+            commands.push(self.command(client, &[UNIQUE[family]], rng));
+        }
         KvOp::Transaction { watched, commands }
     }
 }
@@ -220,15 +226,31 @@ impl Workload for KvWorkload {
         self.command(client, lines, rng).into()
     }
 
-    fn travel(&self, op: &KvOp) -> Travel {
+    /// A connection sees the versions itself, and keeps them from its client, who reads what it watches.
+    fn on_a_connection(&self, op: KvOp) -> Vec<KvOp> {
         match op {
-            KvOp::Command(words) => {
-                let kind = if KvModel::is_read(op) { CallKind::Read } else { CallKind::Write };
-                Travel::Command(kind, words.clone())
+            KvOp::Transaction { watched, commands } if !watched.is_empty() => {
+                let keys: Vec<Bytes> = watched.into_iter().map(|(key, _)| key).collect();
+                let watched = keys.iter().map(|key| (key.clone(), UNSEEN)).collect();
+                let read = keys.first().map(|key| vec![Bytes::from_static(b"GET"), key.clone()]);
+                let read = KvOp::Command(read.unwrap_or_default());
+                vec![KvOp::Watch(keys), read, KvOp::Transaction { watched, commands }]
             }
-            KvOp::Versions(_) | KvOp::Transaction { .. } => {
-                Travel::Request(KvModel::request(op).expect("the store has bytes for what is drawn"))
+            op => vec![op],
+        }
+    }
+
+    fn travel(&self, op: &KvOp) -> Travel {
+        let kind = if KvModel::is_read(op) { CallKind::Read } else { CallKind::Write };
+        let request = || KvModel::request(op).expect("the store has bytes for what is drawn");
+        match op {
+            KvOp::Command(words) => Travel::Command(kind, words.clone()),
+            KvOp::Watch(keys) => {
+                let name = Bytes::from_static(b"WATCH");
+                Travel::Command(kind, [&[name][..], keys].concat())
             }
+            KvOp::Versions(_) => Travel::Request(request()),
+            KvOp::Transaction { commands, .. } => Travel::Transaction(kind, commands.clone(), request()),
         }
     }
 
@@ -241,6 +263,36 @@ impl Workload for KvWorkload {
 
     fn replied(&mut self, client: u64, op: &KvOp, reply: &Value) {
         self.clients.entry(client).or_default().learn(op, reply);
+    }
+
+    /// EXEC's entry has the versions that the WATCH of its piece saw. That one is judged as a read that answered them.
+    fn complete(&self, history: &mut HistoryOf<KvModel>, log: &[Committed]) {
+        let entries = log.iter().filter_map(|entry| match &entry.request {
+            Some(Request::Write(command)) => unwatched(command).map(|(watched, packed)| (packed, watched)),
+            _ => None,
+        });
+        let seen: BTreeMap<Bytes, Vec<(Bytes, LogIndex)>> = entries.collect();
+        for id in 2..history.operations().len() {
+            let [watch, _, exec] = &history.operations()[id - 2..=id] else { continue };
+            let (KvOp::Watch(keys), KvOp::Transaction { commands, .. }) = (&watch.op, &exec.op) else {
+                continue;
+            };
+            let (keys, commands) = (keys.clone(), commands.clone());
+            let plain = KvOp::Transaction { watched: Vec::new(), commands: commands.clone() };
+            let Some(Request::Write(packed)) = KvModel::request(&plain) else { continue };
+            let Some(watched) = seen.get(&packed) else { continue };
+            let version =
+                |key: &Bytes| watched.iter().find(|(seen, _)| seen == key).map(|(_, version)| *version);
+            let versions: Option<Vec<Value>> =
+                keys.iter().map(|key| version(key).map(|version| Value::Integer(version as i64))).collect();
+            // An entry that watches other keys is not what was asked, and stays that.
+            let Some(versions) = versions.filter(|_| watched.iter().all(|(key, _)| keys.contains(key)))
+            else {
+                continue;
+            };
+            history.learn_op(id, KvOp::Transaction { watched: watched.clone(), commands });
+            history.learn_reply(id - 2, Value::Array(versions));
+        }
     }
 
     /// Key by key, in any order that makes the replies true; and whether iterations of SCAN were whole.
@@ -262,7 +314,9 @@ impl Workload for KvWorkload {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::raft::Stamp;
     use crate::replica::Context;
+    use crate::sim::check::{Rule, SessionLimits, replay};
 
     /// Every line, said to the model alone: none is refused for its words, and each is done at least once.
     #[test]
@@ -296,6 +350,59 @@ mod tests {
         let lines = tables.iter().flat_map(|lines| lines.iter().map(|(_, line)| *line));
         let never: Vec<_> = lines.filter(|line| done.get(line).is_none_or(|&count| count == 0)).collect();
         assert!(never.is_empty(), "{never:?}");
+    }
+
+    fn told(line: &str) -> Vec<Bytes> {
+        line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect()
+    }
+
+    /// WATCH k, EXEC of `APPEND k x`, answered so, by a connection that saw the version 1; and the log in which SET k is behind
+    /// another SET k, or not.
+    fn watches(seen: LogIndex, reply: &Value, sets: u64) -> (HistoryOf<KvModel>, Vec<Committed>) {
+        let workload = KvWorkload::draw(1);
+        let mut history = HistoryOf::<KvModel>::new();
+        let write = |op: &KvOp| KvModel::request(op).expect("it has bytes");
+        let mut log = Vec::new();
+        let mut append = |request| {
+            let index = log.len() as LogIndex + 1;
+            log.push(Committed { index, stamp: Stamp::default(), applied: None, request: Some(request) });
+        };
+        for n in 0..sets {
+            let set = KvOp::Command(told(&format!("SET k {n}")));
+            let id = history.ask(1, 0, set.clone());
+            history.replied(id, 1, Value::Simple("OK".into()));
+            append(write(&set));
+        }
+        let drawn = KvOp::Transaction { watched: vec![("k".into(), 7)], commands: vec![told("APPEND k x")] };
+        let ops = workload.on_a_connection(drawn);
+        let ids: Vec<_> = ops.iter().map(|op| history.ask(2, 2, op.clone())).collect();
+        // Another client's, meanwhile.
+        let other = KvOp::Command(told("SET k other"));
+        history.ask(1, 3, other.clone());
+        history.replied(ids[0], 4, Value::Simple("OK".into()));
+        append(write(&other));
+        let exec =
+            KvOp::Transaction { watched: vec![("k".into(), seen)], commands: vec![told("APPEND k x")] };
+        append(write(&exec));
+        history.replied(ids[2], 5, reply.clone());
+        workload.complete(&mut history, &log);
+        (history, log)
+    }
+
+    /// What a connection saw is what its EXEC is held to, and must have been there to be seen.
+    #[test]
+    fn what_a_connection_watched_is_learnt_from_the_log() {
+        let limits = SessionLimits { max_sessions: 1, window: 1, reply_bytes: 1, ttl_ms: 1 };
+        let judge = |seen, reply: &Value| {
+            let (history, log) = watches(seen, reply, 2);
+            replay(KvModel::default(), limits, &log, &history).map(|_| ()).map_err(|broken| broken.rule)
+        };
+        let ran = Value::Array(vec![Value::Integer(6)]);
+        assert_eq!(judge(2, &Value::Null), Ok(()), "the other was between them");
+        assert_eq!(judge(3, &ran), Ok(()), "the other was before both");
+        assert_eq!(judge(2, &ran), Err(Rule::Reply));
+        assert_eq!(judge(3, &Value::Null), Err(Rule::Reply));
+        assert_eq!(judge(1, &Value::Null), Err(Rule::Read), "nobody saw that any more");
     }
 
     fn says_yes(reply: &Value) -> bool {

@@ -8,7 +8,7 @@ use std::vec::Vec;
 
 use bytes::Bytes;
 
-use super::check::{HistoryOf, Itself, Model, Replayed};
+use super::check::{Committed, HistoryOf, Itself, Model, Replayed};
 use crate::client::CallKind;
 use crate::codec::resp::Value;
 use crate::replica::{Request, StateMachine};
@@ -22,6 +22,8 @@ pub enum Travel {
     Request(Request),
     /// As a command to a clerk, over RESP and through a gateway.
     Command(CallKind, Vec<Bytes>),
+    /// As these commands between MULTI and EXEC, if the client has a connection to itself; else as this request.
+    Transaction(CallKind, Vec<Vec<Bytes>>, Request),
 }
 
 /// What a client heard.
@@ -46,6 +48,11 @@ pub trait Workload {
     /// What a client asks next. The same numbers in the same order give the same operations.
     fn next(&mut self, client: u64, rng: &mut Rng) -> <Self::Model as Model>::Op;
 
+    /// What `op` is on a connection that the client has to itself: operations that leave in one piece.
+    fn on_a_connection(&self, op: <Self::Model as Model>::Op) -> Vec<<Self::Model as Model>::Op> {
+        std::vec![op]
+    }
+
     /// How it is asked.
     fn travel(&self, op: &<Self::Model as Model>::Op) -> Travel;
 
@@ -60,6 +67,11 @@ pub trait Workload {
         reply: &<Self::Model as Model>::Reply,
     ) {
         let _ = (client, op, reply);
+    }
+
+    /// Completes a history by what no client could see and the log tells, before it is judged.
+    fn complete(&self, history: &mut HistoryOf<Self::Model>, log: &[Committed]) {
+        let _ = (history, log);
     }
 
     /// A second opinion of a whole history, after the replay. What to count the verdict as, if there is one.

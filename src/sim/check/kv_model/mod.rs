@@ -48,7 +48,7 @@ use keys::{Entries, Keys};
 use replies::{bulk, count, encoded_len, is_same, ok};
 pub use scans::check_scans;
 use strings::Set;
-pub use transaction::KvOp;
+pub use transaction::{KvOp, UNSEEN};
 
 /// Strings by their keys.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -64,7 +64,7 @@ impl Model for KvModel {
         let mut keys = Keys { entries: &mut self.entries, at };
         match op {
             KvOp::Command(words) => keys.say(words),
-            KvOp::Versions(of) => keys.versions(of),
+            KvOp::Versions(of) | KvOp::Watch(of) => keys.versions(of),
             KvOp::Transaction { watched, commands } => keys.exec(watched, commands),
         }
     }
@@ -80,6 +80,7 @@ impl Model for KvModel {
     fn admits(op: &KvOp, expected: &Value, seen: &Value) -> bool {
         match (op, expected, seen) {
             (KvOp::Command(words), ..) => admits(words, true, expected, seen),
+            (KvOp::Watch(_), ..) => expected == seen || *seen == ok(),
             (KvOp::Transaction { commands, .. }, Value::Array(expected), Value::Array(seen)) => {
                 let is_query = op.is_read();
                 let each = commands.iter().zip(expected).zip(seen);

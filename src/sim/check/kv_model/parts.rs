@@ -23,7 +23,7 @@ pub(super) fn of(op: &KvOp, reply: Option<&Value>) -> Vec<KvPart> {
     match op {
         KvOp::Command(words) => of_command(words, reply),
         // A version is an index of the log.
-        KvOp::Versions(_) => Vec::new(),
+        KvOp::Versions(_) | KvOp::Watch(_) => Vec::new(),
         KvOp::Transaction { watched, commands } => {
             let is_refused =
                 refusal(commands).is_some() || (!watched.is_empty() && reply == Some(&Value::Null));

@@ -17,6 +17,9 @@ use crate::replica::Request;
 
 const DONE_AND_TOO_LONG: &str = "ERR the command ran, and its reply exceeds maximum allowed size";
 
+/// The version of a watched key that the client has not seen. No entry has this index.
+pub const UNSEEN: LogIndex = LogIndex::MAX;
+
 /// An operation of the key-value store.
 #[derive(Clone, PartialEq, Eq)]
 pub enum KvOp {
@@ -25,9 +28,12 @@ pub enum KvOp {
     /// The versions of keys, which WATCH keeps until EXEC: the index of the entry that changed a key last, and 0 for a key
     /// that is not there.
     Versions(Vec<Bytes>),
+    /// WATCH on a connection, which keeps the versions for itself: its client is answered OK. What it saw is known when the
+    /// entry of the EXEC behind it is; until then, and for ever if there is none, nothing is demanded of it.
+    Watch(Vec<Bytes>),
     /// EXEC: all of its commands at one place, or none.
     Transaction {
-        /// Keys and the versions that they must still have.
+        /// Keys and the versions that they must still have: [`UNSEEN`] while only the connection knows which.
         watched: Vec<(Bytes, LogIndex)>,
         /// The words of each command that was queued.
         commands: Vec<Vec<Bytes>>,
@@ -38,7 +44,8 @@ impl Debug for KvOp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Command(words) => words.fmt(f),
-            Self::Versions(keys) => write!(f, "WATCH {keys:?}"),
+            Self::Versions(keys) => write!(f, "versions of {keys:?}"),
+            Self::Watch(keys) => write!(f, "WATCH {keys:?}"),
             Self::Transaction { watched, commands } => write!(f, "EXEC {commands:?}, watching {watched:?}"),
         }
     }
@@ -60,7 +67,7 @@ impl KvOp {
     pub(super) fn is_read(&self) -> bool {
         match self {
             Self::Command(words) => is_read(words),
-            Self::Versions(_) => true,
+            Self::Versions(_) | Self::Watch(_) => true,
             Self::Transaction { commands, .. } => {
                 refusal(commands).is_some() || commands.iter().all(|words| is_read(words))
             }
@@ -76,7 +83,7 @@ fn is_read(words: &[Bytes]) -> bool {
 pub(super) fn request(op: &KvOp) -> Option<Request> {
     let call = match op {
         KvOp::Command(words) => parse(words),
-        KvOp::Versions(keys) => versions(keys),
+        KvOp::Versions(keys) | KvOp::Watch(keys) => versions(keys),
         KvOp::Transaction { commands, .. } if refusal(commands).is_some() => return None,
         KvOp::Transaction { watched, commands } => {
             let calls: Result<Vec<Call>, _> = commands.iter().map(|words| parse(words)).collect();
