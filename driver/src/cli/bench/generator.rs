@@ -3,6 +3,9 @@
 //! A closed loop sends the next command of a connection when a reply has come. An open loop sends a command when it is due, on
 //! the connection that has been free the longest; if none is free it waits, and counts from when it was due: a server that
 //! stalls is charged for every command that it held up (no coordinated omission).
+//!
+//! A turn of the loop first reads what all ready connections have, and then sends: a server that is woken by each single
+//! command answers half as many.
 
 use std::collections::VecDeque;
 use std::io;
@@ -56,7 +59,6 @@ pub(super) fn run(options: &Options) -> Result<Outcome, Failure> {
     let mut generator = Generator::connect(options)?;
     let mut events = Events::with_capacity(EVENTS);
     let mut progress = Progress::new(options);
-    generator.begin_all()?;
     while !generator.is_over() {
         let timeout = generator.prepare()?;
         match generator.poll.poll(&mut events, Some(timeout)) {
@@ -87,6 +89,8 @@ struct Generator<'a> {
     alarm: Alarm,
     connections: Vec<Connection>,
     load: Load,
+    /// Connections that have something to send in this turn.
+    ready: Vec<usize>,
     /// Of an open loop.
     open: Option<OpenLoop>,
     measurement: Measurement,
@@ -103,8 +107,6 @@ struct OpenLoop {
     schedule: Schedule,
     /// For each command that may be sent now the connection that takes it.
     free: VecDeque<usize>,
-    /// Connections with requests that are not written.
-    unwritten: Vec<usize>,
 }
 
 impl<'a> Generator<'a> {
@@ -129,7 +131,6 @@ impl<'a> Generator<'a> {
         let open = options.rate.map(|rate| OpenLoop {
             schedule: Schedule::new(rate),
             free: (0..options.pipeline).flat_map(|_| 0..options.connections).collect(),
-            unwritten: Vec::new(),
         });
         let from = options.warm_up * SECOND;
         let until = match options.until {
@@ -142,6 +143,7 @@ impl<'a> Generator<'a> {
             alarm,
             connections,
             load: options.load(),
+            ready: if open.is_none() { (0..options.connections).collect() } else { Vec::new() },
             open,
             measurement: Measurement::new(from, until),
             chunk: vec![0; CHUNK],
@@ -154,54 +156,66 @@ impl<'a> Generator<'a> {
         })
     }
 
-    /// Sends the first commands of a closed loop.
-    fn begin_all(&mut self) -> Result<(), Failure> {
-        if self.open.is_none() {
-            for number in 0..self.connections.len() {
-                self.refill(number, self.clock.now());
-                self.flush(number)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Sends what is due, and says how long may be slept then.
     fn prepare(&mut self) -> Result<Duration, Failure> {
         let now = self.clock.now();
-        if let Until::Seconds(seconds) = self.options.until
-            && now >= (self.options.warm_up + seconds) * SECOND
-        {
+        if self.has_sent_all(now) {
             self.ended.get_or_insert(now);
         }
-        let Some(due) = self.send_due(now)? else { return Ok(TICK) };
+        let next = self.take_due(now);
+        self.send_all()?;
+        let Some(due) = next else { return Ok(TICK) };
         let left = Duration::from_nanos(due.saturating_sub(self.clock.now()));
         self.alarm
             .set(left, TICK)
             .map_err(|error| Failure::Failed { code: NOT_DONE, text: error.to_string() })
     }
 
-    /// Sends the commands of an open loop that are due, and says when the next is that could be sent then.
-    fn send_due(&mut self, now: Nanos) -> Result<Option<Nanos>, Failure> {
-        let Some(mut open) = self.open.take() else { return Ok(None) };
+    /// Whether the time is over, and what was due in it was sent or has waited too long.
+    fn has_sent_all(&self, now: Nanos) -> bool {
+        let until = self.measurement.until();
+        let late = now.saturating_sub(until) > PATIENCE.as_nanos() as Nanos;
+        now >= until && (late || self.open.as_ref().is_none_or(|open| open.schedule.next() >= until))
+    }
+
+    /// Gives the commands of an open loop that are due to connections, and says when the next is that could be given then.
+    fn take_due(&mut self, now: Nanos) -> Option<Nanos> {
+        let mut open = self.open.take()?;
+        if now >= self.options.warm_up * SECOND {
+            // What the warm-up leaves would say more about how long it was than about the server.
+            open.schedule.skip_to(self.options.warm_up * SECOND);
+        }
         let mut next = None;
         while self.ended.is_none() {
             let Some(number) = open.next_free(&self.connections) else { break };
-            let Some(due) = open.schedule.take(now) else {
+            let Some(due) = open.schedule.take(now.min(self.measurement.until() - 1)) else {
                 open.free.push_front(number);
                 next = Some(open.schedule.next());
                 break;
             };
             if !self.connections[number].has_output() {
-                open.unwritten.push(number);
+                self.ready.push(number);
             }
             self.send(number, due, now);
         }
-        let written = open.unwritten.drain(..).try_for_each(|number| self.flush(number));
         self.open = Some(open);
-        written.map(|()| next)
+        next
     }
 
-    /// Sends commands of a closed loop until as many are in flight as may be.
+    /// Writes what is to be sent in this turn; the commands of a closed loop are made here.
+    fn send_all(&mut self) -> Result<(), Failure> {
+        let mut ready = std::mem::take(&mut self.ready);
+        for number in ready.drain(..) {
+            if self.open.is_none() {
+                self.refill(number, self.clock.now());
+            }
+            self.connections[number].flush().map_err(|lost| self.lost(number, &lost))?;
+        }
+        self.ready = ready;
+        Ok(())
+    }
+
+    /// Takes commands of a closed loop until as many are in flight as may be.
     fn refill(&mut self, number: usize, now: Nanos) {
         while self.ended.is_none()
             && !self.connections[number].is_moving()
@@ -251,13 +265,9 @@ impl<'a> Generator<'a> {
         followed.map_err(|lost| self.lost(number, &lost))?;
         match &mut self.open {
             Some(open) => open.free.extend(std::iter::repeat_n(number, answered)),
-            None => self.refill(number, self.measurement.last_reply),
+            None => self.ready.push(number),
         }
-        self.flush(number)
-    }
-
-    fn flush(&mut self, number: usize) -> Result<(), Failure> {
-        self.connections[number].flush().map_err(|lost| self.lost(number, &lost))
+        Ok(())
     }
 
     /// Whether there is nothing more to wait for.
@@ -273,16 +283,17 @@ impl<'a> Generator<'a> {
     }
 
     fn finish(mut self) -> Outcome {
-        let mut behind = 0;
-        match self.options.until {
-            Until::Seconds(_) => {
-                let end = self.measurement.until();
-                behind = self.open.as_ref().map_or(0, |open| open.schedule.behind(end));
-            }
+        if let (Until::Requests(_), false) = (self.options.until, self.interrupted) {
             // They have taken until the last reply.
-            Until::Requests(_) if !self.interrupted => self.measurement.end(self.measurement.last_reply),
-            Until::Requests(_) => {}
+            self.measurement.end(self.measurement.last_reply);
         }
+        // What a free connection would take next is not behind.
+        let behind = match (&self.open, self.options.until) {
+            (Some(open), Until::Seconds(_)) if open.free.is_empty() => {
+                open.schedule.behind(self.measurement.until())
+            }
+            _ => 0,
+        };
         let unanswered = if self.interrupted { 0 } else { self.in_flight as u64 };
         Outcome { measurement: self.measurement, unanswered, behind, interrupted: self.interrupted }
     }
@@ -366,11 +377,11 @@ impl Progress {
             (None, true) => format!("{seconds} s, warming up"),
             (None, false) => format!("{seconds} s"),
         };
+        self.bar.set_message(format!("{doing}, {rate:.0} commands/s"));
         self.bar.set_position(match options.until {
             Until::Seconds(_) => now / 1_000_000,
             Until::Requests(_) => generator.begun,
         });
-        self.bar.set_message(format!("{doing}, {rate:.0} commands/s"));
         (self.shown, self.replies) = (now, replies);
         self.next = now + 250_000_000;
     }

@@ -240,6 +240,11 @@ impl Schedule {
         })
     }
 
+    /// Leaves out what was due before `now` and is not taken.
+    pub(super) fn skip_to(&mut self, now: Nanos) {
+        self.taken += self.behind(now);
+    }
+
     /// How many commands were due before `now` and are not taken.
     pub(super) fn behind(&self, now: Nanos) -> u64 {
         let due = (u128::from(now) * u128::from(self.rate)).div_ceil(u128::from(SECOND));
@@ -329,6 +334,18 @@ mod tests {
         let late: Vec<_> = std::iter::from_fn(|| schedule.take(2 * SECOND)).collect();
         assert_eq!(late, [666_666_666, SECOND, 1_333_333_333, 1_666_666_666, 2 * SECOND]);
         assert_eq!((schedule.next(), schedule.behind(2 * SECOND)), (2_333_333_333, 0));
+    }
+
+    #[test]
+    fn what_is_skipped_is_never_due_again() {
+        let mut schedule = Schedule::new(3);
+        schedule.skip_to(2 * SECOND);
+        assert_eq!(
+            std::iter::from_fn(|| schedule.take(2_400_000_000)).collect::<Vec<_>>(),
+            [2 * SECOND, 2_333_333_333]
+        );
+        schedule.skip_to(2 * SECOND);
+        assert_eq!(schedule.next(), 2_666_666_666);
     }
 
     #[test]

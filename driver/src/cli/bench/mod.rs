@@ -42,7 +42,8 @@ how it is sent
   --pipeline N           most commands in flight on each connection (1)
   --rate PER_SECOND      open loop: so many commands are due each second, at equal distances, and
                          latency counts from when a command was due, even if no connection was free
-                         to send it; without this flag each reply lets the next command go
+                         to send it (what a warm-up leaves unsent is dropped);
+                         without this flag each reply lets the next command go
 
 how long
   --warm-up SECONDS      not measured (1)
@@ -66,7 +67,8 @@ commands and per_second of both kinds; reads and writes, each with commands, per
 (null replies), latency_us (null if there is no command; mean, p50, p90, p99, p99_9, p99_99 and max, in
 microseconds) and each_second (replies in each second); errors: for each first word kind, count,
 outside (of the time measured) and first (the text of the first); behind: commands of an open loop
-that were due and never sent; unanswered: commands without a reply 10 seconds after the end.
+that were due and could not be sent until 10 seconds after the end; unanswered: commands without a
+reply 10 seconds after the end.
 
 Exit codes: 0 measured; 2 a flag cannot be used; 3 the server cannot be reached, or no command was
 done; 4 a connection broke, or commands were not answered.

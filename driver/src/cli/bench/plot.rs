@@ -6,6 +6,7 @@ use hdrhistogram::Histogram;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
+use super::Options;
 use super::load::SECOND;
 use super::report::Report;
 
@@ -62,7 +63,7 @@ fn draw_latency(area: &Area<'_>, report: &Report<'_>) -> Drawn {
     let rarity_axis = (1.0..most).log_scale().with_key_points(rarities);
     let latency_axis = (bottom..top).log_scale().with_key_points(latencies);
     let mut chart = ChartBuilder::on(area)
-        .caption("Latency by percentile", TITLE)
+        .caption(title(report.options), TITLE)
         .margin(MARGIN)
         .set_label_area_size(LabelAreaPosition::Left, LEFT)
         .set_label_area_size(LabelAreaPosition::Bottom, BELOW)
@@ -83,13 +84,19 @@ fn draw_latency(area: &Area<'_>, report: &Report<'_>) -> Drawn {
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
+        .position(SeriesLabelPosition::LowerRight)
         .label_font(FONT)
         .background_style(WHITE)
         .border_style(BLACK.mix(0.3))
         .legend_area_size(32)
         .draw()?;
     Ok(())
+}
+
+fn title(options: &Options) -> String {
+    let Options { connections, pipeline, reads, .. } = options;
+    let pace = options.rate.map(|rate| format!(", {rate} due each second")).unwrap_or_default();
+    format!("Latency by percentile ({connections} connections × {pipeline}, {reads} % reads{pace})")
 }
 
 /// For every percentile `1 / (1 - percentile)` and the latency in microseconds.

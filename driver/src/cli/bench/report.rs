@@ -83,8 +83,12 @@ impl Report<'_> {
             let (name, answers) = kind;
             write!(out, "{name:<8}{:>13}{:>13.0}       ", answers.commands(), self.rate([kind].into_iter()))?;
             let percentiles = PERCENTILES.map(|(.., quantile)| answers.latency.value_at_quantile(quantile));
-            let nanos = percentiles.into_iter().chain([answers.latency.max()]);
-            nanos.into_iter().try_for_each(|nanos| write!(out, "{:>10.3}", nanos as f64 / 1e6))?;
+            for nanos in percentiles.into_iter().chain([answers.latency.max()]) {
+                match answers.commands() {
+                    0 => write!(out, "{:>10}", "-")?,
+                    _ => write!(out, "{:>10.3}", nanos as f64 / 1e6)?,
+                }
+            }
             writeln!(out)?;
         }
         if self.kinds().count() > 1 {
@@ -116,8 +120,8 @@ impl Report<'_> {
         if *behind > 0 {
             writeln!(
                 out,
-                "\n{behind} commands were due and never sent: the rate is more than could be kept up with these \
-                 connections, and the latencies above depend on how long the run is"
+                "\n{behind} commands were due and never sent: the rate is more than could be kept up with on these \
+                 connections, and the latencies above depend on how long the run was"
             )?;
         }
         if *unanswered > 0 {
