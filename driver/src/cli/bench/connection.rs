@@ -56,9 +56,7 @@ pub(super) struct Connection {
     address: SocketAddr,
     /// Whether the connection is still being made.
     connecting: bool,
-    /// Requests that are not written yet, from `written` on.
-    out: Vec<u8>,
-    written: usize,
+    output: Output,
     replies: Replies,
     flights: VecDeque<Flight>,
     /// Where a reply has said that its command belongs.
@@ -88,8 +86,7 @@ impl Connection {
             stream,
             address,
             connecting: false,
-            out: Vec::new(),
-            written: 0,
+            output: Output::default(),
             replies: Replies::default(),
             flights: VecDeque::new(),
             moved: None,
@@ -118,12 +115,12 @@ impl Connection {
 
     /// Whether requests wait to be written.
     pub(super) fn has_output(&self) -> bool {
-        !self.out.is_empty()
+        !self.output.bytes.is_empty()
     }
 
     /// Takes the next command of `load`; it leaves with the next [`flush`](Self::flush).
     pub(super) fn send(&mut self, load: &mut Load, since: Nanos) {
-        let kind = load.append(&mut self.out);
+        let kind = load.append(&mut self.output.bytes);
         self.flights.push_back(Flight { kind, since });
     }
 
@@ -140,20 +137,7 @@ impl Connection {
 
     /// Writes what the socket takes.
     pub(super) fn flush(&mut self) -> Result<(), Lost> {
-        while !self.connecting && self.written < self.out.len() {
-            match self.stream.write(&self.out[self.written..]) {
-                Ok(0) => return Err(Lost::Closed),
-                Ok(n) => self.written += n,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        if self.written == self.out.len() {
-            self.out.clear();
-            self.written = 0;
-        }
-        Ok(())
+        if self.connecting { Ok(()) } else { self.output.write_to(&mut self.stream) }
     }
 
     /// Reads what has come, hands each reply with its command and its time to `answered`, and says how many there were.
@@ -196,7 +180,7 @@ impl Connection {
         let Some(target) = self.moved.filter(|_| self.flights.is_empty()) else { return Ok(()) };
         registry.deregister(&mut self.stream)?;
         let stream = TcpStream::connect(target)?;
-        *self = Self { connecting: true, out: std::mem::take(&mut self.out), ..Self::new(stream, target) };
+        *self = Self { connecting: true, ..Self::new(stream, target) };
         Ok(self.register(registry, token)?)
     }
 }
@@ -208,6 +192,36 @@ fn moved_to(reply: &[u8], here: IpAddr) -> Option<SocketAddr> {
     match target.strip_prefix(':') {
         Some(port) => Some(SocketAddr::new(here, port.parse().ok()?)),
         None => target.to_socket_addrs().ok()?.next(),
+    }
+}
+
+/// Requests on their way into a socket.
+#[derive(Debug, Default)]
+struct Output {
+    bytes: Vec<u8>,
+    /// How many of them the socket has.
+    written: usize,
+}
+
+impl Output {
+    /// Writes what `socket` takes now.
+    fn write_to(&mut self, socket: &mut impl Write) -> Result<(), Lost> {
+        while self.written < self.bytes.len() {
+            match socket.write(&self.bytes[self.written..]) {
+                Ok(0) => return Err(Lost::Closed),
+                Ok(n) => self.written += n,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // A socket that is always a little behind must not keep all that it ever got; moving the smaller half costs no more
+        // than writing the larger did.
+        if self.written > self.bytes.len() / 2 {
+            self.bytes.drain(..self.written);
+            self.written = 0;
+        }
+        Ok(())
     }
 }
 
@@ -285,6 +299,46 @@ mod tests {
         }
         let one_by_one: Vec<_> = bytes.chunks(1).collect();
         assert_eq!(found(&one_by_one), REPLIES);
+    }
+
+    /// A socket that takes three bytes at a time.
+    #[derive(Default)]
+    struct Narrow {
+        taken: Vec<u8>,
+        full: bool,
+    }
+
+    impl Write for Narrow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.full = !self.full;
+            if !self.full {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            let length = bytes.len().min(3);
+            self.taken.extend_from_slice(&bytes[..length]);
+            Ok(length)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_socket_that_is_always_behind_gets_all_and_what_it_has_is_let_go() {
+        let (mut output, mut socket, mut sent) = (Output::default(), Narrow::default(), Vec::new());
+        output.bytes.extend_from_slice(b"0123456789");
+        sent.extend_from_slice(b"0123456789");
+        for letter in (b'a'..=b'z').cycle().take(1000) {
+            output.bytes.extend_from_slice(&[letter; 3]);
+            sent.extend_from_slice(&[letter; 3]);
+            output.write_to(&mut socket).unwrap();
+            assert!(output.bytes.len() <= 40, "{}", output.bytes.len());
+        }
+        while !output.bytes.is_empty() {
+            output.write_to(&mut socket).unwrap();
+        }
+        assert_eq!(socket.taken, sent);
     }
 
     #[test]
