@@ -99,6 +99,22 @@ fn every_bad_flag_of_the_other_commands_is_named_with_its_cure() {
         ("get a --timeout-ms 0", &["--timeout-ms"]),
         ("status --connect 127.0.0.1:0", &["--connect", "port 0"]),
         ("status --frobnicate", &["--frobnicate", "status --help"]),
+        ("bench --connections 0", &["--connections", "'0'", "from 1"]),
+        ("bench --pipeline 0", &["--pipeline", "from 1"]),
+        ("bench --reads 101", &["--reads", "'101'", "from 0 to 100"]),
+        ("bench --keys 0", &["--keys", "from 1"]),
+        ("bench --distribution normal", &["--distribution", "'normal'", "uniform, zipf, sequential"]),
+        ("bench --value-bytes 0", &["--value-bytes", "from 1"]),
+        ("bench --rate 0", &["--rate", "from 1"]),
+        ("bench --seconds 0", &["--seconds", "from 1"]),
+        ("bench --requests 0", &["--requests", "from 1"]),
+        ("bench --seconds 1 --requests 1", &["--requests", "not --seconds"]),
+        ("bench --warm-up soon", &["--warm-up", "'soon'"]),
+        ("bench --address 127.0.0.1:0", &["--address", "port 0"]),
+        ("bench --plot picture.png", &["--plot", "picture.png", ".svg"]),
+        ("bench --plot no/such/directory.svg", &["--plot", "directory that does not exist"]),
+        ("bench --frobnicate", &["--frobnicate", "bench --help"]),
+        ("bench now", &["now", "bench --help"]),
         ("recover --into new", &["--data-dir is missing", "recover --help"]),
         ("recover --data-dir d", &["--into is missing", "recover --help"]),
         ("recover --data-dir d --into new", &["no terminal to ask on", "--dry-run", "--yes"]),
@@ -220,8 +236,10 @@ fn row_17_a_directory_in_use_is_refused_by_name() {
 #[test]
 fn every_command_explains_itself() {
     let directory = tempfile::tempdir().unwrap();
-    let commands =
-        ["serve", "dev", "demo", "get", "put", "append", "del", "status", "member", "transfer", "recover"];
+    let commands = [
+        "serve", "dev", "demo", "get", "put", "append", "del", "status", "member", "transfer", "recover",
+        "bench",
+    ];
     for command in commands {
         let output = quorate(directory.path(), &format!("{command} --help"));
         assert!(output.status.success(), "{command}");

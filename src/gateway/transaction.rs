@@ -19,7 +19,7 @@ use super::command::{Command, Data};
 use super::control::Control;
 use super::reply::{self, Reply};
 use super::{Connection, Kind, Protocol, Step, cluster, help};
-use crate::codec::resp::{parse_integer, split_reply, write};
+use crate::codec::resp::{parse_integer, reply_length, write};
 use crate::kv::{self, Call, CommandInfo};
 use crate::node::Status;
 use crate::replica::{Outcome, Request};
@@ -167,6 +167,11 @@ impl Assembly {
             }
         })
     }
+}
+
+/// The first of several replies, and what follows it; `None` if there is none.
+fn split_reply(replies: &[u8]) -> Option<(&[u8], &[u8])> {
+    replies.split_at_checked(reply_length(replies).ok()??)
 }
 
 impl Connection {

@@ -5,10 +5,12 @@
 //! broken invariant.
 
 mod address;
+mod bench;
 mod demo;
 mod dev;
 mod flags;
 mod interrupt;
+mod json;
 mod key;
 mod member;
 mod recover;
@@ -49,6 +51,7 @@ usage: quorate COMMAND [FLAGS]
   transfer  hand leadership over
   recover   make a new cluster of what one disk holds, when the majority is lost for good
   sim       whole clusters under faults, in simulated time
+  bench     load for any server that speaks RESP: how much it takes, and how soon it answers
   help      this text
   version   the version
 
@@ -97,6 +100,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         "transfer" => member::run(member::Verb::Transfer, parser),
         "recover" => recover::run(parser),
         "sim" => sim::run(parser),
+        "bench" => bench::run(parser),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

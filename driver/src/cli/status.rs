@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use lexopt::{Arg, Parser};
 
 use super::flags::{LOCAL_NODES, Reach, Usage};
+use super::json::quoted;
 use super::{Failure, NOT_DONE, say};
 use crate::node_info::{Crawl, NodeInfo};
 
@@ -162,29 +163,9 @@ fn json(answers: &[Answer]) -> Vec<String> {
     answers.iter().map(object).collect()
 }
 
-/// A JSON string.
-fn quoted(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            c if (c as u32) < 0x20 => {
-                let _ = write!(quoted, "\\u{:04x}", c as u32);
-            }
-            c => quoted.push(c),
-        }
-    }
-    quoted + "\""
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn json_strings_are_escaped() {
-        assert_eq!(quoted("a\"b\\c\nd"), "\"a\\\"b\\\\c\\u000ad\"");
-    }
 
     #[test]
     fn an_unreachable_node_has_a_line_of_its_own() {

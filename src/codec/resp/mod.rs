@@ -21,4 +21,4 @@ pub mod write;
 pub use inline::split_inline;
 pub use reply::{ReplyError, ReplyParser, Value};
 pub use request::{ProtocolError, RequestLimits, RequestParser, parse_integer};
-pub use resp2::{downgrade, is_whole_reply, split_reply};
+pub use resp2::{downgrade, is_whole_reply, reply_length};

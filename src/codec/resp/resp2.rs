@@ -45,7 +45,7 @@ fn convert(reply: &[u8], out: &mut Vec<u8>) -> Result<(), ReplyError> {
             Element::Null => {
                 out.extend_from_slice(if raw.first() == Some(&b'*') { b"*-1\r\n" } else { b"$-1\r\n" })
             }
-            Element::Aggregate(b'|', count) => rest = skip(rest, count)?,
+            Element::Aggregate(b'|', count) => rest = skip(rest, count)?.ok_or(ReplyError::Malformed)?,
             Element::Aggregate(_, count) => {
                 write::array(out, count);
                 wanted = wanted.checked_add(count).ok_or(ReplyError::TooLong)?;
@@ -58,11 +58,11 @@ fn convert(reply: &[u8], out: &mut Vec<u8>) -> Result<(), ReplyError> {
     if rest.is_empty() { Ok(()) } else { Err(ReplyError::Malformed) }
 }
 
-/// What follows the next `count` elements, with all that is inside them.
-fn skip(bytes: &[u8], count: usize) -> Result<&[u8], ReplyError> {
+/// What follows the next `count` elements, with all that is inside them; `None` if not all of that is there.
+fn skip(bytes: &[u8], count: usize) -> Result<Option<&[u8]>, ReplyError> {
     let (mut rest, mut wanted) = (bytes, count);
     while wanted > 0 {
-        let Read::Whole(element, length) = read(rest, usize::MAX)? else { return Err(ReplyError::Malformed) };
+        let Read::Whole(element, length) = read(rest, usize::MAX)? else { return Ok(None) };
         rest = rest.get(length..).ok_or(ReplyError::Malformed)?;
         wanted -= 1;
         if let Element::Aggregate(kind, inner) = element {
@@ -70,18 +70,17 @@ fn skip(bytes: &[u8], count: usize) -> Result<&[u8], ReplyError> {
             wanted = wanted.checked_add(inner).ok_or(ReplyError::TooLong)?;
         }
     }
-    Ok(rest)
+    Ok(Some(rest))
 }
 
-/// The first whole reply of either version in `replies`, and what follows it; `None` if there is none.
-pub fn split_reply(replies: &[u8]) -> Option<(&[u8], &[u8])> {
-    let rest = skip(replies, 1).ok()?;
-    replies.split_at_checked(replies.len().checked_sub(rest.len())?)
+/// How long the first reply of either version in `replies` is; `None` if it is not whole yet.
+pub fn reply_length(replies: &[u8]) -> Result<Option<usize>, ReplyError> {
+    Ok(skip(replies, 1)?.map(|rest| replies.len().saturating_sub(rest.len())))
 }
 
 /// Whether `reply` is exactly one whole reply of either version.
 pub fn is_whole_reply(reply: &[u8]) -> bool {
-    skip(reply, 1).is_ok_and(<[u8]>::is_empty)
+    skip(reply, 1).is_ok_and(|rest| rest.is_some_and(<[u8]>::is_empty))
 }
 
 #[cfg(test)]
@@ -141,6 +140,18 @@ mod tests {
             assert_eq!(out, b"before");
             assert!(!is_whole_reply(bad.as_bytes()));
         }
+    }
+
+    #[test]
+    fn a_reply_has_a_length_when_it_is_whole_and_no_sooner() {
+        let replies = b"*2\r\n$3\r\na\rb\r\n%1\r\n+k\r\n_\r\n:1\r\n";
+        let first = replies.len() - 4;
+        for cut in 0..=replies.len() {
+            let expected = (cut >= first).then_some(first);
+            assert_eq!(reply_length(&replies[..cut]), Ok(expected), "{cut}");
+        }
+        assert_eq!(reply_length(b"HTTP/1.1 400 Bad Request\r\n"), Err(ReplyError::Kind(b'H')));
+        assert_eq!(reply_length(b"*1\r\n$1\r\nabc"), Err(ReplyError::Malformed));
     }
 
     #[test]
