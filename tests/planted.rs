@@ -51,6 +51,8 @@ fn wrong_answers_are_found() {
         ("reply-of-another", &["replay"]),
         ("number-is-reused", &["replay"]),
         ("snapshot-without-sessions", &["state digest", "replay"]),
+        ("exec-runs-after-a-failed-queue", &["transactions", "replay"]),
+        ("multi-forgets-a-command", &["replay"]),
     ]);
 }
 
@@ -60,7 +62,7 @@ fn bugs_are_found_where_they_are_hunted() {
     are_found(&[
         ("rolled-back-disk-is-welcome", &["refusal"]),
         ("timeout-is-failure", &["replay"]),
-        ("vote-file-is-emptied", &["halted"]),
+        ("vote-file-is-emptied", &["halted", "refusal"]),
     ]);
 }
 
