@@ -51,6 +51,8 @@ fn wrong_answers_are_found() {
         ("reply-of-another", &["replay"]),
         ("number-is-reused", &["replay"]),
         ("snapshot-without-sessions", &["state digest", "replay"]),
+        ("exec-runs-after-a-failed-queue", &["transactions", "replay"]),
+        ("multi-forgets-a-command", &["replay"]),
     ]);
 }
 
