@@ -146,6 +146,7 @@ impl Raft {
             peers: self.acquaintances().into_keys().filter(|&id| id != me).map(peer).collect(),
             round: 0,
             beat_at: now.mono.saturating_add(self.config.heartbeat_interval),
+            tell_at: None,
             clock: Clock::new(self.log.last_stamp(), now),
             stamp: None,
             // What earlier leaders left uncommitted counts on: the bound survives a change of term.

@@ -109,6 +109,7 @@ impl Raft {
                     peers,
                     round,
                     beat_at,
+                    tell_at,
                     clock: _,
                     stamp: _,
                     uncommitted,
@@ -119,7 +120,8 @@ impl Raft {
                     lease: Lease { departed, until, revoked },
                 } = &**lead;
                 let left = |at: Micros| at.saturating_sub(self.now.mono);
-                (round, left(*beat_at), uncommitted, reads.named(names), first, settled).hash(hasher);
+                (round, left(*beat_at), tell_at.map(left), uncommitted, reads.named(names), first, settled)
+                    .hash(hasher);
                 if let Some(Handover { to, deadline, told, transfer }) = handover {
                     (names(*to), left(*deadline), told, transfer).hash(hasher);
                 }

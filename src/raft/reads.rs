@@ -118,11 +118,18 @@ impl Raft {
         lead.reads.push(asker, known.then_some(commit));
     }
 
-    fn answer_read(&self, asker: Asker, index: LogIndex, out: &mut Actions) {
+    fn answer_read(&mut self, asker: Asker, index: LogIndex, out: &mut Actions) {
         match asker {
             Asker::Own(read) => out.push(Action::ReadReady { read, index }),
             Asker::Peer(to, query) => {
                 self.send(to, Message::ReadIndexReply { term: self.hard.term, query, index }, out);
+                let now = self.now.mono;
+                if let State::Leader(lead) = &mut self.state
+                    && lead.peers.get(&to).is_some_and(|peer| peer.told < index)
+                {
+                    // It can answer only when it knows that so much is committed.
+                    lead.tell_at = Some(now);
+                }
             }
         }
     }

@@ -151,8 +151,11 @@ impl Raft {
 
     /// Sends every peer what it lacks and what its window admits.
     pub(super) fn replicate(&mut self, out: &mut Actions) {
+        let (now, delay) = (self.now.mono, self.config.commit_delay);
         let State::Leader(lead) = &mut self.state else { return };
+        let tells = delay == 0 || lead.tell_at.is_some_and(|at| at <= now);
         let mut source = Source {
+            tells,
             term: self.hard.term,
             commit: self.commit,
             now: self.now.mono,
@@ -160,14 +163,26 @@ impl Raft {
             snapshot: self.snapshot.as_ref(),
             config: &self.config,
         };
+        let mut waits = false;
         for (&to, peer) in &mut lead.peers {
             source.feed(to, peer, out);
+            waits |= peer.told < source.commit.min(peer.matched);
         }
+        lead.tell_at = if !waits {
+            None
+        } else if tells {
+            // Only those are left to whom an append or a snapshot is on its way.
+            lead.tell_at.map(|_| now.saturating_add(delay))
+        } else {
+            lead.tell_at.or(Some(now.saturating_add(delay)))
+        };
     }
 }
 
 /// What a leader sends from.
 struct Source<'a> {
+    /// Whether those who have all entries are told the commit index by messages of its own.
+    tells: bool,
     term: Term,
     commit: LogIndex,
     now: Micros,
@@ -221,7 +236,7 @@ impl Source<'_> {
         }
         let Sending::Replicate(window) = &peer.sending else { return };
         // With appends under way the next one, or the next heartbeat, tells the commit index soon enough.
-        if window.is_empty() && peer.told < self.commit.min(peer.matched) {
+        if self.tells && window.is_empty() && peer.told < self.commit.min(peer.matched) {
             let entries = self.log.none();
             self.append(to, peer, entries, out);
         }

@@ -65,6 +65,8 @@ pub(super) struct Leading {
     pub(super) round: Round,
     /// When the next heartbeat is due.
     pub(super) beat_at: Micros,
+    /// When those who have all entries are told the commit index, if no append has told them by then.
+    pub(super) tell_at: Option<Micros>,
     /// The source of stamps.
     pub(super) clock: Clock,
     /// The stamp at this time, until a peer's report changes it.

@@ -42,6 +42,44 @@ fn a_peer_past_the_leaders_log_is_a_disk_that_forgot() {
 }
 
 #[test]
+fn a_commit_index_is_told_by_the_next_append_or_after_its_delay() {
+    let told = |out: &[Action]| {
+        let commit = |(to, message): &(NodeId, Message)| match message {
+            Message::Append { entries, commit, .. } => Some((*to, entries.len(), *commit)),
+            _ => None,
+        };
+        sent(out).iter().filter_map(commit).collect::<Vec<_>>()
+    };
+    let mut one = One::of(&[1, 2, 3], &[], 0, &[]);
+    one.lead();
+    let due = Action::WakeAt(one.now + 2_000);
+    let mut asked = false;
+    for peer in [N2, N3] {
+        let out = one.hear(peer, Message::AppendAccepted { term: 1, matched: 2 });
+        assert_eq!((one.raft.status().commit, told(&out)), (2, vec![]));
+        asked |= out.contains(&due);
+    }
+    assert!(asked);
+    one.now += 1_999;
+    let data = Bytes::from_static(b"x");
+    let out = one.step(Event::Propose { proposal: 1, data: data.clone() });
+    assert_eq!(told(&out), [(N2, 1, 2), (N3, 1, 2)], "by the append");
+    one.sync();
+    let out = one.hear(N2, Message::AppendAccepted { term: 1, matched: 3 });
+    assert_eq!((one.raft.status().commit, told(&out)), (3, vec![]));
+    assert_eq!(told(&one.pass(1_999)), []);
+    assert_eq!(told(&one.pass(1)), [(N2, 0, 3)], "n3 has an append on its way");
+    one.hear(N3, Message::AppendAccepted { term: 1, matched: 3 });
+    assert_eq!(told(&one.pass(2_000)), [(N3, 0, 3)]);
+    assert_eq!(told(&one.pass(2_000)), [], "once");
+    // Without a delay at once.
+    let config = Config { commit_delay: 0, ..Config::new(ME, 1) };
+    let mut one = One::with(config, &[1, 2, 3], &[], 0, &[]);
+    one.lead();
+    assert_eq!(told(&one.hear(N2, Message::AppendAccepted { term: 1, matched: 2 })), [(N2, 0, 2)]);
+}
+
+#[test]
 fn a_batch_is_one_write_and_one_append_per_peer() {
     let mut one = One::of(&[1, 2, 3], &[], 0, &[]);
     one.lead();

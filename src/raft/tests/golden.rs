@@ -73,7 +73,7 @@ fn check(name: &str) {
 }
 
 fn config(id: NodeId) -> Config {
-    Config { trailing_bytes: 0, snapshot_chunk_bytes: 16, ..Config::new(id, 1) }
+    Config { trailing_bytes: 0, snapshot_chunk_bytes: 16, commit_delay: 0, ..Config::new(id, 1) }
 }
 
 fn change(words: &[&str]) -> Change {

@@ -588,5 +588,7 @@ fn a_leader_answers_a_followers_query_like_a_read_of_its_own() {
         _ => None,
     });
     let out = one.hear(N2, Message::HeartbeatReply { term: 1, round: round.unwrap(), wall: WALL });
-    assert_eq!(sent(&out), [(N3, Message::ReadIndexReply { term: 1, query, index: 2 })]);
+    // It can answer its clients when it knows that so much is committed, and is told at once.
+    let told = append(1, at(1, 2), &[], 2);
+    assert_eq!(sent(&out), [(N3, Message::ReadIndexReply { term: 1, query, index: 2 }), (N3, told)]);
 }

@@ -108,6 +108,7 @@ impl Member {
             heartbeat_interval: HEARTBEAT,
             snapshot_chunk_bytes: SNAPSHOT_LEN,
             trailing_bytes: 0,
+            commit_delay: 0,
             ..Config::new(id, 0)
         };
         let raft = core(&config, recovered.clone(), 0);
