@@ -1,7 +1,7 @@
 //! A state machine whose slow commands are noted. The library has no clock; this one is around what it runs.
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::mem;
 use std::time::Instant;
 
@@ -13,13 +13,15 @@ use quorate::time::Millis;
 #[derive(Debug)]
 pub struct Timed<S> {
     state: S,
+    /// How much work the command or query is that runs next, as far as the state machine could tell.
+    expected: Cell<u64>,
     /// What was slow since somebody asked: at most as many as the slow log keeps.
     slow: RefCell<Vec<SlowCommand>>,
 }
 
 impl<S> Timed<S> {
     fn new(state: S) -> Self {
-        Self { state, slow: RefCell::default() }
+        Self { state, expected: Cell::new(u64::MAX), slow: RefCell::default() }
     }
 
     /// What was slow since the last call of this.
@@ -28,8 +30,18 @@ impl<S> Timed<S> {
     }
 }
 
+/// Less work than this is not timed, in about nanoseconds: what takes a hundred times as long as it should has lost the
+/// processor. To look at a clock twice for each command would cost more than most commands do.
+const TIMED: u64 = SlowLog::THRESHOLD * 1_000 / 100;
+
+/// The clock at the start of a command that is worth timing; `expected` is how much work it is, if somebody has asked.
+fn started(expected: &Cell<u64>) -> Option<Instant> {
+    (expected.replace(u64::MAX) >= TIMED).then(Instant::now)
+}
+
 /// Notes a command that has run since `start` if that is long.
-fn note(slow: &RefCell<Vec<SlowCommand>>, packed: &[u8], start: Instant) {
+fn note(slow: &RefCell<Vec<SlowCommand>>, packed: &[u8], start: Option<Instant>) {
+    let Some(start) = start else { return };
     let spent = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
     if spent >= SlowLog::THRESHOLD {
         let mut slow = slow.borrow_mut();
@@ -48,13 +60,13 @@ impl<S: StateMachine> StateMachine for Timed<S> {
     }
 
     fn apply(&mut self, context: Context, command: &[u8], out: &mut Vec<u8>) {
-        let start = Instant::now();
+        let start = started(&self.expected);
         self.state.apply(context, command, out);
         note(&self.slow, command, start);
     }
 
     fn query(&self, context: Context, query: &[u8], out: &mut Vec<u8>) {
-        let start = Instant::now();
+        let start = started(&self.expected);
         self.state.query(context, query, out);
         note(&self.slow, query, start);
     }
@@ -88,7 +100,9 @@ impl<S: StateMachine> StateMachine for Timed<S> {
     }
 
     fn work(&self, command: &[u8]) -> u64 {
-        self.state.work(command)
+        let work = self.state.work(command);
+        self.expected.set(work);
+        work
     }
 }
 
@@ -187,6 +201,21 @@ mod tests {
         timed.expire(Context::at(1, 0), 5);
         let garbage = timed.take_garbage().and_then(|garbage| garbage.downcast::<usize>().ok());
         assert_eq!(garbage.as_deref(), Some(&5));
+    }
+
+    #[test]
+    fn what_is_little_work_is_not_timed_and_what_nobody_has_asked_about_is() {
+        let mut timed = Timed::<Sleeper>::empty(1);
+        let mut out = Vec::new();
+        let mut run = |timed: &mut Timed<Sleeper>| {
+            timed.apply(Context::at(1, 0), b"x", &mut out);
+            timed.take_slow().len()
+        };
+        timed.work(b"little");
+        assert_eq!(run(&mut timed), 0);
+        timed.work(&[0; TIMED as usize]);
+        assert_eq!(run(&mut timed), 1);
+        assert_eq!(run(&mut timed), 1, "what was asked was about another one");
     }
 
     #[test]
