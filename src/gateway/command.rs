@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 
+use super::command_stats::Row;
 use super::control::{Control, Verb};
 use super::reply::{Reply, of_error};
 use super::transaction::{OnceNumbers, Then};
 use super::{Kind, Settings, membership, session, slot};
-use crate::kv;
+use crate::kv::{self, CommandInfo};
 use crate::node::Status;
 use crate::replica::Request;
 
@@ -46,28 +47,28 @@ pub(super) enum Command {
     Http,
 }
 
-/// Decides what `arguments` are. `reads_local` is set by READONLY; `draw` is for a command that chooses.
+/// Decides what `arguments` are; the first of them is the name of `row`. `reads_local` is set by READONLY; `draw` is for a
+/// command that chooses.
 pub(super) fn classify(
     arguments: &[Bytes],
+    row: Row,
     settings: &Settings,
     reads_local: bool,
-    draw: u64,
+    draw: impl FnOnce() -> u64,
     node: &Status,
 ) -> Command {
-    let Some(name) = arguments.first() else { return Command::Answer(of_error(&kv::CommandError::Empty)) };
-    if name.eq_ignore_ascii_case(b"POST") || name.eq_ignore_ascii_case(b"Host:") {
-        return Command::Http;
-    }
-    let data = match Control::find(name) {
-        Some(Control { verb: Verb::Exec, .. }) if arguments.len() == 1 => return Command::Exec(None),
-        Some(Control { verb: Verb::Once, .. }) if session::is_exec(arguments) => {
+    let data = match row {
+        Row::None if is_http(arguments) => return Command::Http,
+        Row::Control(Control { verb: Verb::Exec, .. }) if arguments.len() == 1 => return Command::Exec(None),
+        Row::Control(Control { verb: Verb::Once, .. }) if session::is_exec(arguments) => {
             return session::exec(arguments).map_or_else(Command::Answer, |once| Command::Exec(Some(once)));
         }
-        None => plain(arguments, settings, reads_local, draw),
-        Some(control) if !control.takes(arguments.len()) => {
+        Row::None => plain(arguments, None, settings, reads_local, draw),
+        Row::Data(info) => plain(arguments, Some(info), settings, reads_local, draw),
+        Row::Control(control) if !control.takes(arguments.len()) => {
             Err(of_error(&kv::CommandError::Arity(control.name)))
         }
-        Some(control) => match control.verb {
+        Row::Control(control) => match control.verb {
             Verb::Once => session::once(arguments, settings),
             Verb::Session => session::session(arguments),
             Verb::Member => membership::member(arguments, node),
@@ -78,10 +79,22 @@ pub(super) fn classify(
     data.map_or_else(Command::Answer, Command::Data)
 }
 
+/// Whether it is a line of HTTP that says so.
+fn is_http(arguments: &[Bytes]) -> bool {
+    let is = |name: &[u8]| arguments.first().is_some_and(|first| first.eq_ignore_ascii_case(name));
+    is(b"POST") || is(b"Host:")
+}
+
 /// A command of the state machine, outside any session.
-fn plain(arguments: &[Bytes], settings: &Settings, reads_local: bool, draw: u64) -> Result<Data, Reply> {
-    let slot = check_limits(arguments, settings)?;
-    let call = kv::parse(arguments).map_err(|error| of_error(&error))?.drawing(draw);
+fn plain(
+    arguments: &[Bytes],
+    info: Option<&CommandInfo>,
+    settings: &Settings,
+    reads_local: bool,
+    draw: impl FnOnce() -> u64,
+) -> Result<Data, Reply> {
+    let (call, slot) = pack(arguments, info, settings)?;
+    let call = call.drawing(draw);
     let (kv::Call::Write(packed) | kv::Call::Read(packed)) = &call;
     let bytes = packed.len();
     let (kind, request) = match call {
@@ -92,8 +105,20 @@ fn plain(arguments: &[Bytes], settings: &Settings, reads_local: bool, draw: u64)
     Ok(Data { kind, request, slot, bytes, then: Then::Pass })
 }
 
+/// A command of the state machine, packed; `info` is what is known of its name. And the slot of its first key, if redirects need
+/// it.
+pub(super) fn pack(
+    arguments: &[Bytes],
+    info: Option<&CommandInfo>,
+    settings: &Settings,
+) -> Result<(kv::Call, u16), Reply> {
+    let slot = check_limits(arguments, info, settings)?;
+    let info = info.ok_or_else(|| of_error(&kv::CommandError::unknown(arguments)))?;
+    Ok((info.call(arguments).map_err(|error| of_error(&error))?, slot))
+}
+
 /// Checks keys and values against the connection's own limits; the slot of the first key if redirects need it.
-pub(super) fn check_limits(arguments: &[Bytes], settings: &Settings) -> Result<u16, Reply> {
+fn check_limits(arguments: &[Bytes], info: Option<&CommandInfo>, settings: &Settings) -> Result<u16, Reply> {
     if arguments.iter().any(|argument| argument.len() > settings.max_value) {
         return Err(of_error(&kv::CommandError::ValueTooLong));
     }
@@ -101,7 +126,7 @@ pub(super) fn check_limits(arguments: &[Bytes], settings: &Settings) -> Result<u
     if !settings.redirect && !arguments.iter().any(long_key) {
         return Ok(0);
     }
-    let Some(info) = arguments.first().and_then(|name| kv::CommandInfo::find(name)) else { return Ok(0) };
+    let Some(info) = info else { return Ok(0) };
     if info.keys.among(arguments).any(long_key) {
         return Err(of_error(&kv::CommandError::KeyTooLong));
     }

@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 use core::cell::{Cell, OnceCell};
 use core::fmt::{self, Write};
 
-use super::control::CONTROLS;
-use crate::kv::{COMMANDS, position_by_name};
+use super::control::{CONTROLS, Control};
+use crate::kv::{COMMANDS, CommandInfo, position_by_name};
 use crate::time::Micros;
 
 /// A command of one of the tables: the state machine's come first.
@@ -26,6 +26,27 @@ impl CommandId {
         });
         at.and_then(|at| u16::try_from(at).ok()).map(Self)
     }
+
+    /// The row that it is.
+    pub(super) fn row(self) -> Row {
+        let at = usize::from(self.0);
+        match (COMMANDS.get(at), CONTROLS.get(at.wrapping_sub(COMMANDS.len()))) {
+            (Some(info), _) => Row::Data(info),
+            (None, Some(control)) => Row::Control(control),
+            (None, None) => Row::None,
+        }
+    }
+}
+
+/// A row of one of the tables.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Row {
+    /// The state machine's.
+    Data(&'static CommandInfo),
+    /// The gateway's.
+    Control(&'static Control),
+    /// There is no such command.
+    None,
 }
 
 /// What is counted of all commands. Counted through a shared reference: connections only look at the process.

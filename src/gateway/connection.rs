@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::mem;
 
 use super::command::{Command, Data, Held, classify};
-use super::command_stats::CommandId;
+use super::command_stats::{CommandId, Row};
 use super::queue::{Queue, Stamp};
 use super::reply::{self, Reply};
 use super::transaction::Then;
@@ -166,7 +166,9 @@ impl Connection {
         self.current = Stamp { command, parsed: step.now.mono, rejected: false };
         let reads_local = self.reads_local && (self.watched.is_empty() || self.transaction.is_some());
         let node = step.context.node;
-        let command = classify(&arguments, &self.settings, reads_local, self.draw(step.now), node);
+        let row = command.map_or(Row::None, CommandId::row);
+        let draw = || self.draw(step.now);
+        let command = classify(&arguments, row, &self.settings, reads_local, draw, node);
         match self.queue_up(command, &arguments, node) {
             Some(Command::Data(data)) => self.hold(data, step),
             Some(Command::Control(control)) => {

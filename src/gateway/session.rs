@@ -11,11 +11,11 @@
 
 use bytes::Bytes;
 
-use super::command::{Data, check_limits};
+use super::command::{Data, pack};
 use super::reply::{Reply, of_error};
 use super::transaction::{OnceNumbers, Then};
 use super::{Kind, Settings};
-use crate::kv::{self, CommandError};
+use crate::kv::{self, CommandError, CommandInfo};
 use crate::replica::{MAX_NONCE, Request};
 
 /// The request that a SESSION asks for.
@@ -62,8 +62,9 @@ pub(super) fn once(arguments: &[Bytes], settings: &Settings) -> Result<Data, Rep
         return Err(of_error(&CommandError::Arity("once")));
     };
     let (session, seq, ack) = (number(session)?, number(seq)?, number(ack)?);
-    let slot = check_limits(inner, settings)?;
-    match kv::parse(inner).map_err(|error| of_error(&error))? {
+    let info = inner.first().and_then(|name| CommandInfo::find(name));
+    let (call, slot) = pack(inner, info, settings)?;
+    match call {
         kv::Call::Write(command) => {
             let bytes = command.len();
             Ok(Data {

@@ -98,6 +98,11 @@ impl CommandInfo {
         COMMANDS.get(position_by_name(COMMANDS, name, |info| info.name)?)
     }
 
+    /// Checks the arguments of this command, its name first, and packs it.
+    pub(crate) fn call(&self, args: &[Bytes]) -> Result<Call, CommandError> {
+        if self.takes(args.len()) { (self.parse)(args) } else { Err(CommandError::Arity(self.name)) }
+    }
+
     /// Whether `args` arguments, the name among them, are a number that it takes.
     pub fn takes(&self, args: usize) -> bool {
         is_arity(self.arity, args)
@@ -112,10 +117,16 @@ impl CommandInfo {
     }
 }
 
+/// No command's name is longer.
+const LONGEST_NAME: usize = 24;
+
 /// Where the row of this name, in any case, stands in a table in the order of names.
 pub(crate) fn position_by_name<T>(table: &[T], name: &[u8], name_of: impl Fn(&T) -> &str) -> Option<usize> {
-    let lower = |byte: &u8| byte.to_ascii_lowercase();
-    table.binary_search_by(|row| name_of(row).bytes().cmp(name.iter().map(lower))).ok()
+    let mut space = [0; LONGEST_NAME];
+    let lower = space.get_mut(..name.len())?;
+    lower.copy_from_slice(name);
+    lower.make_ascii_lowercase();
+    table.binary_search_by(|row| name_of(row).as_bytes().cmp(lower)).ok()
 }
 
 /// Whether `args` arguments, the name among them, are what `arity` asks for: so many, or at least so many if it is negative.

@@ -30,10 +30,10 @@ impl Call {
     ///
     /// A state machine draws no random numbers, and with the same one the same state answers the same key: whoever sends
     /// the command draws, once for each.
-    pub fn drawing(self, draw: u64) -> Self {
+    pub fn drawing(self, draw: impl FnOnce() -> u64) -> Self {
         match self {
             Self::Read(packed) if packed.first() == Some(&opcode::RANDOMKEY) => {
-                keyspace::pack_randomkey(draw)
+                keyspace::pack_randomkey(draw())
             }
             other => other,
         }
@@ -54,11 +54,7 @@ pub(super) type Parsed = Result<Call, CommandError>;
 /// ```
 pub fn parse(args: &[Bytes]) -> Result<Call, CommandError> {
     let name = args.first().ok_or(CommandError::Empty)?;
-    let info = CommandInfo::find(name).ok_or_else(|| CommandError::unknown(args))?;
-    if !info.takes(args.len()) {
-        return Err(CommandError::Arity(info.name));
-    }
-    (info.parse)(args)
+    CommandInfo::find(name).ok_or_else(|| CommandError::unknown(args))?.call(args)
 }
 
 pub(super) fn get(args: &[Bytes]) -> Parsed {

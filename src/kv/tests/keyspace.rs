@@ -7,7 +7,7 @@ use crate::rng::Rng;
 use alloc::collections::{BTreeMap, BTreeSet};
 
 fn random_key(store: &KvStore, draw: u64) -> Vec<u8> {
-    let call = parse(&words("randomkey")).unwrap().drawing(draw);
+    let call = parse(&words("randomkey")).unwrap().drawing(|| draw);
     let Call::Read(query) = call else { panic!("RANDOMKEY is a read") };
     let mut out = Vec::new();
     store.query(Context::at(1, 1), &query, &mut out);
@@ -36,7 +36,7 @@ fn a_random_key_is_any_and_the_same_for_the_same_number() {
 fn only_a_random_key_needs_a_number() {
     for line in ["get k", "dbsize", "set k v", "keys *"] {
         let call = parse(&words(line)).unwrap();
-        assert_eq!(call.clone().drawing(7), call);
+        assert_eq!(call.clone().drawing(|| 7), call);
     }
 }
 
