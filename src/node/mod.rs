@@ -55,6 +55,7 @@ mod refusals;
 mod requests;
 mod step;
 mod stop;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod timers;

@@ -4,6 +4,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use super::refusals::Refusals;
+use super::tags::Tagged;
 use super::{Action, Actions, LinkId, Node, Phase, RequestId};
 use crate::codec::forward::{Answered, payload};
 use crate::raft::{self, NodeId, PACKED_HEADER, Role, Term};
@@ -27,7 +28,7 @@ const OVERHEAD: usize = PACKED_HEADER + 128;
 pub(super) struct Requests {
     next: Tag,
     /// In this node's replica.
-    local: BTreeMap<Tag, Origin>,
+    local: Tagged<Origin>,
     /// Reads among these while another node leads, with their deadlines: they wait for its word, and for the next leader's if
     /// it does not come.
     pub(super) asking: BTreeMap<Tag, (Micros, Request)>,
@@ -415,7 +416,7 @@ impl<S: StateMachine> Node<S> {
     /// Whether a write has to be refused because an earlier one of this very batch was.
     pub(super) fn refused_meanwhile(&mut self, event: &replica::Event<S>, out: &mut Actions<S>) -> bool {
         let replica::Event::Request { tag, .. } = event else { return false };
-        let Some(origin) = self.requests.local.get(tag) else { return false };
+        let Some(origin) = self.requests.local.get(*tag) else { return false };
         let refused = self.requests.refuses(origin);
         if refused {
             self.finish(*tag, Outcome::Refused(Refused::AfterRefusal), out);
@@ -428,7 +429,7 @@ impl<S: StateMachine> Node<S> {
         if self.is_handed_over(tag) {
             return;
         }
-        let Some(origin) = self.requests.local.remove(&tag) else { return };
+        let Some(origin) = self.requests.local.remove(tag) else { return };
         let Origin { from, epoch, write } = origin;
         if let Some((deadline, request)) = self.requests.asking.remove(&tag)
             && let From::Client(id) = from
@@ -524,10 +525,10 @@ impl<S: StateMachine> Node<S> {
     pub(super) fn end_requests(&mut self, replica_too: bool, out: &mut Actions<S>) {
         self.refuse_held(out);
         self.end_forwards(out);
-        while let Some((tag, origin)) = self.requests.local.first_key_value().filter(|_| replica_too) {
+        while let Some((tag, origin)) = self.requests.local.first().filter(|_| replica_too) {
             let read = origin.write == 0;
             let outcome = if read { Outcome::Refused(Refused::Stopping) } else { Outcome::Undetermined };
-            self.finish(*tag, outcome, out);
+            self.finish(tag, outcome, out);
         }
     }
 }
@@ -547,7 +548,7 @@ mod tests {
         requests.leadership_lost();
         requests.leadership_lost();
         assert!(requests.unsettled.contains_key(&9));
-        requests.local.remove(&tag);
+        requests.local.remove(tag);
         requests.settle(9);
         assert!(!requests.unsettled.contains_key(&9));
     }
