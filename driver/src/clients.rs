@@ -127,6 +127,11 @@ impl Clients {
         self.clients.iter().any(|(_, client)| !client.connection.output().is_empty())
     }
 
+    /// Whether a connection is to be stepped, which looks at the node's state.
+    pub(crate) fn is_due(&self, now: Now) -> bool {
+        !self.touched.is_empty() || self.timers.first().is_some_and(|(at, _)| *at <= now.mono)
+    }
+
     /// Whether the next turn has work that the poll will not tell of.
     pub(crate) fn has_work(&self) -> bool {
         !self.ready.is_empty()

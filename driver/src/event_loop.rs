@@ -295,7 +295,9 @@ where
     /// Steps the connections, then the node with the whole batch, then performs what it asks for.
     fn step(&mut self) {
         let now = self.now;
-        self.look();
+        if self.clients.is_due(now) {
+            self.look();
+        }
         let context = self.seen.context();
         self.clients.step(now, &context, &mut self.events);
         self.clients.wake(now, &context, &mut self.events);
