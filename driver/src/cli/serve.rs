@@ -414,6 +414,8 @@ mod tests {
         let config = options.unwrap().unwrap().node(1, DiskId(2));
         assert_eq!(config.raft.validate(), Ok(()));
         assert_eq!(config.raft.election_timeout, 100_000);
+        let soon = parsed("--id 1 --data-dir d --cluster CLUSTER --heartbeat-ms 1").unwrap().unwrap();
+        assert_eq!(soon.node(1, DiskId(2)).raft.validate(), Ok(()), "whatever the flag takes");
         let line =
             "--id 1 --data-dir d --cluster CLUSTER --snapshot-growth-percent 0 --trailing-log-bytes 1k";
         let config = parsed(line).unwrap().unwrap().node(1, DiskId(2));
