@@ -166,16 +166,9 @@ impl Raft {
         let mut waits = false;
         for (&to, peer) in &mut lead.peers {
             source.feed(to, peer, out);
-            waits |= peer.told < source.commit.min(peer.matched);
+            waits |= source.may_tell(peer);
         }
-        lead.tell_at = if !waits {
-            None
-        } else if tells {
-            // Only those are left to whom an append or a snapshot is on its way.
-            lead.tell_at.map(|_| now.saturating_add(delay))
-        } else {
-            lead.tell_at.or(Some(now.saturating_add(delay)))
-        };
+        lead.tell_at = waits.then(|| lead.tell_at.unwrap_or(now.saturating_add(delay)));
     }
 }
 
@@ -234,12 +227,17 @@ impl Source<'_> {
             self.append(to, peer, entries, out);
             peer.next = end + 1;
         }
-        let Sending::Replicate(window) = &peer.sending else { return };
-        // With appends under way the next one, or the next heartbeat, tells the commit index soon enough.
-        if self.tells && window.is_empty() && peer.told < self.commit.min(peer.matched) {
+        if self.tells && self.may_tell(peer) {
             let entries = self.log.none();
             self.append(to, peer, entries, out);
         }
+    }
+
+    /// Whether a peer would learn of the commit index by a message of its own. With appends under way the next one, or the
+    /// next heartbeat, tells it soon enough.
+    fn may_tell(&self, peer: &Progress) -> bool {
+        matches!(&peer.sending, Sending::Replicate(window) if window.is_empty())
+            && peer.told < self.commit.min(peer.matched)
     }
 
     fn feed_snapshot(&mut self, to: NodeId, peer: &mut Progress, out: &mut Actions) {

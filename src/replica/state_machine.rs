@@ -68,7 +68,8 @@ pub trait StateMachine: Sized + Send + 'static {
 
     /// About how many nanoseconds it would take to apply `command`, or to answer it as a query, beyond what its bytes and its
     /// reply cost: a step that has done [much](super::Config::step_work) leaves the rest to the next ones. The order of
-    /// magnitude is enough. Asked right before each command and query. A machine all of whose commands are quick need not know of this.
+    /// magnitude is enough. Asked right before each command and query. A machine all of whose commands are quick need not
+    /// know of this.
     fn work(&self, command: &[u8]) -> u64 {
         let _ = command;
         0
