@@ -48,6 +48,20 @@ fn a_transaction_that_is_too_much_does_nothing_whether_it_writes_or_reads() {
     assert!(exec(&mut client, &copies).starts_with("*41\r\n"));
 }
 
+/// What the page on compatibility gives as examples.
+#[test]
+fn the_limit_of_a_transaction_is_where_it_is_said_to_be() {
+    let mut client = Client::new();
+    let value = "x".repeat(1_000);
+    client.say(&alloc::format!("mset a {value} b {value}"));
+    client.say("setrange long 8388607 x");
+    for (line, refused) in [("lcs a b len", 25), ("copy long other replace", 6)] {
+        let all = calls(core::iter::repeat_n(line, refused));
+        assert_eq!(exec(&mut client, &all), REFUSED, "{line}");
+        assert!(exec(&mut client, &all[1..]).starts_with('*'), "{line}");
+    }
+}
+
 #[test]
 fn what_a_transaction_makes_long_itself_counts_for_what_follows() {
     let makers: [&[&str]; 4] = [
