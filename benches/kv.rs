@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use bytes::Bytes;
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use quorate::kv::{Call, KvStore, parse};
 use quorate::replica::{Context, StateMachine};
 use quorate::rng::Rng;
@@ -69,6 +69,20 @@ fn store(c: &mut Criterion) {
     let mut bench = Bench::new(&[b'x'; 100]);
     let mut sets = shuffled(|key| vec![Bytes::from_static(b"SET"), key, Bytes::from_static(&[b'y'; 100])]);
     group.bench_function("set", |b| b.iter(|| bench.apply(&sets.next().unwrap_or_default())));
+    // As a replica applies what is committed: it tells of the next commands before it applies them.
+    group.throughput(Throughput::Elements(32));
+    for (name, told) in [("32 sets", false), ("32 sets, told before", true)] {
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let commands: Vec<_> = sets.by_ref().take(32).collect();
+                if told {
+                    bench.store.prefetch(commands.iter().map(|command| &command[..]));
+                }
+                commands.iter().for_each(|command| bench.apply(command));
+            });
+        });
+    }
+    group.throughput(Throughput::Elements(1));
     let mut gets = shuffled(|key| vec![Bytes::from_static(b"GET"), key]);
     group.bench_function("get", |b| b.iter(|| bench.query(&gets.next().unwrap_or_default())));
     // A snapshot's view makes the next write to each part of the tree copy it.

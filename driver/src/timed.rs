@@ -83,6 +83,10 @@ impl<S: StateMachine> StateMachine for Timed<S> {
         self.state.take_garbage()
     }
 
+    fn prefetch<'a>(&self, commands: impl Iterator<Item = &'a [u8]>) {
+        self.state.prefetch(commands);
+    }
+
     fn view(&self) -> S::View {
         self.state.view()
     }

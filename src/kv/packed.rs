@@ -235,6 +235,29 @@ impl<'a> Read<'a> {
     }
 }
 
+/// The first key of a packed write, if that is quickly found.
+pub(super) fn first_key(packed: &[u8]) -> Option<&[u8]> {
+    let (&op, rest) = packed.split_first()?;
+    if op == opcode::SET {
+        return Unpacker(rest).set().map(|set| set.key);
+    }
+    let begins_with_key = matches!(
+        op,
+        opcode::SETNX
+            | opcode::GETDEL
+            | opcode::APPEND
+            | opcode::DEL
+            | opcode::MSET
+            | opcode::INCRBY
+            | opcode::PERSIST
+            | opcode::SETRANGE
+            | opcode::SETBIT
+            | opcode::INCRBYFLOAT
+            | opcode::MSETNX
+    );
+    if begins_with_key { Unpacker(rest).key() } else { None }
+}
+
 /// Several byte strings, each known to be whole and within its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fields<'a> {
@@ -482,5 +505,34 @@ mod tests {
         let half = Packer::new(opcode::MSET, 0).bytes(b"k").bytes(b"v").bytes(b"k").finish();
         assert_eq!(Write::decode(&half), Err(Malformed::Arguments(opcode::MSET)));
         assert_eq!(Write::decode(&[opcode::DEL]), Err(Malformed::Arguments(opcode::DEL)));
+    }
+
+    #[test]
+    fn the_first_key_of_a_write_is_found_where_the_parser_put_it() {
+        for line in [
+            "set k v",
+            "set k v keepttl",
+            "set k v nx",
+            "setnx k v",
+            "getdel k",
+            "append k v",
+            "del k other",
+            "mset k v other v",
+            "msetnx k v",
+            "incr k",
+            "decrby k 7",
+            "persist k",
+            "setrange k 3 v",
+            "setbit k 3 1",
+            "incrbyfloat k 1.5",
+        ] {
+            let words: Vec<_> = line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+            let Ok(crate::kv::Call::Write(packed)) = crate::kv::parse(&words) else { panic!("{line}") };
+            assert_eq!(first_key(&packed), Some(&b"k"[..]), "{line}");
+            assert!(Write::decode(&packed).is_ok());
+        }
+        assert_eq!(first_key(&[]), None);
+        assert_eq!(first_key(&[opcode::FLUSH]), None);
+        assert_eq!(first_key(&[opcode::DEL, 5, b'k']), None, "cut off");
     }
 }

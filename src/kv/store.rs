@@ -10,7 +10,7 @@ use core::ops::Range;
 use siphasher::sip::SipHasher13;
 
 use super::deadlines::Deadlines;
-use super::packed::{Malformed, Read, Write, opcode};
+use super::packed::{self, Malformed, Read, Write, opcode};
 use super::record::{ALL, Meta, Record};
 use super::reply;
 use super::snapshot::{KvRestorer, KvView};
@@ -253,6 +253,12 @@ impl StateMachine for KvStore {
 
     fn work(&self, command: &[u8]) -> u64 {
         self.work_of(command)
+    }
+
+    /// Looks for the first keys of the commands.
+    fn prefetch<'a>(&self, commands: impl Iterator<Item = &'a [u8]>) {
+        let keys = commands.filter_map(packed::first_key);
+        self.tree.prefetch(keys.map(|key| self.keyed.place(key)));
     }
 
     fn view(&self) -> KvView {

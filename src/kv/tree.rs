@@ -10,6 +10,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::hint::black_box;
 use core::mem;
 use core::slice;
 
@@ -29,6 +30,9 @@ const MERGED: usize = 48;
 
 /// How full a tree built in order is: the next writes should not split every leaf.
 const BUILT: usize = 56;
+
+/// Most searches that are meant to go on at the same time: enough for the memory that a processor asks for at once.
+const WAVE: usize = 32;
 
 /// The records of a state. A clone is a picture of it, for the cost of a reference count.
 #[derive(Clone)]
@@ -112,6 +116,35 @@ impl Tree {
                 }
             }
         }
+    }
+
+    /// Brings the records of these hashes nearer to the processor. Each loop takes one step for all of them, so that none
+    /// waits for the memory of another, as one search after the other would.
+    pub(super) fn prefetch(&self, hashes: impl Iterator<Item = u64>) {
+        let mut ways: SmallVec<[(u64, Span, &Node); WAVE]> =
+            hashes.map(|hash| (hash, Span::ALL, &self.root)).collect();
+        if ways.len() < 2 {
+            return;
+        }
+        // All leaves are at one height.
+        while let Some((_, _, Node::Inner(_))) = ways.first() {
+            for (hash, span, node) in &mut ways {
+                let Node::Inner(inner) = node else { continue };
+                let at = inner.child_of(*hash);
+                *span = span.of_child(inner, at);
+                if let Some(child) = inner.children.get(at) {
+                    *node = child;
+                }
+            }
+        }
+        let records: SmallVec<[&Record; WAVE]> = ways
+            .iter()
+            .filter_map(|&(hash, span, node)| match node {
+                Node::Leaf(slots) => slots.get(first_at(slots, span, hash)).map(|slot| &slot.record),
+                Node::Inner(_) => None,
+            })
+            .collect();
+        black_box(records.iter().fold(0, |sum, record| sum ^ record.touch()));
     }
 
     /// Puts a record in; the one that had its key before comes out.
@@ -328,16 +361,21 @@ impl Span {
     }
 }
 
-/// Where the record of `key` is, or would be, in a leaf for the hashes of `span`.
+/// Where the first record of this hash, or of a greater one, is in a leaf for the hashes of `span`.
 ///
 /// Hashes are spread evenly, so the search begins at the guess: a few slots from there is one or two lines of memory,
 /// where halving would wait for four.
-fn position(slots: &[Slot], span: Span, hash: u64, key: &[u8]) -> Result<usize, usize> {
+fn first_at(slots: &[Slot], span: Span, hash: u64) -> usize {
     let guess = span.guess(hash, slots.len()).min(slots.len());
     let (before, after) = slots.split_at(guess);
     let back = before.iter().rev().take_while(|slot| slot.hash >= hash).count();
     let ahead = if back > 0 { 0 } else { after.iter().take_while(|slot| slot.hash < hash).count() };
-    let first = guess - back + ahead;
+    guess - back + ahead
+}
+
+/// Where the record of `key` is, or would be, in a leaf for the hashes of `span`.
+fn position(slots: &[Slot], span: Span, hash: u64, key: &[u8]) -> Result<usize, usize> {
+    let first = first_at(slots, span, hash);
     let run = slots.get(first..).unwrap_or_default();
     for (i, slot) in run.iter().enumerate() {
         if slot.hash != hash {

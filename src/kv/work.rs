@@ -5,7 +5,7 @@
 
 use alloc::collections::BTreeMap;
 
-use super::packed::{Fields, Read, Scan, SetFlags, Write};
+use super::packed::{Fields, Read, Scan, SetFlags, Unpacker, Write, opcode};
 use super::set::Set;
 use super::store::KvStore;
 use super::{MAX_LISTED_KEYS, MAX_REPLY, MAX_SCAN_KEYS, MAX_VALUE};
@@ -219,9 +219,17 @@ impl KvStore {
 
     /// About how many nanoseconds a command takes.
     pub(super) fn work_of(&self, packed: &[u8]) -> u64 {
+        // The commonest first. The bytes that reads answer are counted by themselves.
+        match packed.split_first() {
+            Some((&opcode::GET | &opcode::GETRANGE, _)) => return FIND,
+            Some((&opcode::SET, rest)) => {
+                if let Some(set) = Unpacker::new(rest).set().filter(|set| !set.flags.has(SetFlags::GET)) {
+                    return STORE + bytes(set.value.len());
+                }
+            }
+            _ => {}
+        }
         match Read::decode(packed) {
-            // The bytes that reads answer are counted by themselves.
-            Ok(Read::Get { .. } | Read::GetRange { .. }) => FIND,
             Ok(Read::MGet { keys }) => keys.len() as u64 * FIND,
             _ => {
                 let most = Meter::worst().of_command(packed);

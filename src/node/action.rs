@@ -104,3 +104,24 @@ impl<S: StateMachine> Actions<S> {
         self.0.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::kv::KvStore;
+    use crate::{node, raft, replica};
+
+    /// Each request is moved through all of these, many thousand times a second: what is large and rare is in a box.
+    #[test]
+    fn what_every_request_is_moved_in_is_small() {
+        for (name, bytes) in [
+            ("node::Event", size_of::<node::Event<KvStore>>()),
+            ("node::Action", size_of::<node::Action<KvStore>>()),
+            ("replica::Event", size_of::<replica::Event<KvStore>>()),
+            ("replica::Action", size_of::<replica::Action<KvStore>>()),
+            ("raft::Event", size_of::<raft::Event>()),
+            ("raft::Action", size_of::<raft::Action>()),
+        ] {
+            assert!(bytes <= 128, "{name} has {bytes} bytes");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! Snapshots on their way: pieces read for followers, pieces written from a leader, the whole loaded beside the running
 //! state. The core decides what and when; here it becomes jobs and frames.
 
+use alloc::boxed::Box;
 use alloc::format;
 
 use bytes::Bytes;
@@ -129,6 +130,7 @@ impl<S: StateMachine> Node<S> {
                 self.counters.snapshots_installed += 1;
                 self.keep_track(snapshot);
                 out.push(Action::Note(Note(format!("a snapshot up to {:?} is installed", snapshot.last))));
+                let restored = Box::new(restored);
                 self.inbox.push(replica::Event::SnapshotInstalled { snapshot, restored });
             }
             Err(LoadError::Disk(error @ DiskError::Io(..))) => self.fault = Some(Fault::Disk(error)),

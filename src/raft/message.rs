@@ -1,5 +1,7 @@
 //! What one core says to another. Any message may be lost, doubled, delayed or reordered.
 
+use alloc::sync::Arc;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -217,5 +219,5 @@ pub struct SnapshotMeta {
     /// The clocks of the log at `id.last`.
     pub stamp: Stamp,
     /// The configuration committed at `id.last`.
-    pub configuration: Configuration,
+    pub configuration: Arc<Configuration>,
 }

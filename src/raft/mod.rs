@@ -97,6 +97,8 @@ pub use membership::{Configuration, ConfigurationError, DiskId, MAX_ADDRESS, MAX
 pub use message::{Message, QueryId, Round, SnapshotId, SnapshotMeta, SnapshotProgress};
 pub use transfer::{TransferFailed, TransferId};
 
+use alloc::sync::Arc;
+
 use log::Log;
 use membership::Membership;
 use queries::Queries;
@@ -210,7 +212,7 @@ pub struct SnapshotPoint {
     /// The clocks there.
     pub stamp: Stamp,
     /// The configuration committed there.
-    pub configuration: Configuration,
+    pub configuration: Arc<Configuration>,
 }
 
 /// A core's state, for people and for who looks at it after every step: numbers only, and cheap.
@@ -253,7 +255,8 @@ impl Raft {
         let Recovered { disk, vote, snapshot, entries, commit, life } = recovered;
         let (base, stamp) =
             snapshot.as_ref().map_or((LogId::ZERO, Stamp::default()), |s| (s.id.last, s.stamp));
-        let configuration = snapshot.as_ref().map(|s| s.configuration.clone()).unwrap_or_default();
+        let configuration =
+            snapshot.as_ref().map(|s| Configuration::clone(&s.configuration)).unwrap_or_default();
         let mut log = Log::new(base, stamp);
         let mut membership = Membership::new(base.index, configuration);
         for entry in entries.iter() {

@@ -1,11 +1,13 @@
 //! Snapshots (§7; dissertation §5): the log is compacted behind our own, and a follower that needs what is compacted gets
 //! ours in chunks. The core decides; the embedder has the bytes.
 
+use alloc::sync::Arc;
+
 use super::progress::Sending;
 use super::role::{Incoming, State};
 use super::{
-    Action, Actions, Fault, LogId, LogIndex, Message, NodeId, Raft, SnapshotId, SnapshotMeta, SnapshotPoint,
-    SnapshotProgress, SnapshotSwitch,
+    Action, Actions, Configuration, Fault, LogId, LogIndex, Message, NodeId, Raft, SnapshotId, SnapshotMeta,
+    SnapshotPoint, SnapshotProgress, SnapshotSwitch,
 };
 
 /// Entries that a compaction drops in the step itself: more take longer than a heartbeat may wait.
@@ -41,7 +43,7 @@ impl Raft {
         Some(SnapshotPoint {
             last: LogId::new(self.log.term(index)?, index),
             stamp: self.log.stamp(index)?,
-            configuration: self.membership.at(index)?.clone(),
+            configuration: Arc::new(self.membership.at(index)?.clone()),
         })
     }
 
@@ -60,7 +62,7 @@ impl Raft {
         } else {
             self.writes.replace(last.index, self.commit);
             gone = self.log.reset(last, meta.stamp);
-            self.membership.reset(last.index, meta.configuration.clone());
+            self.membership.reset(last.index, Configuration::clone(&meta.configuration));
         }
         if !keeps_suffix {
             // A snapshot without this node says nothing of its removal.

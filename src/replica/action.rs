@@ -39,8 +39,8 @@ pub enum Action<S: StateMachine> {
     SaveSnapshot {
         /// What the file has to say besides the state.
         point: SnapshotPoint,
-        /// The state.
-        view: ReplicaView<S>,
+        /// The state. In a box, as the restorer below: actions are moved often, so the rare ones are to be small.
+        view: Box<ReplicaView<S>>,
     },
     /// Read a piece of a snapshot file and send it as a `SnapshotChunk`.
     SendSnapshotChunk {
@@ -69,7 +69,7 @@ pub enum Action<S: StateMachine> {
     InstallSnapshot {
         /// Which one.
         snapshot: SnapshotMeta,
-        /// Takes the state's bytes. In a box, because a restorer may be large and actions are moved often.
+        /// Takes the state's bytes. In a box.
         restorer: Box<ReplicaRestorer<S>>,
     },
     /// Forget a received snapshot and its file.
@@ -94,7 +94,7 @@ pub enum Action<S: StateMachine> {
 #[non_exhaustive]
 pub enum Garbage<S: StateMachine> {
     /// A state, with its sessions, that another has replaced or that is not needed.
-    State(Restored<S>),
+    State(Box<Restored<S>>),
     /// A log that a snapshot has replaced.
     Entries(Discarded),
     /// What a state machine's commands left behind ([`StateMachine::take_garbage`]).

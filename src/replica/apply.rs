@@ -86,6 +86,15 @@ impl<S: StateMachine> Machine<S> {
         }
     }
 
+    /// Tells the state machine of the commands of the next entries.
+    pub(super) fn prefetch<'a>(&self, entries: impl Iterator<Item = &'a Entry>) {
+        let commands = entries.filter(|entry| entry.kind == EntryKind::Command);
+        self.state.prefetch(commands.filter_map(|entry| match Envelope::decode(&entry.data) {
+            Some(Envelope::Write(command) | Envelope::Once { command, .. }) => Some(command),
+            _ => None,
+        }));
+    }
+
     /// Applies the next entry and appends the reply to `out`.
     pub(super) fn apply(&mut self, entry: &Entry, out: &mut Vec<u8>) -> Result<Effect, Fault> {
         if self.applied.index.checked_add(1) != Some(entry.id.index) {

@@ -5,7 +5,7 @@
 
 use alloc::collections::VecDeque;
 
-use crate::raft::{Entries, Entry};
+use crate::raft::Entries;
 
 /// Entries that the core handed out and that are not applied, in the log's order.
 #[derive(Debug, Default)]
@@ -31,17 +31,20 @@ impl Backlog {
         }
     }
 
-    /// Takes the next entry.
-    pub(super) fn pop(&mut self) -> Option<Entry> {
-        let run = self.runs.front()?;
-        let entry = run.get(self.taken)?.clone();
+    /// The run of entries to which the next one belongs, and where in it that is.
+    pub(super) fn first_run(&self) -> Option<(Entries, usize)> {
+        self.runs.front().map(|run| (run.clone(), self.taken))
+    }
+
+    /// The next entry is taken.
+    pub(super) fn take_one(&mut self) {
+        let Some(run) = self.runs.front() else { return };
         self.taken += 1;
         self.len -= 1;
         if self.taken == run.len() {
             self.runs.pop_front();
             self.taken = 0;
         }
-        Some(entry)
     }
 
     /// A snapshot that is newer than all of them took their place.

@@ -1,5 +1,7 @@
 //! The door in of a replica.
 
+use alloc::boxed::Box;
+
 use super::snapshot::Restored;
 use super::{Request, StateMachine};
 use crate::raft::{Message, NodeId, PersistId, SnapshotId, SnapshotMeta};
@@ -49,7 +51,7 @@ pub enum Event<S: StateMachine> {
         /// Which one.
         snapshot: SnapshotId,
         /// What its bytes hold.
-        restored: Restored<S>,
+        restored: Box<Restored<S>>,
     },
     /// The job of `Action::InstallSnapshot` failed, or the bytes of a `WriteSnapshotChunk` could not be written.
     SnapshotFailed {

@@ -78,7 +78,7 @@ pub struct Replica<S: StateMachine> {
     pending: Pending,
     policy: SnapshotPolicy,
     /// Loaded snapshots that the core has not decided about, beside the running state.
-    aside: BTreeMap<SnapshotId, Restored<S>>,
+    aside: BTreeMap<SnapshotId, Box<Restored<S>>>,
     /// The leader of the current term, if known.
     leader: Option<NodeId>,
     /// The core's count of changes of the configuration when they were last reported.

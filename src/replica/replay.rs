@@ -99,7 +99,12 @@ mod tests {
 
     fn meta(last: LogId) -> SnapshotMeta {
         let (stamp, configuration) = (Stamp::default(), Configuration::default());
-        SnapshotMeta { id: SnapshotId { last, checksum: 0 }, len: 0, stamp, configuration }
+        SnapshotMeta {
+            id: SnapshotId { last, checksum: 0 },
+            len: 0,
+            stamp,
+            configuration: configuration.into(),
+        }
     }
 
     #[test]

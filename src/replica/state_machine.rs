@@ -75,6 +75,13 @@ pub trait StateMachine: Sized + Send + 'static {
         0
     }
 
+    /// These commands are to be applied next. A machine whose state is larger than the processor's caches can look for what
+    /// they touch all at once, where one after the other each would wait for memory; it must do nothing else, and need not
+    /// do that.
+    fn prefetch<'a>(&self, commands: impl Iterator<Item = &'a [u8]>) {
+        let _ = commands;
+    }
+
     /// A picture of the state now, at a cost that does not grow (much) with the state. It is read elsewhere, on another
     /// thread, while commands go on.
     fn view(&self) -> Self::View;

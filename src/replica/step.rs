@@ -14,6 +14,9 @@ use crate::raft::{self, Entry, Fault, LogId, Refusal, SnapshotId, SnapshotMeta, 
 use crate::replica::apply::{Effect, Machine};
 use crate::time::{Micros, Now};
 
+/// So many entries the state machine is told of before they are applied.
+const AHEAD: usize = 32;
+
 impl<S: StateMachine> Replica<S> {
     /// Steps a batch of events and adds the actions to `out`.
     pub fn step_into(&mut self, now: Now, events: impl IntoIterator<Item = Event<S>>, out: &mut Actions<S>) {
@@ -191,7 +194,7 @@ impl<S: StateMachine> Replica<S> {
     }
 
     /// A received snapshot is loaded: it is kept aside until the core has decided about it.
-    fn installed(&mut self, snapshot: SnapshotId, restored: Restored<S>, out: &mut Actions<S>) {
+    fn installed(&mut self, snapshot: SnapshotId, restored: Box<Restored<S>>, out: &mut Actions<S>) {
         if self.life == Life::Halted {
             out.push(Action::Discard(Garbage::State(restored)));
         } else if restored.applied != snapshot.last {
@@ -292,9 +295,18 @@ impl<S: StateMachine> Replica<S> {
     /// Applies committed entries, as far as this step's work goes, and answers who waited for them.
     fn apply_backlog(&mut self, out: &mut Actions<S>) -> Result<(), Fault> {
         while self.may_apply()
-            && let Some(entry) = self.backlog.pop()
+            && let Some((run, first)) = self.backlog.first_run()
         {
-            self.apply(&entry, out)?;
+            for (at, entry) in run.iter().enumerate().skip(first) {
+                if !self.may_apply() {
+                    break;
+                }
+                if (at - first) % AHEAD == 0 {
+                    self.machine.prefetch(run.iter().skip(at).take(AHEAD));
+                }
+                self.backlog.take_one();
+                self.apply(entry, out)?;
+            }
         }
         self.answer_reads(out);
         Ok(())
@@ -369,8 +381,8 @@ impl<S: StateMachine> Replica<S> {
     fn switch(&mut self, snapshot: &SnapshotMeta, out: &mut Actions<S>) -> Result<(), Fault> {
         let restored = self.aside.remove(&snapshot.id);
         let restored = restored.ok_or(Fault::Invariant("a snapshot to switch to was never loaded"))?;
-        let old = core::mem::replace(&mut self.machine, Machine::restored(restored));
-        out.push(Action::Discard(Garbage::State(old.into_restored())));
+        let old = core::mem::replace(&mut self.machine, Machine::restored(*restored));
+        out.push(Action::Discard(Garbage::State(Box::new(old.into_restored()))));
         self.backlog.clear();
         self.policy.switched(snapshot.len);
         while let Some(tag) = self.pending.passed(snapshot.id.last.index) {
@@ -399,7 +411,7 @@ impl<S: StateMachine> Replica<S> {
         }
         if let Some(point) = self.raft.snapshot_point(self.machine.applied.index) {
             self.policy.taken();
-            out.push(Action::SaveSnapshot { point, view: self.machine.view() });
+            out.push(Action::SaveSnapshot { point, view: Box::new(self.machine.view()) });
         }
     }
 

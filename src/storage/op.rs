@@ -195,7 +195,7 @@ pub struct DiskBatch {
     /// To be reported when all of it is done, or with the first error.
     pub id: BatchId,
     /// What to do, in order.
-    pub ops: SmallVec<[DiskOp; 4]>,
+    pub ops: Vec<DiskOp>,
 }
 
 /// A conversation with the disk: given the result of its last operation, a job names the next, until it is done. Recovery,

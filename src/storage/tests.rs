@@ -175,7 +175,7 @@ fn identity() -> Identity {
 
 fn save_job(last: LogId, len: usize) -> SaveSnapshot<Bits> {
     let stamp = Stamp { unix_ms: last.index, cluster_ms: 3 };
-    let point = SnapshotPoint { last, stamp, configuration: configuration() };
+    let point = SnapshotPoint { last, stamp, configuration: configuration().into() };
     SaveSnapshot::new(&identity(), point, Bits { left: len })
 }
 

@@ -117,7 +117,7 @@ impl LogWriter {
     ///
     /// [`Entries::pack`]: crate::raft::Entries::pack
     pub fn persist(&mut self, persist: &Persist, packed: Bytes) -> DiskBatch {
-        let mut ops = SmallVec::new();
+        let mut ops = Vec::new();
         if let Some(state) = persist.vote {
             let (generation, slot) = self.votes.plan();
             let vote = VoteRecord { state, generation, synced: self.synced };
@@ -151,7 +151,7 @@ impl LogWriter {
         let persist = Persist { id: 0, vote: None, snapshot, entries, commit };
         self.note(&persist);
         self.durable_snapshot = persist.snapshot.as_ref().map(|switch| switch.snapshot.id.last);
-        let mut ops = SmallVec::new();
+        let mut ops = Vec::new();
         // Formation allocates the file of the first segment itself.
         self.spares.push_front(Spare { number: 0, len: self.segment_len });
         // A record even without entries: a log without any record has lost its first one.
@@ -192,12 +192,7 @@ impl LogWriter {
         cut
     }
 
-    fn batch(
-        &mut self,
-        ops: SmallVec<[DiskOp; 4]>,
-        switch: Option<LogId>,
-        cut: Option<LogIndex>,
-    ) -> DiskBatch {
+    fn batch(&mut self, ops: Vec<DiskOp>, switch: Option<LogId>, cut: Option<LogIndex>) -> DiskBatch {
         let id = self.next_batch;
         self.next_batch = self.next_batch.saturating_add(1);
         let (sequence, vote) = (self.sequence, self.votes.newest());
@@ -211,7 +206,7 @@ impl LogWriter {
         header: RecordHeader,
         switch: Option<&SnapshotSwitch>,
         packed: Bytes,
-        ops: &mut SmallVec<[DiskOp; 4]>,
+        ops: &mut Vec<DiskOp>,
     ) {
         let empty = self.segments.current().is_none_or(|current| current.used <= BLOCK as u64);
         let switch = match switch {
@@ -234,7 +229,7 @@ impl LogWriter {
         header: RecordHeader,
         switch: &[u8],
         packed: Bytes,
-        ops: &mut SmallVec<[DiskOp; 4]>,
+        ops: &mut Vec<DiskOp>,
     ) {
         let file = FileName::Segment(current.number);
         let data = self.record(current.number, None, header, switch, packed);
@@ -246,13 +241,7 @@ impl LogWriter {
 
     /// Begins the next segment with the record. Its first record repeats the snapshot that the log goes on from, so that
     /// no older segment is needed to know it.
-    fn append_next(
-        &mut self,
-        header: RecordHeader,
-        switch: Vec<u8>,
-        packed: Bytes,
-        ops: &mut SmallVec<[DiskOp; 4]>,
-    ) {
+    fn append_next(&mut self, header: RecordHeader, switch: Vec<u8>, packed: Bytes, ops: &mut Vec<DiskOp>) {
         let switch = if switch.is_empty() { self.repeated_switch() } else { switch };
         let number = self.segments.current().map_or(1, |s| next_number(s.number, self.life));
         let file = FileName::Segment(number);
@@ -435,7 +424,7 @@ impl LogWriter {
             return None;
         }
         let current = *self.segments.current()?;
-        let mut ops = SmallVec::new();
+        let mut ops = Vec::new();
         let header = RecordHeader {
             life: self.life,
             synced: self.synced,

@@ -95,7 +95,8 @@ impl<'a> Unpacker<'a> {
     }
 
     /// A SET without a condition on the value, whose lifetime is one of its flags.
-    pub(super) fn set(&mut self) -> Option<Set<'a>> {
+    /// SET without options that carry something.
+    pub(in crate::kv) fn set(&mut self) -> Option<Set<'a>> {
         let byte = self.byte()?;
         let flags = SetFlags::from_byte(byte & !Lifetime::KEPT_FLAG)?;
         let lifetime = if byte & Lifetime::KEPT_FLAG == 0 { Lifetime::Forever } else { Lifetime::Kept };

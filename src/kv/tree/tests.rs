@@ -232,3 +232,21 @@ fn building_refuses_what_is_out_of_order_or_there_twice() {
     assert_eq!((tree.len(), check(&tree, true)), (202, 2));
     assert!(tree.get(5, b"c100").is_some() && tree.get(6, b"a").is_some());
 }
+
+#[test]
+fn a_prefetch_takes_any_hashes_of_any_tree_and_changes_nothing() {
+    let mut rng = Rng::new(5);
+    for records in [0, 1, 10, 1000, 20_000] {
+        let mut tree = Tree::new();
+        for _ in 0..records {
+            let hash = rng.next_u64();
+            tree.insert(hash, record(&hash.to_le_bytes(), b"value"));
+        }
+        let before: Vec<_> = tree.range(0).map(|(hash, record)| (hash, record.bytes().to_vec())).collect();
+        for hashes in [0, 1, 2, 32, 100] {
+            tree.prefetch((0..hashes).map(|_| rng.next_u64()).chain([0, u64::MAX]));
+        }
+        let after: Vec<_> = tree.range(0).map(|(hash, record)| (hash, record.bytes().to_vec())).collect();
+        assert_eq!(before, after);
+    }
+}

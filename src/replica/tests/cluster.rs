@@ -237,7 +237,8 @@ impl Cluster {
                 file.chunks(33).for_each(|piece| restorer.push(piece).expect("a leader's snapshot"));
                 let restored = restorer.finish().expect("a leader's snapshot");
                 node.disk.files.insert(snapshot.id, file.into());
-                node.inbox.push(Event::SnapshotInstalled { snapshot: snapshot.id, restored });
+                node.inbox
+                    .push(Event::SnapshotInstalled { snapshot: snapshot.id, restored: restored.into() });
                 node.seen.push("install");
             }
             Action::DropSnapshot { snapshot } => {

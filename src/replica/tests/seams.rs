@@ -82,7 +82,7 @@ pub(super) fn snapshot() -> (SnapshotMeta, crate::replica::Restored<Tape>) {
         id: SnapshotId { last, checksum: 5 },
         len: 1_000,
         stamp: Stamp::default(),
-        configuration: Configuration::of_voters([(NodeId(1), member)].into()),
+        configuration: Configuration::of_voters([(NodeId(1), member)].into()).into(),
     };
     (meta, restorer.finish().expect("own snapshot"))
 }
@@ -150,7 +150,7 @@ fn a_switch_replaces_all_and_leaves_the_writes_that_it_passes_unknown() {
     appended(&mut replica, 2, 8, 1);
     let (meta, restored) = snapshot();
     let mut out = Actions::new();
-    replica.take(Event::SnapshotInstalled { snapshot: meta.id, restored }, &mut out);
+    replica.take(Event::SnapshotInstalled { snapshot: meta.id, restored: restored.into() }, &mut out);
     assert!(out.is_empty());
     let actions = perform(&mut replica, raft::Action::SwitchSnapshot { snapshot: meta });
     assert!(matches!(&actions[0], Action::Discard(Garbage::State(old)) if old.state.items().len() == 2));
@@ -168,12 +168,12 @@ fn a_snapshot_that_is_not_what_its_name_says_or_is_dropped_is_discarded_elsewher
     let (meta, restored) = snapshot();
     let misnamed = SnapshotId { last: LogId::new(3, 8), ..meta.id };
     let mut out = Actions::new();
-    replica.take(Event::SnapshotInstalled { snapshot: misnamed, restored }, &mut out);
+    replica.take(Event::SnapshotInstalled { snapshot: misnamed, restored: restored.into() }, &mut out);
     assert!(matches!(out.drain().next(), Some(Action::Discard(_))));
     assert!(
         matches!(replica.inbox.pop(), Some(raft::Event::SnapshotFailed { snapshot }) if snapshot == misnamed)
     );
-    replica.take(Event::SnapshotInstalled { snapshot: meta.id, restored: snapshot().1 }, &mut out);
+    replica.take(Event::SnapshotInstalled { snapshot: meta.id, restored: snapshot().1.into() }, &mut out);
     let actions = perform(&mut replica, raft::Action::DropSnapshot { snapshot: meta.id });
     assert!(matches!(&actions[..], [Action::Discard(_), Action::DropSnapshot { .. }]));
     assert!(replica.aside.is_empty());

@@ -101,7 +101,8 @@ fn a_snapshot_takes_the_place_of_what_is_left() {
     appended(&mut replica, 1, 3, 1);
     perform(&mut replica, apply((1..=3).map(|index| entry(1, index, b"toil 100"))));
     let (meta, restored) = snapshot();
-    replica.take(Event::SnapshotInstalled { snapshot: meta.id, restored }, &mut Actions::new());
+    replica
+        .take(Event::SnapshotInstalled { snapshot: meta.id, restored: restored.into() }, &mut Actions::new());
     replica.inbox.clear();
     let switched = perform(&mut replica, raft::Action::SwitchSnapshot { snapshot: meta });
     assert_eq!(ends(switched), [(1, Outcome::Undetermined)]);

@@ -118,12 +118,11 @@ impl<S: StateMachine> JobLane<S> {
 mod tests {
     use super::*;
     use crate::storage::{DiskReply, FileName};
-    use smallvec::smallvec;
 
     const SYNC: DiskOp = DiskOp::Sync { file: FileName::Vote };
 
     fn batch(id: BatchId) -> DiskBatch {
-        DiskBatch { id, ops: smallvec![DiskOp::Create { file: FileName::Segment(id) }, SYNC] }
+        DiskBatch { id, ops: alloc::vec![DiskOp::Create { file: FileName::Segment(id) }, SYNC] }
     }
 
     /// Performs everything; the operations in order and the reports, with the number of operations before each.
