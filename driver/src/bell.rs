@@ -10,18 +10,25 @@ use mio::{Poll, Token, Waker};
 pub struct Bell {
     waker: Waker,
     asleep: AtomicBool,
+    /// Whether it was rung since the loop looked.
+    rung: AtomicBool,
 }
 
 impl Bell {
     /// A bell that wakes `poll` with an event for `token`.
     pub fn new(poll: &Poll, token: Token) -> io::Result<Self> {
-        Ok(Self { waker: Waker::new(poll.registry(), token)?, asleep: AtomicBool::new(false) })
+        Ok(Self {
+            waker: Waker::new(poll.registry(), token)?,
+            asleep: AtomicBool::new(false),
+            rung: AtomicBool::new(false),
+        })
     }
 
     /// To be called by another thread after it has put something where the loop looks.
     pub fn ring(&self) {
-        // Either this sees that the loop is about to sleep, or the loop, which looks once more after it has said so, sees
-        // what was put there: the two fences forbid that both miss.
+        self.rung.store(true, Ordering::Release);
+        // Either this sees that the loop is about to sleep, or the loop, which asks once more after it has said so, sees
+        // that it was rung: the two fences forbid that both miss.
         fence(Ordering::SeqCst);
         if self.asleep.swap(false, Ordering::SeqCst) {
             // A wake that fails leaves only a delay: the loop sleeps no longer than its next timer.
@@ -29,7 +36,13 @@ impl Bell {
         }
     }
 
-    /// To be called by the loop before it looks a last time for what other threads have put there, and then sleeps.
+    /// Whether there may be something where the loop looks, put there since it asked last.
+    pub fn was_rung(&self) -> bool {
+        // Most turns end here, at the price of a plain load.
+        self.rung.load(Ordering::Acquire) && self.rung.swap(false, Ordering::AcqRel)
+    }
+
+    /// To be called by the loop before it asks a last time whether it [was rung](Self::was_rung), and then sleeps.
     pub fn lie_down(&self) {
         self.asleep.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
@@ -69,9 +82,9 @@ mod tests {
             question.send(n).unwrap();
             loop {
                 bell.lie_down();
-                if let Ok(answered) = answers.try_recv() {
+                if bell.was_rung() {
                     bell.get_up();
-                    assert_eq!(answered, n);
+                    assert_eq!(answers.try_recv(), Ok(n));
                     break;
                 }
                 poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();

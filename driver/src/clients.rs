@@ -16,6 +16,7 @@ use quorate::time::{Micros, Now};
 
 use crate::listener::{Accepted, Listener};
 use crate::slots::Slots;
+use crate::work_list::WorkList;
 
 /// Bytes read from one connection in one turn.
 const READ_PER_TURN: usize = 128 << 10;
@@ -62,11 +63,11 @@ pub(crate) struct Clients {
     listener: Option<Listener>,
     clients: Slots<Client>,
     /// To be read from.
-    ready: Vec<u64>,
+    ready: WorkList,
     /// To be told what was read.
-    touched: Vec<u64>,
+    touched: WorkList,
     /// To be written to.
-    dirty: Vec<u64>,
+    dirty: WorkList,
     timers: BTreeSet<(Micros, u64)>,
     actions: Vec<gateway::Action>,
     received: u64,
@@ -87,9 +88,9 @@ impl Clients {
             first_token,
             listener: None,
             clients: Slots::new(),
-            ready: Vec::new(),
-            touched: Vec::new(),
-            dirty: Vec::new(),
+            ready: WorkList::default(),
+            touched: WorkList::default(),
+            dirty: WorkList::default(),
             timers: BTreeSet::new(),
             actions: Vec::new(),
             received: 0,
@@ -205,7 +206,8 @@ impl Clients {
 
     /// Reads what has come, a bounded number of bytes from each client that wants input.
     pub(crate) fn read<S: StateMachine>(&mut self, events: &mut Vec<node::Event<S>>) {
-        for name in mem::take(&mut self.ready) {
+        let mut ready = self.ready.take();
+        for name in ready.drain(..) {
             let Some(client) = self.clients.get_mut(name) else { continue };
             client.in_ready = false;
             if !client.wants_input() {
@@ -220,6 +222,7 @@ impl Clients {
                 Err(_) => self.remove(name, events),
             }
         }
+        self.ready.give_back(ready);
     }
 
     /// Has the connections look at what was read, and hands their requests to the node.
@@ -229,7 +232,8 @@ impl Clients {
         context: &Context<'_>,
         events: &mut Vec<node::Event<S>>,
     ) {
-        for name in mem::take(&mut self.touched) {
+        let mut touched = self.touched.take();
+        for name in touched.drain(..) {
             let Some(client) = self.clients.get_mut(name) else { continue };
             client.in_touched = false;
             if mem::take(&mut client.fresh) {
@@ -240,6 +244,7 @@ impl Clients {
             }
             self.after_step(now, name, context, events);
         }
+        self.touched.give_back(touched);
     }
 
     /// Hands a reply of the node to its connection, if that is still there.
@@ -342,7 +347,8 @@ impl Clients {
 
     /// Writes what waits: one write for each client, as long as the socket takes all of it.
     pub(crate) fn flush<S: StateMachine>(&mut self, events: &mut Vec<node::Event<S>>) {
-        for name in mem::take(&mut self.dirty) {
+        let mut dirty = self.dirty.take();
+        for name in dirty.drain(..) {
             let Some(client) = self.clients.get_mut(name) else { continue };
             client.in_dirty = false;
             let written = client.write();
@@ -355,6 +361,7 @@ impl Clients {
                 client.arm(name, &mut self.timers);
             }
         }
+        self.dirty.give_back(dirty);
     }
 
     fn remove<S: StateMachine>(&mut self, name: u64, events: &mut Vec<node::Event<S>>) {
@@ -373,7 +380,7 @@ impl Client {
     }
 
     /// Puts itself into the lists of what can be done.
-    fn queue(&mut self, name: u64, ready: &mut Vec<u64>, dirty: &mut Vec<u64>) {
+    fn queue(&mut self, name: u64, ready: &mut WorkList, dirty: &mut WorkList) {
         if self.readable && !self.in_ready && self.wants_input() {
             self.in_ready = true;
             ready.push(name);

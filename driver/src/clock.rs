@@ -16,7 +16,12 @@ impl Clock {
     }
 
     pub(crate) fn now(&self) -> Now {
-        Now::new(micros(self.origin.elapsed()), unix_ms())
+        Now::new(self.mono(), unix_ms())
+    }
+
+    /// The monotonic clock alone.
+    pub(crate) fn mono(&self) -> Micros {
+        micros(self.origin.elapsed())
     }
 }
 

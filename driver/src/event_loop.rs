@@ -1,14 +1,14 @@
 //! The event loop: one thread, one poll, one step of the node a turn.
 
+use std::cell::LazyCell;
 use std::io;
-use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mio::net::TcpListener;
 use mio::{Events, Poll, Token};
 use quorate::gateway::{Context, Process, Settings};
-use quorate::node::{self, Action, Actions, Event, Fault, Garbage, Job, Node, Phase, Status};
+use quorate::node::{self, Action, Actions, Event, Fault, Garbage, Job, Node, Phase};
 use quorate::raft::{ConfigError, NodeId};
 use quorate::replica::StateMachine;
 use quorate::storage::{DiskBatch, DiskError, DiskOp};
@@ -49,8 +49,8 @@ const SLOW_SYNC: Micros = 200_000;
 /// A follower writes more than this on the log's thread, however quick the disk. Bytes.
 const SYNC_HERE_BYTES: usize = 1 << 20;
 
-/// How old the status that clients see may be: building it for each turn would cost a busy node some percent. Microseconds.
-const STATUS_AGE: Micros = 100;
+/// How old the figure of the process's memory may be. Microseconds.
+const MEMORY_AGE: Micros = 1_000_000;
 
 /// What a server is made of.
 #[derive(Debug)]
@@ -134,21 +134,13 @@ pub struct EventLoop<S: StateMachine> {
     stop: StopSignal,
     wake_at: Option<Micros>,
     now: Now,
-    seen: Seen,
+    /// What clients see of the process.
+    process: Process,
+    memory_read: Option<Micros>,
     /// When to end, finished or not, once a stop was asked for.
     stop_by: Option<Micros>,
     stopped: bool,
     fault: Option<Fault>,
-}
-
-/// What clients see of the node and the process. Rebuilt only when it is looked at, and not at every look.
-#[derive(Debug)]
-struct Seen {
-    status: Status,
-    process: Process,
-    stale: bool,
-    built: Micros,
-    memory_read: Option<Micros>,
 }
 
 impl<S> EventLoop<Timed<S>>
@@ -178,7 +170,10 @@ where
         setup.peer_listener.set_nonblocking(true)?;
         let listeners =
             (TcpListener::from_std(setup.client_listener), TcpListener::from_std(setup.peer_listener));
-        let seen = Seen::new(&node, now, port);
+        let mut process = Process::default();
+        process.pid = std::process::id();
+        process.started = now.mono;
+        process.port = port;
         let mut this = Self {
             poll,
             bell,
@@ -197,7 +192,8 @@ where
             stop,
             wake_at: None,
             now,
-            seen,
+            process,
+            memory_read: None,
             stop_by: None,
             stopped: false,
             fault: None,
@@ -237,8 +233,7 @@ where
     /// Sleeps until there is something to do.
     fn wait(&mut self, readiness: &mut Events) -> io::Result<()> {
         self.bell.lie_down();
-        self.drain_lanes();
-        self.peers.resolved(self.clock.now().mono, &mut self.events);
+        self.take_from_threads();
         let busy = !self.events.is_empty() || self.peers.has_work() || self.clients.has_work();
         let timeout = if busy { Duration::ZERO } else { self.sleep() };
         let polled = self.poll.poll(readiness, Some(timeout));
@@ -252,7 +247,7 @@ where
     /// How long nothing is due.
     fn sleep(&self) -> Duration {
         let due = [self.wake_at, self.peers.wake_at(), self.clients.wake_at(), self.stop_by];
-        let now = self.clock.now().mono;
+        let now = self.clock.mono();
         let until = due.into_iter().flatten().min().map_or(MAX_SLEEP, |at| at.saturating_sub(now));
         Duration::from_micros(until.min(MAX_SLEEP))
     }
@@ -270,7 +265,7 @@ where
             }
         }
         // For deadlines only: what is stepped gets the clock that is read when all of this is done.
-        let now = self.clock.now();
+        let now = Now { mono: self.clock.mono(), ..self.now };
         for result in [self.peers.accept(now.mono, &mut self.events), self.clients.accept(now)] {
             if let Err(error) = result {
                 self.stderr.note(format_args!("cannot take a connection: {error}; trying again"));
@@ -278,12 +273,15 @@ where
         }
         self.peers.read(now.mono, &mut self.events);
         self.clients.read(&mut self.events);
-        self.drain_lanes();
-        self.peers.resolved(now.mono, &mut self.events);
+        self.take_from_threads();
     }
 
-    /// Collects what the disk threads have finished.
-    fn drain_lanes(&mut self) {
+    /// Collects what other threads have finished.
+    fn take_from_threads(&mut self) {
+        if !self.bell.was_rung() {
+            return;
+        }
+        self.peers.resolved(self.clock.mono(), &mut self.events);
         while let Some(done) = self.log.try_next() {
             self.events.push(Event::DiskDone { batch: done.batch, result: done.result });
         }
@@ -296,11 +294,11 @@ where
     fn step(&mut self) {
         let now = self.now;
         if self.clients.is_due(now) {
-            self.look();
+            self.count();
+            let context = Context { node: &LazyCell::new(|| self.node.status()), process: &self.process };
+            self.clients.step(now, &context, &mut self.events);
+            self.clients.wake(now, &context, &mut self.events);
         }
-        let context = self.seen.context();
-        self.clients.step(now, &context, &mut self.events);
-        self.clients.wake(now, &context, &mut self.events);
         self.peers.expire(now.mono, &mut self.events);
         if self.wake_at.is_some_and(|at| at <= now.mono) {
             self.wake_at = None;
@@ -312,7 +310,6 @@ where
 
     fn step_node(&mut self) {
         if !self.events.is_empty() {
-            self.seen.stale = true;
             self.node.step_into(self.now, self.events.drain(..), &mut self.actions);
             self.note_slow();
             self.perform();
@@ -323,7 +320,7 @@ where
     fn note_slow(&mut self) {
         let slow = self.node.replica().map(|replica| replica.state().take_slow());
         for command in slow.unwrap_or_default() {
-            self.seen.process.slow_log.add(self.clock.now().wall, command);
+            self.process.slow_log.add(self.clock.now().wall, command);
         }
     }
 
@@ -332,9 +329,10 @@ where
         if self.actions.iter().any(|action| matches!(action, Action::Reply { .. })) {
             // What the step took is part of what its replies took.
             self.now = self.clock.now();
-            self.look();
+            self.count();
         }
         let (now, events) = (self.now, &mut self.events);
+        let context = Context { node: &LazyCell::new(|| self.node.status()), process: &self.process };
         for action in self.actions.drain() {
             match action {
                 Action::Log(batch) => self.batches.push(batch),
@@ -343,7 +341,7 @@ where
                 Action::Send { link, frame } => self.peers.send(link, frame, events),
                 Action::CloseLink { link } => self.peers.close(now.mono, link, events),
                 Action::Reply { request, outcome } => {
-                    self.clients.reply(now, request, outcome, &self.seen.context(), events);
+                    self.clients.reply(now, request, outcome, &context, events);
                 }
                 Action::WakeAt(at) => self.wake_at = Some(at),
                 Action::Discard(garbage) => self.jobs.discard(garbage),
@@ -373,7 +371,7 @@ where
         if self.batches.is_empty() || self.fault.is_some() {
             return;
         }
-        let done = self.log.perform_here(mem::take(&mut self.batches));
+        let done = self.log.perform_here(&mut self.batches);
         self.events.extend(done.into_iter().map(|d| Event::DiskDone { batch: d.batch, result: d.result }));
         self.now = self.clock.now();
         self.step_node();
@@ -428,17 +426,17 @@ where
         }
     }
 
-    /// Renews what clients see if it is old.
-    fn look(&mut self) {
-        let now = self.now.mono;
-        if self.seen.stale && now.saturating_sub(self.seen.built) >= STATUS_AGE {
-            self.seen.renew(&self.node, now);
-            let (process, times) = (&mut self.seen.process, self.log.times());
-            process.clients = self.clients.count() as u64;
-            process.connections_received = self.clients.received();
-            process.log_syncs = times.count();
-            process.log_sync_us = times.total_us();
-            process.log_sync_max_us = times.max_us();
+    /// Renews what clients may see of the process.
+    fn count(&mut self) {
+        let (now, process, times) = (self.now.mono, &mut self.process, self.log.times());
+        process.clients = self.clients.count() as u64;
+        process.connections_received = self.clients.received();
+        process.log_syncs = times.count();
+        process.log_sync_us = times.total_us();
+        process.log_sync_max_us = times.max_us();
+        if self.memory_read.is_none_or(|at| now.saturating_sub(at) >= MEMORY_AGE) {
+            self.memory_read = Some(now);
+            process.memory = process::resident_bytes().unwrap_or(0);
         }
     }
 
@@ -455,28 +453,4 @@ fn written_bytes(batches: &[DiskBatch]) -> usize {
         _ => 0,
     };
     batches.iter().flat_map(|batch| &batch.ops).map(written).sum()
-}
-
-impl Seen {
-    fn new<S: StateMachine>(node: &Node<S>, now: Now, port: u16) -> Self {
-        let mut process = Process::default();
-        process.pid = std::process::id();
-        process.started = now.mono;
-        process.port = port;
-        Self { status: node.status(), process, stale: true, built: 0, memory_read: None }
-    }
-
-    fn context(&self) -> Context<'_> {
-        Context { node: &self.status, process: &self.process }
-    }
-
-    fn renew<S: StateMachine>(&mut self, node: &Node<S>, now: Micros) {
-        self.status = node.status();
-        self.stale = false;
-        self.built = now;
-        if self.memory_read.is_none_or(|at| now.saturating_sub(at) >= MAX_SLEEP) {
-            self.memory_read = Some(now);
-            self.process.memory = process::resident_bytes().unwrap_or(0);
-        }
-    }
 }

@@ -75,3 +75,4 @@ mod survivor;
 #[cfg(test)]
 mod testing;
 pub mod timed;
+mod work_list;

@@ -145,12 +145,14 @@ impl LogLane {
 
     /// Performs a group on the caller's thread, if the other one has nothing to do; otherwise hands the batches over to it,
     /// so that their order is kept, and yields no completion yet.
-    pub fn perform_here(&mut self, group: Vec<DiskBatch>) -> Vec<Completion> {
+    pub fn perform_here(&mut self, group: &mut Vec<DiskBatch>) -> Vec<Completion> {
         if self.outstanding > 0 {
-            group.into_iter().for_each(|batch| self.submit(batch));
+            group.drain(..).for_each(|batch| self.submit(batch));
             return Vec::new();
         }
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner).perform(&group).collect()
+        let done = self.writer.lock().unwrap_or_else(PoisonError::into_inner).perform(group).collect();
+        group.clear();
+        done
     }
 
     /// Whether the thread runs.
@@ -389,10 +391,10 @@ mod tests {
         let poll = mio::Poll::new().unwrap();
         let bell = Arc::new(Bell::new(&poll, mio::Token(0)).unwrap());
         let mut lane = LogLane::start(disk.clone(), bell).unwrap();
-        let here = lane.perform_here(vec![batch(1, [write(LOG, 0, "a"), sync(LOG)])]);
+        let here = lane.perform_here(&mut vec![batch(1, [write(LOG, 0, "a"), sync(LOG)])]);
         assert_eq!(here, [Completion { batch: 1, result: Ok(()) }]);
         lane.submit(batch(2, [write(LOG, 0, "b"), sync(LOG)]));
-        assert!(lane.perform_here(vec![batch(3, [write(LOG, 0, "c"), sync(LOG)])]).is_empty());
+        assert!(lane.perform_here(&mut vec![batch(3, [write(LOG, 0, "c"), sync(LOG)])]).is_empty());
         let ids: Vec<_> = (0..2).map(|_| lane.completions.recv().unwrap().batch).collect();
         assert_eq!(ids, [2, 3]);
         let all = disk.perform(&DiskOp::ReadAt { file: LOG, offset: 0, len: 9 });

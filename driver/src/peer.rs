@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Read, Write};
-use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,6 +18,7 @@ use crate::bell::Bell;
 use crate::listener::{Accepted, Listener, prepare};
 use crate::resolver::Resolver;
 use crate::slots::Slots;
+use crate::work_list::WorkList;
 
 /// Bounds of the connections between peers.
 #[derive(Debug, Clone)]
@@ -111,8 +111,8 @@ pub(crate) struct Peers {
     listener: Option<Listener>,
     links: Slots<Link>,
     resolver: Resolver,
-    ready: Vec<LinkId>,
-    dirty: Vec<LinkId>,
+    ready: WorkList,
+    dirty: WorkList,
     /// No deadline is earlier.
     deadline: Option<Micros>,
 }
@@ -127,8 +127,8 @@ impl Peers {
             listener: None,
             links: Slots::new(),
             resolver: Resolver::new(bell),
-            ready: Vec::new(),
-            dirty: Vec::new(),
+            ready: WorkList::default(),
+            dirty: WorkList::default(),
             deadline: None,
         }
     }
@@ -271,8 +271,8 @@ impl Peers {
 
     /// Reads what has come, a bounded number of bytes from each link.
     pub(crate) fn read<S: StateMachine>(&mut self, now: Micros, events: &mut Vec<Event<S>>) {
-        let mut again = Vec::new();
-        for name in mem::take(&mut self.ready) {
+        let mut ready = self.ready.take();
+        for name in ready.drain(..) {
             let Some(link) = self.links.get_mut(name) else { continue };
             link.in_ready = false;
             if link.stage == Stage::Dialling {
@@ -295,12 +295,12 @@ impl Peers {
                 Ok(false) => {}
                 Ok(true) => {
                     link.in_ready = true;
-                    again.push(name);
+                    self.ready.push(name);
                 }
                 Err(end) => self.end(name, end, events),
             }
         }
-        self.ready.append(&mut again);
+        self.ready.give_back(ready);
     }
 
     /// Queues a frame. Nothing is written before [`flush`](Self::flush).
@@ -338,7 +338,8 @@ impl Peers {
 
     /// Writes what waits: one vectored write for each link, as long as the socket takes all of it.
     pub(crate) fn flush<S: StateMachine>(&mut self, events: &mut Vec<Event<S>>) {
-        for name in mem::take(&mut self.dirty) {
+        let mut dirty = self.dirty.take();
+        for name in dirty.drain(..) {
             let Some(link) = self.links.get_mut(name) else { continue };
             link.in_dirty = false;
             let written = link.write();
@@ -347,6 +348,7 @@ impl Peers {
                 self.end(name, End::Gone, events);
             }
         }
+        self.dirty.give_back(dirty);
     }
 
     /// Ends what has taken too long.

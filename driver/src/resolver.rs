@@ -39,6 +39,7 @@ impl Resolver {
         let asked = self.questions.as_ref().is_some_and(|q| q.send((peer, address)).is_ok());
         if !asked {
             let _ = self.answer.send((peer, Err(io::ErrorKind::OutOfMemory.into())));
+            self.bell.ring();
         }
         None
     }

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::command_stats::CommandId;
 use super::help::other_subcommand;
 use super::reply::{Reply, c_string, number, of_error};
 use super::{Connection, Step};
@@ -18,6 +19,9 @@ pub(super) const BAD_NAME: &str = "ERR Client names cannot contain spaces, newli
 /// Longest name that is kept; Redis sets no limit of its own.
 const MAX_NAME: usize = 1024;
 
+/// So much of a command's name is shown.
+const SHOWN: usize = 24;
+
 /// What CLIENT LIST shows.
 #[derive(Debug)]
 pub(super) struct About {
@@ -27,8 +31,15 @@ pub(super) struct About {
     library_version: Vec<u8>,
     created: Micros,
     pub(super) last_heard: Micros,
-    /// The last command, with its subcommand.
-    last_command: SmallVec<[u8; 24]>,
+    last_command: LastCommand,
+}
+
+/// The last command: for CLIENT LIST, and because the next one is mostly the same.
+#[derive(Debug, Default)]
+struct LastCommand {
+    /// Its name as it was sent, as far as it is shown.
+    name: SmallVec<[u8; SHOWN]>,
+    id: Option<CommandId>,
 }
 
 impl About {
@@ -40,7 +51,7 @@ impl About {
             library_version: Vec::new(),
             created: now.mono,
             last_heard: now.mono,
-            last_command: SmallVec::new(),
+            last_command: LastCommand::default(),
         }
     }
 
@@ -49,16 +60,16 @@ impl About {
         self.last_heard = self.last_heard.max(now.mono);
     }
 
-    /// A command came.
-    pub(super) fn runs(&mut self, arguments: &[Bytes]) {
-        self.last_command.clear();
-        if let Some(name) = arguments.first() {
-            let shown = name
-                .iter()
-                .take(24)
-                .map(|&b| if b.is_ascii_graphic() { b.to_ascii_lowercase() } else { b'?' });
-            self.last_command.extend(shown);
+    /// A command came; which one it is, if it is one.
+    pub(super) fn runs(&mut self, name: &[u8]) -> Option<CommandId> {
+        let last = &mut self.last_command;
+        // One that fills the space may have been cut.
+        if last.name.len() == SHOWN || last.name.as_slice() != name {
+            last.name.clear();
+            last.name.extend_from_slice(name.get(..SHOWN).unwrap_or(name));
+            last.id = CommandId::find(name);
         }
+        last.id
     }
 
     pub(super) fn set_name(&mut self, name: &[u8]) {
@@ -190,9 +201,10 @@ impl Connection {
                 self.queue.reply_bytes(),
             ),
         );
-        match &about.last_command[..] {
+        let shown = |b: &u8| if b.is_ascii_graphic() { b.to_ascii_lowercase() } else { b'?' };
+        match &about.last_command.name[..] {
             b"" => out.extend_from_slice(b"NULL"),
-            command => out.extend_from_slice(command),
+            name => out.extend(name.iter().map(shown)),
         }
         write::text(out, format_args!(" user=default redir=-1 resp={} lib-name=", self.protocol.number()));
         out.extend_from_slice(&about.library);

@@ -6,9 +6,8 @@ use super::command_stats::Row;
 use super::control::{Control, Verb};
 use super::reply::{Reply, of_error};
 use super::transaction::{OnceNumbers, Then};
-use super::{Kind, Settings, membership, session, slot};
+use super::{Kind, Look, Settings, membership, session, slot};
 use crate::kv::{self, CommandInfo};
-use crate::node::Status;
 use crate::replica::Request;
 
 /// A request for the node.
@@ -55,7 +54,7 @@ pub(super) fn classify(
     settings: &Settings,
     reads_local: bool,
     draw: impl FnOnce() -> u64,
-    node: &Status,
+    node: &Look<'_>,
 ) -> Command {
     let data = match row {
         Row::None if is_http(arguments) => return Command::Http,

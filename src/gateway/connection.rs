@@ -9,10 +9,12 @@ use super::command_stats::{CommandId, Row};
 use super::queue::{Queue, Stamp};
 use super::reply::{self, Reply};
 use super::transaction::Then;
-use super::{Action, Connection, Deadlines, Event, Kind, Output, Protocol, Settings, Step, client, cluster};
+use super::{
+    Action, Connection, Deadlines, Event, Kind, Look, Output, Protocol, Settings, Step, client, cluster,
+};
 use crate::codec::input::Input;
 use crate::codec::resp::{RequestLimits, RequestParser, write};
-use crate::node::{RequestId, Status};
+use crate::node::RequestId;
 use crate::replica::Outcome;
 use crate::rng::Rng;
 use crate::time::{Micros, Now};
@@ -116,12 +118,11 @@ impl Connection {
             if self.phase == Phase::Closed {
                 return;
             }
-            if let Some(held) = self.held.take() {
-                if let Some(held) = self.try_held(held, step) {
-                    self.held = Some(held);
-                    return;
+            if self.held.is_some() {
+                if self.release(step) {
+                    continue;
                 }
-                continue;
+                return;
             }
             if self.phase != Phase::Open || self.asks_versions {
                 return;
@@ -161,8 +162,7 @@ impl Connection {
     fn on_command(&mut self, step: &mut Step<'_>) {
         let mut arguments = mem::take(&mut self.arguments);
         self.has_spoken = true;
-        self.about.runs(&arguments);
-        let command = arguments.first().and_then(|name| CommandId::find(name));
+        let command = arguments.first().and_then(|name| self.about.runs(name));
         self.current = Stamp { command, parsed: step.now.mono, rejected: false };
         let reads_local = self.reads_local && (self.watched.is_empty() || self.transaction.is_some());
         let node = step.context.node;
@@ -194,33 +194,37 @@ impl Connection {
         Rng::stream(now.mono ^ self.id.rotate_left(32), self.consumed).next_u64()
     }
 
-    /// Does what `held` asks for if that may be done now, or gives it back.
-    fn try_held(&mut self, held: Held, step: &mut Step<'_>) -> Option<Held> {
-        let under_way = self.queue.under_way();
-        match held {
-            Held::Data(_) if self.refused_up_to.is_some() => {
-                self.current.rejected = true;
-                self.answer_now(reply::after_refusal());
-            }
-            Held::Data(data) => {
-                let blocked = match data.kind {
-                    Kind::Write => under_way.reads > 0 && !planted!("write-overtakes-read"),
-                    Kind::Read | Kind::List => under_way.writes > 0 && !planted!("read-overtakes-write"),
-                };
-                if blocked {
-                    return Some(Held::Data(data));
-                }
-                self.dispatch(data, step);
-            }
-            Held::Wait if under_way.is_empty() => self.answer_now(cluster::wait(step.context.node)),
-            Held::Wait => return Some(Held::Wait),
-        }
-        None
-    }
-
     /// Takes a request to the node, now or when those before it allow.
     pub(super) fn hold(&mut self, data: Data, step: &mut Step<'_>) {
-        self.held = self.try_held(Held::Data(data), step);
+        if self.refused_up_to.is_some() {
+            self.current.rejected = true;
+            self.answer_now(reply::after_refusal());
+        } else if self.has_to_wait(data.kind) {
+            self.held = Some(Held::Data(data));
+        } else {
+            self.dispatch(data, step);
+        }
+    }
+
+    /// Whether a request may not be under way beside those that are.
+    fn has_to_wait(&self, kind: Kind) -> bool {
+        let under_way = self.queue.under_way();
+        match kind {
+            Kind::Write => under_way.reads > 0 && !planted!("write-overtakes-read"),
+            Kind::Read | Kind::List => under_way.writes > 0 && !planted!("read-overtakes-write"),
+        }
+    }
+
+    /// Does what is held if that may be done now; whether nothing is held any more.
+    fn release(&mut self, step: &mut Step<'_>) -> bool {
+        match self.held.take() {
+            Some(Held::Data(data)) => self.hold(data, step),
+            Some(Held::Wait) if self.queue.under_way().is_empty() => {
+                self.answer_now(cluster::wait(step.context.node));
+            }
+            held => self.held = held,
+        }
+        self.held.is_none()
     }
 
     fn dispatch(&mut self, data: Data, step: &mut Step<'_>) {
@@ -252,7 +256,7 @@ impl Connection {
         self.phase = Phase::Closing;
     }
 
-    fn on_reply(&mut self, number: u64, outcome: Outcome, node: &Status) {
+    fn on_reply(&mut self, number: u64, outcome: Outcome, node: &Look<'_>) {
         let Some(waiting) = self.queue.waiting(number) else { return };
         let then = self.then.remove(&number).unwrap_or_default();
         let is_watch = matches!(then, Then::Watch(_));

@@ -107,13 +107,22 @@ pub enum Action {
     Close,
 }
 
+/// What gives a node's status when a connection looks at it: the status itself, or, since few commands look, a
+/// [`LazyCell`](core::cell::LazyCell) that makes it then.
+pub type Look<'a> = dyn core::ops::Deref<Target = Status> + 'a;
+
 /// What a connection may look at while it answers: the node's state and the process's.
-#[derive(Debug)]
 pub struct Context<'a> {
     /// The node.
-    pub node: &'a Status,
+    pub node: &'a Look<'a>,
     /// The process.
     pub process: &'a Process,
+}
+
+impl core::fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Context").field("process", self.process).finish_non_exhaustive()
+    }
 }
 
 /// Facts about the process for INFO, CONFIG GET and CLIENT; filled by the driver.

@@ -11,10 +11,9 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::Protocol;
+use super::{Look, Protocol};
 use crate::codec::resp::{ProtocolError, downgrade, write};
 use crate::kv::CommandError;
-use crate::node::Status;
 use crate::raft::ChangeRefused;
 use crate::replica::{Outcome, Refused, SessionError};
 
@@ -91,7 +90,7 @@ pub(super) fn fields<'a>(out: &mut Vec<u8>, pairs: impl IntoIterator<Item = (&'a
 }
 
 /// The reply to a request that ended with `outcome`. `slot` is that of its first key, for `MOVED`.
-pub(super) fn of_outcome(outcome: Outcome, slot: u16, redirect: bool, node: &Status) -> Reply {
+pub(super) fn of_outcome(outcome: Outcome, slot: u16, redirect: bool, node: &Look<'_>) -> Reply {
     match outcome {
         Outcome::Reply(bytes) => Reply::Canonical(bytes),
         Outcome::SessionOpened(session) => Reply::of(|out| number(out, session)),

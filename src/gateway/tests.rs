@@ -95,7 +95,7 @@ impl Harness {
 
     pub(super) fn step(&mut self, event: Event) {
         let mut actions = Vec::new();
-        let context = Context { node: &self.status, process: &self.process };
+        let context = Context { node: &&self.status, process: &self.process };
         self.connection.step(self.now, event, &context, &mut actions);
         for action in actions {
             assert!(!self.closed, "nothing comes after Close: {action:?}");

@@ -18,10 +18,9 @@ use bytes::Bytes;
 use super::command::{Command, Data};
 use super::control::Control;
 use super::reply::{self, Reply};
-use super::{Connection, Kind, Protocol, Step, cluster, help};
+use super::{Connection, Kind, Look, Protocol, Step, cluster, help};
 use crate::codec::resp::{parse_integer, reply_length, write};
 use crate::kv::{self, Call, CommandInfo};
-use crate::node::Status;
 use crate::replica::{Outcome, Request};
 
 /// Most commands of a transaction: what runs as one entry delays all others.
@@ -230,7 +229,7 @@ impl Connection {
         &mut self,
         command: Command,
         arguments: &[Bytes],
-        node: &Status,
+        node: &Look<'_>,
     ) -> Option<Command> {
         let is_exec = arguments.first().is_some_and(|name| name.eq_ignore_ascii_case(b"exec"));
         if is_exec && matches!(command, Command::Answer(_)) {
@@ -315,7 +314,7 @@ impl Connection {
     }
 
     /// The reply to a request that the node has answered.
-    pub(super) fn reply_of(&mut self, then: Then, outcome: Outcome, slot: u16, node: &Status) -> Reply {
+    pub(super) fn reply_of(&mut self, then: Then, outcome: Outcome, slot: u16, node: &Look<'_>) -> Reply {
         match (then, outcome) {
             (Then::Watch(keys), Outcome::Reply(told)) => self.watch_told(keys, told),
             (Then::Exec(assembly), Outcome::Reply(reply)) => assembly.assemble(&reply),

@@ -135,6 +135,15 @@ impl RequestParser {
 
     /// The line of a `*`.
     fn multibulk(&mut self, input: &mut Input) -> Result<bool, ProtocolError> {
+        if let Some((count, end)) = short_length(input.filled())
+            && count <= self.limits.arguments
+        {
+            self.scanned = 0;
+            self.bytes = 0;
+            input.skip(end);
+            self.arguments_left = count;
+            return Ok(true);
+        }
         let Some(end) = self.line_end(input.filled(), 0, b'\r', ProtocolError::TooBigMultibulkCount)? else {
             return Ok(false);
         };
@@ -192,6 +201,16 @@ impl RequestParser {
     /// The line of a `$` at `at`, which moves behind it.
     fn bulk_length(&mut self, waiting: &[u8], at: &mut usize) -> Result<Option<usize>, ProtocolError> {
         let rest = waiting.get(*at..).unwrap_or_default();
+        if rest.first() == Some(&b'$')
+            && let Some((length, end)) = short_length(rest)
+            && self.bytes.saturating_add(length) <= self.limits.bytes
+        {
+            self.scanned = 0;
+            self.bytes += length;
+            *at += end;
+            self.bulk = Some(length);
+            return Ok(Some(length));
+        }
         let Some(end) = self.line_end(rest, 0, b'\r', ProtocolError::TooBigBulkCount)? else {
             return Ok(None);
         };
@@ -248,6 +267,25 @@ impl RequestParser {
         self.scanned = found.unwrap_or(waiting.len());
         Ok(found)
     }
+}
+
+/// The number of a whole line that is one byte and up to seven digits without a leading zero, as nearly all lines of lengths are, and
+/// where the line ends. `None` for every other line, right or wrong: those take the long way.
+fn short_length(line: &[u8]) -> Option<(usize, usize)> {
+    let (first, rest) = line.get(1..)?.split_first()?;
+    let mut length = digit(*first)?;
+    for (at, &byte) in rest.iter().take(7).enumerate() {
+        match digit(byte) {
+            Some(next) if length > 0 => length = 10 * length + next,
+            None if byte == b'\r' && rest.get(at + 1) == Some(&b'\n') => return Some((length, at + 4)),
+            _ => return None,
+        }
+    }
+    None
+}
+
+fn digit(byte: u8) -> Option<usize> {
+    byte.is_ascii_digit().then(|| usize::from(byte - b'0'))
 }
 
 /// A decimal number exactly as Redis's `string2ll` takes it: no sign but `-`, no leading zero, no space, within 64 bits.

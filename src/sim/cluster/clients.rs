@@ -332,7 +332,7 @@ impl<S: StateMachine> Cluster<S> {
         let Some(machine) = self.machines.get_mut(&node) else { return };
         let (clock, life) = (machine.clock, machine.lives);
         let Some(running) = &mut machine.process else { return };
-        let context = Context { node: running.status(), process: &self.process };
+        let context = Context { node: &running.status(), process: &self.process };
         let mut out = Vec::new();
         gateway.connection.step(clock.read(self.now), event, &context, &mut out);
         let wake = gateway.connection.wake_at();
