@@ -47,6 +47,7 @@ struct Client {
     closing: bool,
     in_ready: bool,
     in_touched: bool,
+    in_answered: bool,
     in_dirty: bool,
     /// The entry of this connection among the timers.
     timer: Option<Micros>,
@@ -66,6 +67,8 @@ pub(crate) struct Clients {
     ready: WorkList,
     /// To be told what was read.
     touched: WorkList,
+    /// Have had replies in this turn.
+    answered: WorkList,
     /// To be written to.
     dirty: WorkList,
     timers: BTreeSet<(Micros, u64)>,
@@ -90,6 +93,7 @@ impl Clients {
             clients: Slots::new(),
             ready: WorkList::default(),
             touched: WorkList::default(),
+            answered: WorkList::default(),
             dirty: WorkList::default(),
             timers: BTreeSet::new(),
             actions: Vec::new(),
@@ -197,6 +201,7 @@ impl Clients {
                 closing: false,
                 in_ready: true,
                 in_touched: false,
+                in_answered: false,
                 in_dirty: false,
                 timer: None,
                 close_by: None,
@@ -260,7 +265,28 @@ impl Clients {
         let Some(client) = self.clients.get_mut(name) else { return };
         let event = gateway::Event::Reply { number: request.number, outcome };
         client.connection.step(now, event, context, &mut self.actions);
-        self.after_step(now, name, context, events);
+        if !self.actions.is_empty() {
+            self.after_step(now, name, context, events);
+        } else if !client.in_answered {
+            client.in_answered = true;
+            self.answered.push(name);
+        }
+    }
+
+    /// Does what follows from a turn's replies, once for each connection: a pipeline gets many of them.
+    pub(crate) fn after_replies<S: StateMachine>(
+        &mut self,
+        now: Now,
+        context: &Context<'_>,
+        events: &mut Vec<node::Event<S>>,
+    ) {
+        let mut answered = self.answered.take();
+        for name in answered.drain(..) {
+            let Some(client) = self.clients.get_mut(name) else { continue };
+            client.in_answered = false;
+            self.after_step(now, name, context, events);
+        }
+        self.answered.give_back(answered);
     }
 
     /// Wakes the connections whose time has come.

@@ -355,6 +355,7 @@ where
                 }
             }
         }
+        self.clients.after_replies(now, &context, events);
     }
 
     /// Hands the log's writes to its thread. A follower keeps them if its disk is quick: see [`sync_here`](Self::sync_here).

@@ -441,15 +441,22 @@ impl Link {
 
     fn write(&mut self) -> io::Result<()> {
         while !self.output.is_empty() {
-            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let mut count = 0;
-            let mut length = 0;
-            for (slice, piece) in slices.iter_mut().zip(&self.output) {
-                *slice = IoSlice::new(piece);
-                count += 1;
-                length += piece.len();
-            }
-            match self.stream.write_vectored(&slices[..count]) {
+            // Mostly one frame of one piece: no use in clearing the array for it.
+            let (result, length) = match (self.output.front(), self.output.len()) {
+                (Some(only), 1) => (self.stream.write(only), only.len()),
+                _ => {
+                    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+                    let filled = slices.iter_mut().zip(&self.output);
+                    let (mut count, mut length) = (0, 0);
+                    for (slice, piece) in filled {
+                        *slice = IoSlice::new(piece);
+                        count += 1;
+                        length += piece.len();
+                    }
+                    (self.stream.write_vectored(&slices[..count]), length)
+                }
+            };
+            match result {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => {
                     self.written(n);

@@ -10,6 +10,7 @@
 //! TCP's own checksum is weak and ends at the network card; this one ends where the bytes are used. It finds accidents,
 //! not malice: a peer is who the handshake says it is.
 
+use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -59,6 +60,26 @@ impl Frame {
             *first = head.freeze();
         }
         Self(pieces)
+    }
+
+    /// A frame whose payload begins with that of `bytes`, which has [`FRAME_HEADER`] bytes of space before it, and ends with
+    /// `rest`.
+    pub(super) fn seal_in_place(mut bytes: Vec<u8>, rest: Bytes) -> Self {
+        if let Some((mut head, payload)) = bytes.split_at_mut_checked(FRAME_HEADER) {
+            let checksum = if rest.is_empty() {
+                xxh3_64(payload)
+            } else {
+                let mut hash = Xxh3::new();
+                hash.update(payload);
+                hash.update(&rest);
+                hash.digest()
+            };
+            let length = payload.len().saturating_add(rest.len());
+            head.put_u32_le(u32::try_from(length).unwrap_or(u32::MAX));
+            head.put_u32_le(checksum as u32);
+        }
+        let pieces = [Bytes::from(bytes), rest];
+        Self(pieces.into_iter().filter(|piece| !piece.is_empty()).collect())
     }
 
     /// Bytes that the frame takes on the wire.

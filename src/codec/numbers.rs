@@ -18,6 +18,17 @@ pub(super) fn put_list(out: &mut Vec<u8>, len: usize) {
     put_head(out, ARRAY, len as u64);
 }
 
+/// Bytes that a number, or the head of a list of so many, takes.
+pub(super) const fn len(value: u64) -> usize {
+    match value {
+        0..=23 => 1,
+        24..=0xff => 2,
+        0x100..=0xffff => 3,
+        0x1_0000..=0xffff_ffff => 5,
+        _ => 9,
+    }
+}
+
 fn put_head(out: &mut Vec<u8>, major: u8, value: u64) {
     let bytes = value.to_be_bytes();
     let (info, from) = match value {
@@ -99,6 +110,7 @@ mod tests {
             put(&mut ours, b);
             ciborium::into_writer(&(a, b), &mut theirs).expect("memory takes everything");
             assert_eq!(ours, theirs);
+            assert_eq!(ours.len(), len(2) + len(a) + len(b));
             let mut rest = &ours[..];
             assert_eq!((take_all(&mut rest), rest.len()), (Some([a, b]), 0));
         }

@@ -17,7 +17,7 @@ use serde::de::{DeserializeOwned, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::forward::{Answered, Forwarded};
-use super::frame::{Frame, FrameError};
+use super::frame::{FRAME_HEADER, Frame, FrameError};
 use super::numbers;
 use crate::raft::{
     DiskId, Entries, LogId, LogIndex, Message, NodeId, QueryId, SnapshotId, SnapshotMeta, SnapshotProgress,
@@ -222,7 +222,7 @@ fn seal_raft(message: &Message, pack: impl FnOnce(&Entries) -> Bytes) -> Frame {
         Message::Append { term, previous, entries, commit } => {
             let packed = if entries.is_empty() { Bytes::new() } else { pack(entries) };
             let fields = [*term, previous.term, previous.index, *commit, packed.len() as u64];
-            behind(encode_numbers(kind::APPEND, fields), packed)
+            Frame::seal_in_place(put_numbers(FRAME_HEADER, kind::APPEND, fields), packed)
         }
         Message::AppendAccepted { term, matched } => numbers(kind::APPEND_ACCEPTED, [*term, *matched]),
         Message::AppendRejected { term, probed, hint } => {
@@ -268,19 +268,22 @@ fn with_packed(kind: u8, fields: &impl Serialize, packed: Bytes) -> Frame {
     behind(encode(kind, fields), packed)
 }
 
-/// What [`encode`] gives for fields that are all numbers.
-fn encode_numbers<const N: usize>(kind: u8, fields: [u64; N]) -> Bytes {
-    let mut out = Vec::with_capacity(64);
+fn numbers<const N: usize>(kind: u8, fields: [u64; N]) -> Frame {
+    Frame::seal_in_place(put_numbers(FRAME_HEADER, kind, fields), Bytes::new())
+}
+
+/// What [`encode`] gives for fields that are all numbers, behind `space` zeros, in exactly as much memory as it takes.
+fn put_numbers<const N: usize>(space: usize, kind: u8, fields: [u64; N]) -> Vec<u8> {
+    let head = [3, PEER_VERSION.into(), kind.into(), N as u64];
+    let len: usize = head.iter().chain(&fields).map(|&number| numbers::len(number)).sum();
+    let mut out = Vec::with_capacity(space + len);
+    out.resize(space, 0);
     numbers::put_list(&mut out, 3);
     numbers::put(&mut out, PEER_VERSION.into());
     numbers::put(&mut out, kind.into());
     numbers::put_list(&mut out, N);
     fields.into_iter().for_each(|field| numbers::put(&mut out, field));
-    Bytes::from(out)
-}
-
-fn numbers<const N: usize>(kind: u8, fields: [u64; N]) -> Frame {
-    Frame::seal([encode_numbers(kind, fields)])
+    out
 }
 
 fn behind(head: Bytes, packed: Bytes) -> Frame {
@@ -629,7 +632,7 @@ mod tests {
         }
         assert!(quick > 500, "{quick}");
         let fields = [300, 0, u64::MAX, 1 << 40];
-        assert_eq!(encode_numbers(kind::APPEND_REJECTED, fields), encode(kind::APPEND_REJECTED, &fields));
+        assert_eq!(put_numbers(0, kind::APPEND_REJECTED, fields), encode(kind::APPEND_REJECTED, &fields));
     }
 
     #[test]
