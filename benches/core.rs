@@ -112,7 +112,7 @@ impl Core {
             configuration: point.configuration,
         };
         self.compacted = self.applied;
-        self.inbox.push(Event::Snapshotted { snapshot });
+        self.inbox.push(Event::Snapshotted { snapshot: Box::new(snapshot) });
     }
 }
 

@@ -1,6 +1,7 @@
 //! Snapshots on their way: pieces read for followers, pieces written from a leader, the whole loaded beside the running
 //! state. The core decides what and when; here it becomes jobs and frames.
 
+use alloc::boxed::Box;
 use alloc::format;
 
 use bytes::Bytes;
@@ -18,7 +19,7 @@ impl<S: StateMachine> Node<S> {
         &mut self,
         to: NodeId,
         term: Term,
-        snapshot: SnapshotMeta,
+        snapshot: Box<SnapshotMeta>,
         offset: u64,
         len: u64,
         out: &mut Actions<S>,
@@ -36,7 +37,7 @@ impl<S: StateMachine> Node<S> {
         &mut self,
         to: NodeId,
         term: Term,
-        snapshot: SnapshotMeta,
+        snapshot: Box<SnapshotMeta>,
         offset: u64,
         read: Result<Bytes, DiskError>,
         out: &mut Actions<S>,

@@ -1,5 +1,7 @@
 //! What one core says to another. Any message may be lost, doubled, delayed or reordered.
 
+use alloc::boxed::Box;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -125,7 +127,7 @@ pub enum Message {
         /// The leader's term.
         term: Term,
         /// Which snapshot, and what it covers.
-        snapshot: SnapshotMeta,
+        snapshot: Box<SnapshotMeta>,
         /// Where in the file `data` begins.
         offset: u64,
         /// The bytes.

@@ -1,5 +1,7 @@
 //! The door in of a replica.
 
+use alloc::boxed::Box;
+
 use super::snapshot::Restored;
 use super::{Request, StateMachine};
 use crate::raft::{Message, NodeId, PersistId, SnapshotId, SnapshotMeta};
@@ -40,7 +42,7 @@ pub enum Event<S: StateMachine> {
     /// The job of `Action::SaveSnapshot` succeeded.
     SnapshotSaved {
         /// The durable file.
-        snapshot: SnapshotMeta,
+        snapshot: Box<SnapshotMeta>,
     },
     /// The job of `Action::SaveSnapshot` failed; the policy tries again later.
     SnapshotNotSaved,
