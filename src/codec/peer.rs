@@ -8,6 +8,7 @@
 //! The version comes first, so that a frame of another version is refused by name and not as nonsense. The header says how
 //! many packed bytes follow, and a frame with one byte more or less is refused: nothing can hide behind what was read.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -433,7 +434,7 @@ impl Wire {
                 Message::ReadIndexReply { term, query: QueryId { life, number }, index }
             }
             Self::SnapshotChunk((term, snapshot, offset, _)) => {
-                Message::SnapshotChunk { term, snapshot, offset, data: packed.clone() }
+                Message::SnapshotChunk { term, snapshot: Box::new(snapshot), offset, data: packed.clone() }
             }
             Self::SnapshotReply((term, (t, i, checksum), state, value)) => {
                 let progress = match state {
@@ -575,7 +576,12 @@ mod tests {
             Message::AppendRejected { term: 3, probed: 10, hint: last },
             Message::Heartbeat { term: 3, round: 8, commit: 9 },
             Message::HeartbeatReply { term: 3, round: 8, wall: 1_700_000_000_000 },
-            Message::SnapshotChunk { term: 3, snapshot, offset: 5, data: Bytes::from_static(b"chunk") },
+            Message::SnapshotChunk {
+                term: 3,
+                snapshot: Box::new(snapshot),
+                offset: 5,
+                data: Bytes::from_static(b"chunk"),
+            },
             Message::SnapshotReply { term: 3, snapshot: id, progress: SnapshotProgress::Written(5) },
             Message::SnapshotReply { term: 3, snapshot: id, progress: SnapshotProgress::Installed(900) },
             Message::SnapshotReply { term: 3, snapshot: id, progress: SnapshotProgress::Corrupt },

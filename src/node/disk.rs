@@ -1,5 +1,6 @@
 //! The log lane and the jobs beside it: what is written, what is done, what has room.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
 
@@ -137,7 +138,7 @@ impl<S: StateMachine> Node<S> {
                 Ok(snapshot) => {
                     self.counters.snapshots_saved += 1;
                     self.keep_track(snapshot.id);
-                    self.inbox.push(replica::Event::SnapshotSaved { snapshot });
+                    self.inbox.push(replica::Event::SnapshotSaved { snapshot: Box::new(snapshot) });
                 }
                 Err(error) => {
                     self.inbox.push(replica::Event::SnapshotNotSaved);

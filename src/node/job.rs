@@ -31,7 +31,7 @@ pub(super) enum Work<S: StateMachine> {
     /// Saves a picture of the state.
     Save(SaveSnapshot<ReplicaView<S>>),
     /// Reads a piece of a snapshot for a follower.
-    ReadChunk { to: NodeId, term: Term, snapshot: SnapshotMeta, offset: u64, read: ReadChunk },
+    ReadChunk { to: NodeId, term: Term, snapshot: Box<SnapshotMeta>, offset: u64, read: ReadChunk },
     /// Writes a piece of a snapshot from a leader.
     WriteChunk { snapshot: SnapshotId, write: WriteChunk },
     /// Removes a file that is not needed any more.

@@ -129,7 +129,9 @@ impl<S: StateMachine> Node<S> {
             replica::Action::WriteSnapshotChunk { snapshot, offset, data } => {
                 self.write_chunk(snapshot, offset, data, out);
             }
-            replica::Action::InstallSnapshot { snapshot, restorer } => self.install(snapshot, *restorer, out),
+            replica::Action::InstallSnapshot { snapshot, restorer } => {
+                self.install(*snapshot, *restorer, out)
+            }
             replica::Action::DropSnapshot { snapshot } => self.drop_incoming(snapshot, out),
             replica::Action::RoleChanged(change) => self.role_changed(change, out),
             replica::Action::ConfigurationChanged => self.configuration_changed(out),

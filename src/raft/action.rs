@@ -1,13 +1,15 @@
 //! The door out: everything a core asks of its embedder.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::log::Logged;
 use super::{
-    ChangeRefused, Entries, Entry, Fault, LogIndex, Message, NodeId, SnapshotId, SnapshotMeta, Term,
-    TransferFailed, TransferId,
+    ChangeRefused, Entries, Fault, LogIndex, Message, NodeId, SnapshotId, SnapshotMeta, Term, TransferFailed,
+    TransferId,
 };
 use crate::time::Micros;
 
@@ -22,6 +24,9 @@ pub type ProposalId = u64;
 pub type ReadId = u64;
 
 /// Something to be done. Actions are in the order in which they were decided; each says how much of that order matters.
+///
+/// What is rare and large is boxed, here and in [`Event`](super::Event) and [`Message`]: each is moved several times on its
+/// way, and all are as long as the largest.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Action {
@@ -84,7 +89,7 @@ pub enum Action {
         /// The leader's term, for the message.
         term: Term,
         /// Which file. It is pinned until a newer one is sent or the receiver has it.
-        snapshot: SnapshotMeta,
+        snapshot: Box<SnapshotMeta>,
         /// Where to start.
         offset: u64,
         /// How many bytes.
@@ -104,12 +109,12 @@ pub enum Action {
     /// the running one; then step `Event::SnapshotInstalled` or `Event::SnapshotFailed`.
     InstallSnapshot {
         /// Which snapshot.
-        snapshot: SnapshotMeta,
+        snapshot: Box<SnapshotMeta>,
     },
     /// Replace the running state by the loaded one: from here on `Apply` continues after `snapshot.id.last.index`.
     SwitchSnapshot {
         /// Which snapshot.
-        snapshot: SnapshotMeta,
+        snapshot: Box<SnapshotMeta>,
     },
     /// The received or loaded snapshot is not needed any more: forget it, its file and its state.
     DropSnapshot {
@@ -136,7 +141,7 @@ pub struct Persist {
     /// Term and vote, when they changed.
     pub vote: Option<HardState>,
     /// The log now begins after this snapshot, when that changed.
-    pub snapshot: Option<SnapshotSwitch>,
+    pub snapshot: Option<Box<SnapshotSwitch>>,
     /// Entries to append; where the log on disk already has the first one's index, it is cut there before.
     pub entries: Entries,
     /// The commit index as far as known: only a hint that shortens recovery.
@@ -145,7 +150,7 @@ pub struct Persist {
 
 /// Entries that are in no log any more.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Discarded(pub(super) VecDeque<Entry>);
+pub struct Discarded(pub(super) VecDeque<Logged>);
 
 /// The log record that names a snapshot (STORAGE: log and snapshot change as one).
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -39,6 +39,7 @@ impl Raft {
     }
 
     /// Hands out what is committed and was not handed out.
+    #[inline]
     pub(super) fn apply(&mut self, out: &mut Actions) {
         while self.applied < self.commit {
             let from = self.applied + 1;

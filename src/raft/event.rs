@@ -1,5 +1,7 @@
 //! The door in: everything that can happen to a core.
 
+use alloc::boxed::Box;
+
 use bytes::Bytes;
 
 use super::action::{PersistId, ProposalId, ReadId};
@@ -61,7 +63,7 @@ pub enum Event {
     /// [`Raft::snapshot_point`](super::Raft::snapshot_point).
     Snapshotted {
         /// The file.
-        snapshot: SnapshotMeta,
+        snapshot: Box<SnapshotMeta>,
     },
     /// The bytes of a `WriteSnapshotChunk` action, and all before them, are written (not necessarily synced).
     SnapshotChunkWritten {

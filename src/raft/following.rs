@@ -12,38 +12,41 @@ impl Raft {
         &mut self,
         from: NodeId,
         previous: LogId,
-        entries: &Entries,
+        entries: Entries,
         commit: LogIndex,
         out: &mut Actions,
     ) -> Result<(), Fault> {
-        if !self.hear_leader(from, out) || !self.has_room_for(entries) {
+        if !self.hear_leader(from, out) || !self.has_room_for(&entries) {
             return Ok(());
         }
-        let Some(configurations) = self.check_run(previous, entries) else { return Ok(()) };
+        let Some(configurations) = self.check_run(previous, &entries) else { return Ok(()) };
         let ours = self.log.term(previous.index);
         let differs = ours.is_some_and(|term| term != previous.term && !planted!("previous-is-not-compared"));
         if previous.index > self.log.last().index || differs {
             return self.reject(from, previous, out);
         }
+        // So many of the entries may be in the log already: what is past its end conflicts with nothing.
+        let held = self.log.last().index - previous.index;
+        let overlap = usize::try_from(held).unwrap_or(usize::MAX).min(entries.len());
         // What is before our log's base is committed, and committed entries are in every leader's log.
         let conflicts = |id: &LogId| {
             let cuts = id.index > self.commit && planted!("append-always-truncates");
             self.log.term(id.index).is_some_and(|term| term != id.term || cuts)
         };
-        if let Some(theirs) = entries.iter().map(|e| e.id).find(conflicts)
+        if let Some(theirs) = entries[..overlap].iter().map(|e| e.id).find(conflicts)
             && !planted!("conflict-is-kept")
         {
             self.cut(from, theirs)?;
         }
         let next = self.log.last().index + 1;
-        self.staged_bytes +=
-            entries.iter().filter(|e| e.id.index >= next).map(|e| e.packed_len()).sum::<usize>();
+        let reach = previous.index + entries.len() as u64;
+        let before = self.log.bytes();
         self.log.extend(entries);
+        self.staged_bytes += self.log.bytes() - before;
         for (index, configuration) in configurations.into_iter().filter(|c| c.0 >= next) {
             self.was_member |= configuration.names(self.config.id, self.disk);
             self.membership.push(index, configuration);
         }
-        let reach = previous.index + entries.len() as u64;
         // Not the leader's commit index alone: our log may go on past `reach` with what the leader has not (trap 10).
         let known = if planted!("append-commits-past-its-end") { self.log.last().index } else { reach };
         self.commit_to(commit.min(known));
@@ -114,6 +117,7 @@ impl Raft {
         let mut configurations = Vec::new();
         let mut last = previous;
         let mut stamp = self.log.stamp(previous.index).unwrap_or_default();
+        let end = self.log.last().index;
         for entry in entries.iter() {
             let follows = last.index.checked_add(1) == Some(entry.id.index) && entry.id.term >= last.term;
             let later = entry.stamp.unix_ms >= stamp.unix_ms && entry.stamp.cluster_ms >= stamp.cluster_ms;
@@ -124,7 +128,8 @@ impl Raft {
                 configurations.push((entry.id.index, Configuration::from_cbor(&entry.data).ok()?));
             }
             // Where the log has the entry already, what it has goes on, not what this peer says of it.
-            stamp = if self.log.holds(entry.id) { self.log.stamp(entry.id.index)? } else { entry.stamp };
+            let held = entry.id.index <= end && self.log.holds(entry.id);
+            stamp = if held { self.log.stamp(entry.id.index)? } else { entry.stamp };
             last = entry.id;
         }
         (last.term <= self.hard.term && last.index < LogIndex::MAX).then_some(configurations)

@@ -2,6 +2,9 @@
 
 use alloc::collections::VecDeque;
 use core::mem;
+use core::ops::Range;
+
+use smallvec::SmallVec;
 
 use super::{Discarded, Entries, Entry, LogId, LogIndex, Stamp, Term};
 
@@ -13,10 +16,21 @@ const RUNS: usize = 4;
 pub(super) struct Log {
     base: LogId,
     base_stamp: Stamp,
-    entries: VecDeque<Entry>,
-    bytes: usize,
-    runs: VecDeque<Entries>,
+    entries: VecDeque<Logged>,
+    /// Packed bytes of all that was ever before the first entry, by the count that `Logged::end` goes on with.
+    start: u64,
+    runs: SmallVec<[Entries; RUNS]>,
+    /// Which run is forgotten for the next one.
+    oldest: usize,
     none: Entries,
+}
+
+/// An entry in its place.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Logged {
+    entry: Entry,
+    /// Packed bytes of the log up to its end: the length of any run is a difference of two.
+    end: u64,
 }
 
 impl Log {
@@ -26,8 +40,9 @@ impl Log {
             base,
             base_stamp,
             entries: VecDeque::new(),
-            bytes: 0,
-            runs: VecDeque::new(),
+            start: 0,
+            runs: SmallVec::new(),
+            oldest: 0,
             none: Entries::empty(),
         }
     }
@@ -39,22 +54,22 @@ impl Log {
 
     /// The position of the last entry, or the base.
     pub(super) fn last(&self) -> LogId {
-        self.entries.back().map_or(self.base, |e| e.id)
+        self.entries.back().map_or(self.base, |e| e.entry.id)
     }
 
     /// The clocks at the last entry, or at the base.
     pub(super) fn last_stamp(&self) -> Stamp {
-        self.entries.back().map_or(self.base_stamp, |e| e.stamp)
+        self.entries.back().map_or(self.base_stamp, |e| e.entry.stamp)
     }
 
     /// Packed bytes of all entries.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        (self.offset(self.entries.len()) - self.start) as usize
     }
 
     /// The entry at `index`.
     pub(super) fn entry(&self, index: LogIndex) -> Option<&Entry> {
-        self.entries.get(self.place(index)?)
+        self.entries.get(self.place(index)?).map(|logged| &logged.entry)
     }
 
     /// The term at `index`; known for the base too.
@@ -76,28 +91,30 @@ impl Log {
     /// one (§5.3). The base's index if all of ours is of later terms; `id.index` itself if it is before the base.
     pub(super) fn agreement(&self, id: LogId) -> LogIndex {
         // Terms never fall along the log, so that this is a search.
-        let not_later = self.entries.partition_point(|e| e.id.term <= id.term) as u64;
+        let not_later = self.entries.partition_point(|e| e.entry.id.term <= id.term) as u64;
         id.index.min(self.base.index + not_later)
     }
 
     /// Packed bytes of the entries from `from` to `to`, both included.
     pub(super) fn bytes_between(&self, from: LogIndex, to: LogIndex) -> usize {
-        self.between(from, to).map(Entry::packed_len).sum()
+        let places = self.places(from, to);
+        (self.offset(places.end) - self.offset(places.start)) as usize
     }
 
     /// The last index not past `to` such that the entries from `from` on fit in `max` bytes, and how many bytes they are;
     /// `from` itself always fits.
     pub(super) fn fitting(&self, from: LogIndex, to: LogIndex, max: usize) -> (LogIndex, usize) {
-        let mut bytes = 0usize;
-        let mut last = from;
-        for entry in self.between(from, to) {
-            let more = bytes.saturating_add(entry.packed_len());
-            if more > max && entry.id.index > from {
-                break;
-            }
-            (last, bytes) = (entry.id.index, more);
+        let places = self.places(from, to);
+        let start = self.offset(places.start);
+        let mut end = places.end;
+        if self.offset(end) - start > max as u64 {
+            let fits = |logged: &Logged| logged.end.saturating_sub(start) <= max as u64;
+            end = self.entries.partition_point(fits).max(places.start + 1);
         }
-        (last, bytes)
+        if end == places.start {
+            return (from, 0);
+        }
+        (self.base.index + end as u64, (self.offset(end) - start) as usize)
     }
 
     /// The entries from `from` to `to`, both included, as a shared run; the same run again if it was asked for lately.
@@ -124,29 +141,31 @@ impl Log {
     /// Adds an entry, whose index must follow the last.
     pub(super) fn push(&mut self, entry: Entry) {
         debug_assert_eq!(entry.id.index, self.last().index + 1);
-        self.bytes += entry.packed_len();
-        self.entries.push_back(entry);
+        let end = self.offset(self.entries.len()) + entry.packed_len() as u64;
+        self.entries.push_back(Logged { entry, end });
     }
 
     /// Adds those of `run`, consecutive and from at most the next index on, that are past the end.
-    pub(super) fn extend(&mut self, run: &Entries) {
+    pub(super) fn extend(&mut self, run: Entries) {
+        let Some(first) = run.first().map(|e| e.id.index) else { return };
         let next = self.last().index + 1;
-        for entry in run.iter().filter(|e| e.id.index >= next) {
-            self.push(entry.clone());
-        }
-        if run.first().is_some_and(|e| e.id.index == next) {
+        debug_assert!(first <= next);
+        let overlap = usize::try_from(next - first).unwrap_or(usize::MAX);
+        let mut end = self.offset(self.entries.len());
+        self.entries.extend(run.get(overlap..).unwrap_or_default().iter().map(|entry| {
+            end += entry.packed_len() as u64;
+            Logged { entry: entry.clone(), end }
+        }));
+        if first == next {
             // Whoever is handed these entries next gets the run they came in.
-            self.remember(run.clone());
+            self.remember(run);
         }
     }
 
     /// Removes all entries from `from` on.
     pub(super) fn truncate(&mut self, from: LogIndex) {
-        while self.entries.back().is_some_and(|e| e.id.index >= from) {
-            if let Some(entry) = self.entries.pop_back() {
-                self.bytes -= entry.packed_len();
-            }
-        }
+        let stays = self.place(from).unwrap_or(0).min(self.entries.len());
+        self.entries.truncate(stays);
         let stays = |run: &Entries| run.last().is_some_and(|e| e.id.index < from);
         self.runs.retain(|run| stays(run) || planted!("cut-run-is-remembered"));
     }
@@ -155,21 +174,18 @@ impl Log {
     /// proportion to what is kept: dropping what is returned is for whoever has the time.
     pub(super) fn compact(&mut self, index: LogIndex, trailing: usize) -> Discarded {
         let covered = usize::try_from(index.saturating_sub(self.base.index)).unwrap_or(usize::MAX);
-        let mut cut = covered.min(self.entries.len());
-        let mut before = 0;
-        while let Some(entry) = cut.checked_sub(1).and_then(|last| self.entries.get(last)) {
-            before += entry.packed_len();
-            if before > trailing {
-                break;
-            }
-            cut -= 1;
-        }
+        let covered = covered.min(self.entries.len());
+        let end = self.offset(covered);
+        let is_early = |logged: &Logged| {
+            let before = logged.end - logged.entry.packed_len() as u64;
+            end.saturating_sub(before) > trailing as u64
+        };
+        let cut = self.entries.partition_point(is_early).min(covered);
         let kept = self.entries.split_off(cut);
         let gone = mem::replace(&mut self.entries, kept);
         if let Some(last) = gone.back() {
-            (self.base, self.base_stamp) = (last.id, last.stamp);
+            (self.base, self.base_stamp, self.start) = (last.entry.id, last.entry.stamp, last.end);
         }
-        self.bytes = self.entries.iter().map(Entry::packed_len).sum();
         let base = self.base.index;
         self.runs.retain(|run| run.first().is_some_and(|e| e.id.index > base));
         Discarded(gone)
@@ -182,17 +198,19 @@ impl Log {
 
     /// The entries from `from` to `to`, both included, as far as they are there.
     pub(super) fn between(&self, from: LogIndex, to: LogIndex) -> impl DoubleEndedIterator<Item = &Entry> {
-        let len = self.entries.len();
-        let start = self.place(from.max(self.base.index + 1)).unwrap_or(len).min(len);
-        let end = self.place(to).map_or(0, |place| place.saturating_add(1)).clamp(start, len);
-        self.entries.range(start..end)
+        self.entries.range(self.places(from, to)).map(|logged| &logged.entry)
     }
 
     /// What is wrong with the log itself, for `check_invariants`.
     pub(super) fn defect(&self) -> Option<&'static str> {
         let mut last = self.base;
         let mut stamp = self.base_stamp;
-        for entry in &self.entries {
+        let mut end = self.start;
+        for Logged { entry, end: counted } in &self.entries {
+            end += entry.packed_len() as u64;
+            if end != *counted {
+                return Some("the log's bytes are miscounted");
+            }
             if entry.id.index != last.index + 1 {
                 return Some("the log has a gap");
             }
@@ -207,22 +225,35 @@ impl Log {
         }
         let is_held = |entry: &Entry| self.entry(entry.id.index).is_some_and(|held| is_same(held, entry));
         let stale = |run: &Entries| !run.iter().all(is_held);
-        if self.runs.iter().any(stale) {
-            return Some("a remembered run is not the log's");
-        }
-        let bytes: usize = self.entries.iter().map(Entry::packed_len).sum();
-        (bytes != self.bytes).then_some("the log's bytes are miscounted")
+        self.runs.iter().any(stale).then_some("a remembered run is not the log's")
     }
 
     fn place(&self, index: LogIndex) -> Option<usize> {
         usize::try_from(index.checked_sub(self.base.index)?.checked_sub(1)?).ok()
     }
 
+    /// The places of the entries from `from` to `to`, both included, as far as they are there.
+    fn places(&self, from: LogIndex, to: LogIndex) -> Range<usize> {
+        let len = self.entries.len();
+        let start = self.place(from.max(self.base.index + 1)).unwrap_or(len).min(len);
+        let end = self.place(to).map_or(0, |place| place.saturating_add(1)).clamp(start, len);
+        start..end
+    }
+
+    /// Packed bytes before the entry in this place, or, past the last, of all.
+    fn offset(&self, place: usize) -> u64 {
+        let before = place.checked_sub(1).and_then(|before| self.entries.get(before));
+        before.map_or(self.start, |logged| logged.end)
+    }
+
     fn remember(&mut self, run: Entries) {
-        if self.runs.len() == RUNS {
-            self.runs.pop_front();
+        if self.runs.len() < RUNS {
+            return self.runs.push(run);
         }
-        self.runs.push_back(run);
+        if let Some(oldest) = self.runs.get_mut(self.oldest) {
+            *oldest = run;
+        }
+        self.oldest = (self.oldest + 1) % RUNS;
     }
 }
 
@@ -307,10 +338,10 @@ mod tests {
     fn what_arrives_as_a_run_leaves_as_the_same_run() {
         let mut log = log(&[2]);
         let run: Entries = [entry(2, 12), entry(3, 13)].into_iter().collect();
-        log.extend(&run);
+        log.extend(run.clone());
         assert!(core::ptr::eq(&run[..], &log.run(12, 13)[..]));
         let overlap: Entries = [entry(3, 13), entry(3, 14)].into_iter().collect();
-        log.extend(&overlap);
+        log.extend(overlap);
         assert_eq!(log.last(), LogId::new(3, 14));
         assert_eq!(log.defect(), None);
     }

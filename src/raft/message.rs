@@ -1,5 +1,6 @@
 //! What one core says to another. Any message may be lost, doubled, delayed or reordered.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use bytes::Bytes;
@@ -127,7 +128,7 @@ pub enum Message {
         /// The leader's term.
         term: Term,
         /// Which snapshot, and what it covers.
-        snapshot: SnapshotMeta,
+        snapshot: Box<SnapshotMeta>,
         /// Where in the file `data` begins.
         offset: u64,
         /// The bytes.

@@ -97,6 +97,7 @@ pub use membership::{Configuration, ConfigurationError, DiskId, MAX_ADDRESS, MAX
 pub use message::{Message, QueryId, Round, SnapshotId, SnapshotMeta, SnapshotProgress};
 pub use transfer::{TransferFailed, TransferId};
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use log::Log;
@@ -168,7 +169,7 @@ pub struct Raft {
     /// The snapshot before the log.
     snapshot: Option<SnapshotMeta>,
     /// It is not in a write yet.
-    switch: Option<SnapshotSwitch>,
+    switch: Option<Box<SnapshotSwitch>>,
     writes: Writes,
     /// Packed bytes of the entries that came since the last write.
     staged_bytes: usize,
@@ -445,11 +446,16 @@ impl Raft {
     }
 
     /// Reports a change of role, term or leader.
+    #[inline]
     fn announce(&mut self, out: &mut Actions) {
         let now = RoleChange { role: self.state.role(), term: self.hard.term, leader: self.leader };
-        if now == self.announced {
-            return;
+        if now != self.announced {
+            self.announce_change(now, out);
         }
+    }
+
+    #[cold]
+    fn announce_change(&mut self, now: RoleChange, out: &mut Actions) {
         if self.announced.role == Role::Leader {
             // What it committed as leader is known to be done before it is known to lead no more.
             self.apply(out);

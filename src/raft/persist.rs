@@ -10,6 +10,7 @@ use super::{Action, Actions, Fault, Message, Persist, PersistId, Raft, SnapshotP
 
 impl Raft {
     /// Asks for one write of all that changed since the last one.
+    #[inline]
     pub(super) fn write(&mut self, out: &mut Actions) {
         let last = self.log.last().index;
         if !self.hard_is_new && self.switch.is_none() && self.writes.handed() >= last {
@@ -29,12 +30,15 @@ impl Raft {
     }
 
     /// Writes up to `id` are durable.
+    #[inline]
     pub(super) fn on_persisted(&mut self, id: PersistId, out: &mut Actions) -> Result<(), Fault> {
         if !self.writes.complete(id) {
             return Err(Fault::Contract("a write was reported durable that was never asked for"));
         }
         self.count_own_vote(out);
-        self.advance_commit();
+        if self.writes.persisted() > self.commit {
+            self.advance_commit();
+        }
         Ok(())
     }
 

@@ -164,12 +164,17 @@ impl Raft {
     }
 
     /// Answers the reads whose round a majority has answered.
+    #[inline]
     pub(super) fn answer_reads(&mut self, out: &mut Actions) {
+        let State::Leader(lead) = &self.state else { return };
+        if lead.reads.len() > 0 || self.config.lease.is_some() {
+            self.count_round(out);
+        }
+    }
+
+    fn count_round(&mut self, out: &mut Actions) {
         let me = self.config.id;
         let State::Leader(lead) = &mut self.state else { return };
-        if lead.reads.len() == 0 && self.config.lease.is_none() {
-            return;
-        }
         let (own, peers) = (lead.round, &lead.peers);
         let confirmed = quorum::agreed(self.membership.latest(), |id| {
             if id == me { own } else { peers.get(&id).map_or(0, |p| p.round) }

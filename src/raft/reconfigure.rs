@@ -123,13 +123,19 @@ impl Raft {
 
     /// What follows when the configuration in force is committed: a joint one is left, whoever was removed is let go, and a
     /// leader without a vote hands over. After each event, so that a batch leaves the same log as its events one by one.
+    #[inline]
     pub(super) fn tend_membership(&mut self, out: &mut Actions) {
-        let index = self.membership.latest_index();
         let State::Leader(lead) = &mut self.state else { return };
+        let index = self.membership.latest_index();
         if lead.settled == Some(index) || self.commit < index.max(lead.first) {
             return;
         }
         lead.settled = Some(index);
+        self.settle_membership(out);
+    }
+
+    #[cold]
+    fn settle_membership(&mut self, out: &mut Actions) {
         self.dismiss(out);
         let latest = self.membership.latest();
         if !latest.is_joint() {

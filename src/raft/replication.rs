@@ -1,5 +1,7 @@
 //! The leader's half of replication (§5.3; dissertation §10.2.1).
 
+use alloc::boxed::Box;
+
 use super::log::Log;
 use super::progress::{Progress, Sending};
 use super::role::State;
@@ -102,7 +104,8 @@ impl Raft {
             return Err(Fault::MatchBeyondLog { peer: from, matched, last });
         }
         peer.contact = now;
-        if peer.accepted(matched, base, now) {
+        // What is committed already helps no other entry to a majority.
+        if peer.accepted(matched, base, now) && matched > self.commit {
             self.advance_commit();
         }
         Ok(())
@@ -243,7 +246,7 @@ impl Source<'_> {
     fn feed_snapshot(&mut self, to: NodeId, peer: &mut Progress, out: &mut Actions) {
         let Sending::Snapshot(transfer) = &mut peer.sending else { return };
         while let Some((offset, len)) = transfer.ask(self.config) {
-            let snapshot = transfer.meta.clone();
+            let snapshot = Box::new(transfer.meta.clone());
             out.push(Action::SendSnapshotChunk { to, term: self.term, snapshot, offset, len });
         }
     }

@@ -1,6 +1,7 @@
 //! Snapshots (§7; dissertation §5): the log is compacted behind our own, and a follower that needs what is compacted gets
 //! ours in chunks. The core decides; the embedder has the bytes.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use super::progress::Sending;
@@ -69,7 +70,7 @@ impl Raft {
             self.was_member = meta.configuration.names(self.config.id, self.disk);
         }
         self.snapshot = Some(meta.clone());
-        self.switch = Some(SnapshotSwitch { snapshot: meta, keeps_suffix });
+        self.switch = Some(Box::new(SnapshotSwitch { snapshot: meta, keeps_suffix }));
         if gone.0.len() > DROPPED_AT_ONCE {
             out.push(Action::Discard(gone));
         }
@@ -243,7 +244,7 @@ impl Raft {
         incoming.written = written;
         if written == incoming.meta.len {
             incoming.installing = true;
-            out.push(Action::InstallSnapshot { snapshot: incoming.meta.clone() });
+            out.push(Action::InstallSnapshot { snapshot: Box::new(incoming.meta.clone()) });
         }
         self.report_incoming(snapshot, SnapshotProgress::Written(written), out);
     }
@@ -267,7 +268,7 @@ impl Raft {
         // The write that names the snapshot is the next one: nothing is acknowledged before it is on disk.
         let write = self.writes.issued() + u64::from(!planted!("snapshot-acked-before-sync"));
         self.owed.installed = Some((write, snapshot));
-        out.push(Action::SwitchSnapshot { snapshot: meta });
+        out.push(Action::SwitchSnapshot { snapshot: Box::new(meta) });
     }
 
     /// The bytes did not verify, or a piece of them was not written: that one is taken when it comes again.

@@ -7,52 +7,52 @@ use super::{Actions, Event, Fault, LogId, Message, NodeId, Raft, SnapshotProgres
 
 impl Raft {
     /// Takes one event.
+    // The event is matched alone, and the role inside: a pair of the two would be a copy of the event.
+    #[inline]
     pub(super) fn dispatch(&mut self, event: Event, out: &mut Actions) -> Result<(), Fault> {
         use State::{Candidate, Follower, Leader, PreCandidate};
-        match (&self.state, event) {
-            (_, Event::Receive { from, message }) => return self.receive(from, message, out),
-            (_, Event::Persisted { id }) => return self.on_persisted(id, out),
-            (_, Event::Snapshotted { snapshot }) => return self.on_snapshotted(snapshot, out),
-            (_, Event::SnapshotChunkWritten { snapshot, written }) => {
-                self.on_chunk_written(snapshot, written, out)
+        match event {
+            Event::Receive { from, message } => return self.receive(from, message, out),
+            Event::Persisted { id } => return self.on_persisted(id, out),
+            Event::Snapshotted { snapshot } => return self.on_snapshotted(*snapshot, out),
+            Event::SnapshotChunkWritten { snapshot, written } => {
+                self.on_chunk_written(snapshot, written, out);
             }
-            (_, Event::SnapshotInstalled { snapshot }) => self.on_snapshot_installed(snapshot, out),
-            (_, Event::SnapshotFailed { snapshot }) => self.on_snapshot_failed(snapshot, out),
+            Event::SnapshotInstalled { snapshot } => self.on_snapshot_installed(snapshot, out),
+            Event::SnapshotFailed { snapshot } => self.on_snapshot_failed(snapshot, out),
 
-            (Leader(_), Event::Propose { proposal, data }) => self.on_propose(proposal, data, out),
-            (Follower | PreCandidate(_) | Candidate(_), Event::Propose { proposal, .. }) => {
-                self.refuse_proposal(proposal, out);
-            }
-
-            (Leader(_), Event::Reconfigure { proposal, change }) => {
-                self.on_reconfigure(proposal, &change, out)
-            }
-            (Follower | PreCandidate(_) | Candidate(_), Event::Reconfigure { proposal, .. }) => {
-                self.refuse_proposal(proposal, out);
-            }
-
-            (Leader(_), Event::Transfer { transfer, to }) => self.on_transfer(transfer, to, out),
-            (Follower | PreCandidate(_) | Candidate(_), Event::Transfer { transfer, .. }) => {
-                self.refuse_transfer(transfer, out);
-            }
-
-            (Leader(_), Event::Read { read }) => self.on_read(Asker::Own(read), out),
-            (Follower | PreCandidate(_) | Candidate(_), Event::Read { read }) => {
-                self.on_read_elsewhere(read, out);
-            }
-
-            (Leader(_), Event::Unreachable { peer }) => self.on_unreachable(peer),
-            (Follower | PreCandidate(_) | Candidate(_), Event::Unreachable { .. }) => {}
-
-            (Follower, Event::Contact { peer }) if self.leader == Some(peer) => self.note_leader(),
-            (Follower | PreCandidate(_) | Candidate(_) | Leader(_), Event::Contact { .. }) => {}
-
-            (Leader(lead), Event::Wake) if self.now.mono >= lead.beat_at => self.on_beat(out),
-            (Follower | PreCandidate(_) | Candidate(_), Event::Wake) if self.now.mono >= self.election_at => {
-                self.on_election_timeout(out);
-            }
-            // An early wake is harmless.
-            (Follower | PreCandidate(_) | Candidate(_) | Leader(_), Event::Wake) => {}
+            Event::Propose { proposal, data } => match &self.state {
+                Leader(_) => self.on_propose(proposal, data, out),
+                Follower | PreCandidate(_) | Candidate(_) => self.refuse_proposal(proposal, out),
+            },
+            Event::Reconfigure { proposal, change } => match &self.state {
+                Leader(_) => self.on_reconfigure(proposal, &change, out),
+                Follower | PreCandidate(_) | Candidate(_) => self.refuse_proposal(proposal, out),
+            },
+            Event::Transfer { transfer, to } => match &self.state {
+                Leader(_) => self.on_transfer(transfer, to, out),
+                Follower | PreCandidate(_) | Candidate(_) => self.refuse_transfer(transfer, out),
+            },
+            Event::Read { read } => match &self.state {
+                Leader(_) => self.on_read(Asker::Own(read), out),
+                Follower | PreCandidate(_) | Candidate(_) => self.on_read_elsewhere(read, out),
+            },
+            Event::Unreachable { peer } => match &self.state {
+                Leader(_) => self.on_unreachable(peer),
+                Follower | PreCandidate(_) | Candidate(_) => {}
+            },
+            Event::Contact { peer } => match &self.state {
+                Follower if self.leader == Some(peer) => self.note_leader(),
+                Follower | PreCandidate(_) | Candidate(_) | Leader(_) => {}
+            },
+            Event::Wake => match &self.state {
+                Leader(lead) if self.now.mono >= lead.beat_at => self.on_beat(out),
+                Follower | PreCandidate(_) | Candidate(_) if self.now.mono >= self.election_at => {
+                    self.on_election_timeout(out);
+                }
+                // An early wake is harmless.
+                Follower | PreCandidate(_) | Candidate(_) | Leader(_) => {}
+            },
         }
         Ok(())
     }
@@ -63,32 +63,44 @@ impl Raft {
             return Ok(());
         }
         let term = message.term();
-        match message {
+        match &message {
             // These two speak of a term that nobody is in yet.
-            Message::PreVote { last, .. } => {
+            &Message::PreVote { last, .. } => {
                 self.on_pre_vote(from, term, last, out);
-                Ok(())
+                return Ok(());
             }
             Message::PreVoteReply { granted: true, .. } => {
                 if self.hard.term.checked_add(1) == Some(term) {
                     self.on_pre_vote_reply(from, true);
                 }
-                Ok(())
+                return Ok(());
             }
-            message if term < self.hard.term && !planted!("earlier-term-is-heard") => {
-                self.answer_stale(from, message, out);
-                Ok(())
+            // Who hears a leader lets nobody disturb it, also not its term (dissertation §4.2.3).
+            Message::Vote { transfer: false, .. } if term > self.hard.term && self.is_sticky() => {
+                return Ok(());
             }
-            message if term > self.hard.term => {
-                // Who hears a leader lets nobody disturb it, also not its term (dissertation §4.2.3).
-                if matches!(message, Message::Vote { transfer: false, .. }) && self.is_sticky() {
-                    return Ok(());
-                }
-                self.become_follower(term, None, out);
-                self.receive_current(from, message, out)
-            }
-            message => self.receive_current(from, message, out),
+            Message::PreVoteReply { granted: false, .. }
+            | Message::Vote { .. }
+            | Message::VoteReply { .. }
+            | Message::Append { .. }
+            | Message::AppendAccepted { .. }
+            | Message::AppendRejected { .. }
+            | Message::Heartbeat { .. }
+            | Message::HeartbeatReply { .. }
+            | Message::TimeoutNow { .. }
+            | Message::ReadIndex { .. }
+            | Message::ReadIndexReply { .. }
+            | Message::SnapshotChunk { .. }
+            | Message::SnapshotReply { .. } => {}
         }
+        if term < self.hard.term && !planted!("earlier-term-is-heard") {
+            self.answer_stale(from, message, out);
+            return Ok(());
+        }
+        if term > self.hard.term {
+            self.become_follower(term, None, out);
+        }
+        self.receive_current(from, message, out)
     }
 
     /// A message of the current term. What a role has no use for it ignores in its first line.
@@ -99,7 +111,7 @@ impl Raft {
             Message::Vote { last, transfer, .. } => self.on_vote(from, last, transfer, out),
             Message::VoteReply { granted, wall, .. } => self.on_vote_reply(from, granted, wall, out),
             Message::Append { previous, entries, commit, .. } => {
-                return self.on_append(from, previous, &entries, commit, out);
+                return self.on_append(from, previous, entries, commit, out);
             }
             Message::AppendAccepted { matched, .. } => return self.on_append_accepted(from, matched),
             Message::AppendRejected { probed, hint, .. } => self.on_append_rejected(from, probed, hint),
@@ -109,7 +121,7 @@ impl Raft {
             Message::ReadIndex { query, .. } => self.on_read(Asker::Peer(from, query), out),
             Message::ReadIndexReply { query, index, .. } => self.on_read_index_reply(query, index, out),
             Message::SnapshotChunk { snapshot, offset, data, .. } => {
-                self.on_snapshot_chunk(from, snapshot, offset, data, out);
+                self.on_snapshot_chunk(from, *snapshot, offset, data, out);
             }
             Message::SnapshotReply { snapshot, progress, .. } => {
                 return self.on_snapshot_reply(from, snapshot, progress);

@@ -49,7 +49,7 @@ pub enum Action<S: StateMachine> {
         /// The leader's term.
         term: Term,
         /// Which file.
-        snapshot: SnapshotMeta,
+        snapshot: Box<SnapshotMeta>,
         /// From where.
         offset: u64,
         /// How many bytes.
@@ -68,7 +68,7 @@ pub enum Action<S: StateMachine> {
     /// `Event::SnapshotInstalled` or `SnapshotFailed`.
     InstallSnapshot {
         /// Which one.
-        snapshot: SnapshotMeta,
+        snapshot: Box<SnapshotMeta>,
         /// Takes the state's bytes. In a box.
         restorer: Box<ReplicaRestorer<S>>,
     },

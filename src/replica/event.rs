@@ -42,7 +42,7 @@ pub enum Event<S: StateMachine> {
     /// The job of `Action::SaveSnapshot` succeeded.
     SnapshotSaved {
         /// The durable file.
-        snapshot: SnapshotMeta,
+        snapshot: Box<SnapshotMeta>,
     },
     /// The job of `Action::SaveSnapshot` failed; the policy tries again later.
     SnapshotNotSaved,

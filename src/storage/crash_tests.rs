@@ -3,6 +3,7 @@
 //!
 //! `QUORATE_STORAGE_SEEDS` says how many lives, `QUORATE_STORAGE_FIRST` from which seed.
 
+use std::boxed::Box;
 use std::vec::Vec;
 
 use super::test_disk::TestDisk;
@@ -92,7 +93,7 @@ impl Life {
             };
             persist.snapshot = snapshot.map(|(last, keeps_suffix)| {
                 let snapshot = save(disk, last, rng.below(300) as usize);
-                SnapshotSwitch { snapshot, keeps_suffix }
+                Box::new(SnapshotSwitch { snapshot, keeps_suffix })
             });
         }
         model.apply(&persist);

@@ -135,6 +135,8 @@ impl<V: View> DiskJob for Refounding<V> {
 
 #[cfg(test)]
 mod tests {
+    use alloc::boxed::Box;
+
     use super::super::test_disk::TestDisk;
     use super::super::tests::{pack, perform, recover, reopen, settings};
     use super::super::*;
@@ -191,7 +193,7 @@ mod tests {
         let point = SnapshotPoint { last, stamp, configuration: three_voters().into() };
         let snapshot = disk.finish(SaveSnapshot::new(&owner, point, replay.view())).take().unwrap();
         let switch = SnapshotSwitch { snapshot, keeps_suffix: true };
-        write(&mut disk, &mut log, &persist(None, Some(switch), Entries::empty(), 5));
+        write(&mut disk, &mut log, &persist(None, Some(Box::new(switch)), Entries::empty(), 5));
         let vote = HardState { term: 4, vote: Some(NodeId(2)) };
         let tail = (7..=9).map(|index| entry(3, index)).collect();
         write(&mut disk, &mut log, &persist(Some(vote), None, tail, 7));

@@ -1,5 +1,6 @@
 //! Storage as a whole, on a disk that crashes.
 
+use std::boxed::Box;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
@@ -107,6 +108,7 @@ impl LogWriter {
         entries: Entries,
     ) -> DiskBatch {
         let packed = pack(&entries);
+        let snapshot = snapshot.map(Box::new);
         self.persist(&Persist { id: 1, vote, snapshot, entries, commit: 1 }, packed)
     }
 

@@ -1,5 +1,6 @@
 //! The writer of the log: from a core's `Persist` to a batch of disk operations.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -129,7 +130,7 @@ impl LogWriter {
                 ops.push(DiskOp::Sync { file: FileName::Vote });
             }
         }
-        let switch = persist.snapshot.as_ref();
+        let switch = persist.snapshot.as_deref();
         let cut = self.note(persist);
         if switch.is_some() || !persist.entries.is_empty() {
             self.append(header_of(persist), switch, packed, &mut ops);
@@ -147,7 +148,7 @@ impl LogWriter {
         let (entries, commit) = (recovered.entries.clone(), recovered.commit);
         let switch =
             |snapshot: &SnapshotMeta| SnapshotSwitch { snapshot: snapshot.clone(), keeps_suffix: false };
-        let snapshot = recovered.snapshot.as_ref().map(switch);
+        let snapshot = recovered.snapshot.as_ref().map(switch).map(Box::new);
         let persist = Persist { id: 0, vote: None, snapshot, entries, commit };
         self.note(&persist);
         self.durable_snapshot = persist.snapshot.as_ref().map(|switch| switch.snapshot.id.last);
@@ -155,7 +156,7 @@ impl LogWriter {
         // Formation allocates the file of the first segment itself.
         self.spares.push_front(Spare { number: 0, len: self.segment_len });
         // A record even without entries: a log without any record has lost its first one.
-        self.append(header_of(&persist), persist.snapshot.as_ref(), packed.freeze(), &mut ops);
+        self.append(header_of(&persist), persist.snapshot.as_deref(), packed.freeze(), &mut ops);
         self.synced = self.sequence;
         self.add_spare(spare);
         let data = |op| if let DiskOp::WriteAt { data, .. } = op { Some(data) } else { None };

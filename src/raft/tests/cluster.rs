@@ -323,7 +323,7 @@ impl Cluster {
             configuration: point.configuration,
         };
         self.members.get_mut(&id).unwrap().files.insert(snapshot.id, snapshot.clone());
-        Some(Event::Snapshotted { snapshot })
+        Some(Event::Snapshotted { snapshot: Box::new(snapshot) })
     }
 
     /// What `id` has received of a snapshot is not what was sent.
@@ -402,7 +402,7 @@ impl Cluster {
                 let good = member.temporary.remove(&snapshot.id) == Some(contents(&snapshot));
                 let id = snapshot.id;
                 if good {
-                    member.files.insert(id, snapshot);
+                    member.files.insert(id, *snapshot);
                 }
                 member.jobs.push_back(match good {
                     true => Event::SnapshotInstalled { snapshot: id },

@@ -239,7 +239,7 @@ fn a_transfer_is_given_up_when_the_log_suffices() {
     let mut one = One::with(config, &[1, 2, 3], &[], 1, &[1, 1, 1]);
     one.lead();
     one.hear(N2, Message::AppendAccepted { term: 2, matched: 5 });
-    one.step(Event::Snapshotted { snapshot: meta(at(1, 4), &[1, 2, 3]) });
+    one.step(Event::Snapshotted { snapshot: Box::new(meta(at(1, 4), &[1, 2, 3])) });
     assert_eq!(one.raft.status().first_index, 3);
     let reject = |probed, hint| Message::AppendRejected { term: 2, probed, hint };
     let out = one.hear(N3, reject(4, at(0, 1)));
@@ -325,7 +325,7 @@ fn chunks_are_asked_for_again_only_for_a_peer_that_is_there() {
     let mut one = One::with(config, &[1, 2, 3], &[], 1, &[1, 1, 1]);
     one.lead();
     one.hear(N2, Message::AppendAccepted { term: 2, matched: 5 });
-    one.step(Event::Snapshotted { snapshot: meta(at(1, 4), &[1, 2, 3]) });
+    one.step(Event::Snapshotted { snapshot: Box::new(meta(at(1, 4), &[1, 2, 3])) });
     let reject = Message::AppendRejected { term: 2, probed: 4, hint: at(0, 1) };
     let chunks =
         |out: &[Action]| out.iter().filter(|a| matches!(a, Action::SendSnapshotChunk { .. })).count();
@@ -361,8 +361,10 @@ fn what_breaks_the_contract_halts() {
         assert!(matches!(out[..], [Action::Halt(Fault::Contract(_))]), "{out:?}");
     };
     halts(|| Event::Persisted { id: 99 });
-    halts(|| Event::Snapshotted { snapshot: meta(at(7, 3), &[1, 2, 3]) });
-    halts(|| Event::Snapshotted { snapshot: SnapshotMeta { len: 0, ..meta(at(1, 3), &[1, 2, 3]) } });
+    halts(|| Event::Snapshotted { snapshot: Box::new(meta(at(7, 3), &[1, 2, 3])) });
+    halts(|| Event::Snapshotted {
+        snapshot: Box::new(SnapshotMeta { len: 0, ..meta(at(1, 3), &[1, 2, 3]) }),
+    });
 }
 
 #[test]
@@ -399,7 +401,7 @@ fn a_long_log_is_not_dropped_in_the_step_that_replaces_it() {
     let config = Config { trailing_bytes: 0, ..Config::new(ME, 1) };
     let mut one = One::with(config, &[1, 2, 3], &[], 1, &[1; 3000]);
     one.hear(N2, append(1, at(1, 3001), &[], 3001));
-    let out = one.step(Event::Snapshotted { snapshot: meta(at(1, 2900), &[1, 2, 3]) });
+    let out = one.step(Event::Snapshotted { snapshot: Box::new(meta(at(1, 2900), &[1, 2, 3])) });
     let gone = out.iter().find_map(|a| if let Action::Discard(gone) = a { Some(gone.0.len()) } else { None });
     assert_eq!(gone, Some(2900));
     let status = one.raft.status();
@@ -429,7 +431,7 @@ fn sent_after_an_absence(written: u64) -> Vec<(SnapshotId, u64)> {
     };
     one.hear(N2, Message::AppendAccepted { term: 2, matched: 5 });
     let older = meta(at(1, 4), &[1, 2, 3]);
-    one.step(Event::Snapshotted { snapshot: older.clone() });
+    one.step(Event::Snapshotted { snapshot: Box::new(older.clone()) });
     let reject = Message::AppendRejected { term: 2, probed: 4, hint: at(0, 1) };
     assert_eq!(chunks(&one.hear(N3, reject)), [(older.id, 0)]);
     if written > 0 {
@@ -440,7 +442,7 @@ fn sent_after_an_absence(written: u64) -> Vec<(SnapshotId, u64)> {
     one.now += ET + 1;
     one.step(beat(N2));
     // The log still goes on from the older one: by itself that transfer is as good as the newer one's.
-    let newer = one.step(Event::Snapshotted { snapshot: meta(at(2, 5), &[1, 2, 3]) });
+    let newer = one.step(Event::Snapshotted { snapshot: Box::new(meta(at(2, 5), &[1, 2, 3])) });
     assert_eq!((chunks(&newer), one.raft.status().first_index), (vec![], 5));
     assert_eq!(chunks(&one.step(Event::Wake)), [], "nothing is asked for while nobody is there");
     one.step(beat(N3));
@@ -475,5 +477,5 @@ fn a_piece_that_could_not_be_written_is_taken_again() {
     one.step(Event::SnapshotChunkWritten { snapshot: snapshot.id, written: 2 });
     assert!(asks(&one.hear(N2, chunk(1, &snapshot, 2, b"cd")), 2));
     let out = one.step(Event::SnapshotChunkWritten { snapshot: snapshot.id, written: 4 });
-    assert!(out.contains(&Action::InstallSnapshot { snapshot }));
+    assert!(out.contains(&Action::InstallSnapshot { snapshot: Box::new(snapshot) }));
 }

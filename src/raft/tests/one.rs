@@ -115,12 +115,12 @@ pub(super) fn meta(last: LogId, members: &[u64]) -> SnapshotMeta {
 }
 
 pub(super) fn chunk(term: Term, meta: &SnapshotMeta, offset: u64, data: &'static [u8]) -> Message {
-    Message::SnapshotChunk { term, snapshot: meta.clone(), offset, data: Bytes::from_static(data) }
+    Message::SnapshotChunk { term, snapshot: Box::new(meta.clone()), offset, data: Bytes::from_static(data) }
 }
 
 /// The snapshot is received and being installed.
 pub(super) fn installing(one: &mut One, term: Term, meta: &SnapshotMeta) {
     one.hear(N2, chunk(term, meta, 0, b"abcd"));
     let out = one.step(Event::SnapshotChunkWritten { snapshot: meta.id, written: 4 });
-    assert!(out.contains(&Action::InstallSnapshot { snapshot: meta.clone() }));
+    assert!(out.contains(&Action::InstallSnapshot { snapshot: Box::new(meta.clone()) }));
 }

@@ -405,8 +405,10 @@ pub(super) fn trap_22_a_snapshot_replaces_a_log_that_lacks_it() {
     one.sync();
     let out = one.step(Event::SnapshotInstalled { snapshot: snapshot.id });
     let switch = SnapshotSwitch { snapshot: snapshot.clone(), keeps_suffix: false };
-    assert!(out.contains(&Action::SwitchSnapshot { snapshot: snapshot.clone() }));
-    assert!(out.iter().any(|a| matches!(a, Action::Persist(p) if p.snapshot == Some(switch.clone()))));
+    assert!(out.contains(&Action::SwitchSnapshot { snapshot: Box::new(snapshot.clone()) }));
+    assert!(
+        out.iter().any(|a| matches!(a, Action::Persist(p) if p.snapshot == Some(Box::new(switch.clone()))))
+    );
     assert!(!out.iter().any(|a| matches!(a, Action::Apply(_))));
     assert_eq!(sent(&out), [], "not before it is on disk");
     assert_eq!((one.raft.status().last, one.raft.status().applied), (at(2, 3), 3));
@@ -423,7 +425,9 @@ pub(super) fn trap_22_a_log_that_caught_up_meanwhile_keeps_its_suffix() {
     one.hear(N2, append(1, at(0, 1), &[1, 1, 1], 1));
     let out = one.step(Event::SnapshotInstalled { snapshot: snapshot.id });
     let switch = SnapshotSwitch { snapshot: snapshot.clone(), keeps_suffix: true };
-    assert!(out.iter().any(|a| matches!(a, Action::Persist(p) if p.snapshot == Some(switch.clone()))));
+    assert!(
+        out.iter().any(|a| matches!(a, Action::Persist(p) if p.snapshot == Some(Box::new(switch.clone()))))
+    );
     assert_eq!((one.raft.status().last, one.raft.status().applied), (at(1, 4), 3));
     // Or it is not needed at all.
     let mut one = One::of(&[1, 2, 3], &[], 1, &[]);
@@ -448,7 +452,7 @@ pub(super) fn trap_22_a_second_snapshot_during_the_first() {
     one.step(Event::SnapshotChunkWritten { snapshot: second.id, written: 4 });
     assert_eq!(one.hear(N2, chunk(1, &meta(at(1, 12), &[1, 2, 3]), 0, b"ab")), []);
     let out = one.step(Event::SnapshotInstalled { snapshot: second.id });
-    assert!(out.contains(&Action::SwitchSnapshot { snapshot: second }));
+    assert!(out.contains(&Action::SwitchSnapshot { snapshot: Box::new(second) }));
 }
 
 #[test]
@@ -471,11 +475,11 @@ pub(super) fn trap_22_chunks_are_taken_in_order() {
 pub(super) fn trap_24_a_snapshot_is_taken_of_what_is_applied_and_never_twice() {
     let mut one = One::of(&[1, 2, 3], &[], 1, &[1, 1, 1]);
     one.hear(N2, append(1, at(1, 4), &[], 3));
-    let out = one.step(Event::Snapshotted { snapshot: meta(at(1, 3), &[1, 2, 3]) });
+    let out = one.step(Event::Snapshotted { snapshot: Box::new(meta(at(1, 3), &[1, 2, 3])) });
     assert!(matches!(&out[..], [Action::Persist(p)] if p.snapshot.as_ref().is_some_and(|s| s.keeps_suffix)));
-    assert_eq!(one.step(Event::Snapshotted { snapshot: meta(at(1, 3), &[1, 2, 3]) }), []);
-    assert_eq!(one.step(Event::Snapshotted { snapshot: meta(at(1, 2), &[1, 2, 3]) }), []);
-    let out = one.step(Event::Snapshotted { snapshot: meta(at(1, 4), &[1, 2, 3]) });
+    assert_eq!(one.step(Event::Snapshotted { snapshot: Box::new(meta(at(1, 3), &[1, 2, 3])) }), []);
+    assert_eq!(one.step(Event::Snapshotted { snapshot: Box::new(meta(at(1, 2), &[1, 2, 3])) }), []);
+    let out = one.step(Event::Snapshotted { snapshot: Box::new(meta(at(1, 4), &[1, 2, 3])) });
     assert!(matches!(out[..], [Action::Halt(Fault::Contract(_))]));
 }
 

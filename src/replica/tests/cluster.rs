@@ -1,5 +1,6 @@
 //! A cluster in memory: messages in a queue, disks and snapshot files as values, time as a number.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::vec::Vec;
@@ -215,7 +216,7 @@ impl Cluster {
                     configuration: point.configuration,
                 };
                 node.disk.files.insert(meta.id, bytes.into());
-                node.inbox.push(Event::SnapshotSaved { snapshot: meta });
+                node.inbox.push(Event::SnapshotSaved { snapshot: Box::new(meta) });
             }
             Action::SendSnapshotChunk { to, term, snapshot, offset, len } => {
                 if let Some(file) = node.disk.files.get(&snapshot.id) {

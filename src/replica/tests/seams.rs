@@ -152,7 +152,7 @@ fn a_switch_replaces_all_and_leaves_the_writes_that_it_passes_unknown() {
     let mut out = Actions::new();
     replica.take(Event::SnapshotInstalled { snapshot: meta.id, restored: restored.into() }, &mut out);
     assert!(out.is_empty());
-    let actions = perform(&mut replica, raft::Action::SwitchSnapshot { snapshot: meta });
+    let actions = perform(&mut replica, raft::Action::SwitchSnapshot { snapshot: Box::new(meta) });
     assert!(matches!(&actions[0], Action::Discard(Garbage::State(old)) if old.state.items().len() == 2));
     assert_eq!(ends(actions), [(1, Outcome::Undetermined)]);
     assert!(!replica.policy.is_due(), "the log starts anew");
@@ -189,7 +189,7 @@ fn a_fault_halts_and_answers_all_that_wait_by_the_truth() {
     // The core never asked for this snapshot to be loaded; to switch to it is a defect.
     let (meta, _) = snapshot();
     let outbox = replica.outbox.get_or_insert_default();
-    outbox.push(raft::Action::SwitchSnapshot { snapshot: meta });
+    outbox.push(raft::Action::SwitchSnapshot { snapshot: Box::new(meta) });
     outbox.push(apply([entry(1, 1, b"not after a fault")]));
     let mut out = Actions::new();
     replica.step_into(NOW, [], &mut out);

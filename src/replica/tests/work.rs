@@ -1,5 +1,6 @@
 //! What one step does of what there is to do: so much, and the rest later, and in order.
 
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -104,7 +105,7 @@ fn a_snapshot_takes_the_place_of_what_is_left() {
     replica
         .take(Event::SnapshotInstalled { snapshot: meta.id, restored: restored.into() }, &mut Actions::new());
     replica.inbox.clear();
-    let switched = perform(&mut replica, raft::Action::SwitchSnapshot { snapshot: meta });
+    let switched = perform(&mut replica, raft::Action::SwitchSnapshot { snapshot: Box::new(meta) });
     assert_eq!(ends(switched), [(1, Outcome::Undetermined)]);
     perform(&mut replica, apply([entry(3, 8, b"next")]));
     assert!(!step(&mut replica, vec![]).iter().any(|action| matches!(action, Action::Halt(_))));

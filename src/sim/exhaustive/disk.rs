@@ -59,7 +59,7 @@ impl Disk {
     pub(super) fn ask(&mut self, persist: Persist) {
         let Persist { id, vote, snapshot, entries, commit } = persist;
         self.pending.extend(vote.map(Piece::Vote));
-        self.pending.extend(snapshot.map(Piece::Switch));
+        self.pending.extend(snapshot.map(|switch| Piece::Switch(*switch)));
         if !entries.is_empty() {
             self.pending.push_back(Piece::Record(entries, commit));
         }

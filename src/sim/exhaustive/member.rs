@@ -3,6 +3,7 @@
 //! What a node's neighbours need not be asked about is judged here, after each of its steps: above all that nothing which
 //! depends on the disk leaves before it is there.
 
+use std::boxed::Box;
 use std::collections::VecDeque;
 use std::format;
 use std::hash::{Hash, Hasher};
@@ -219,7 +220,8 @@ impl Member {
         let event = self.raft.snapshot_point(index).map(|point| {
             let id = SnapshotId { last: point.last, checksum };
             let (stamp, configuration) = (point.stamp, point.configuration);
-            Event::Snapshotted { snapshot: SnapshotMeta { id, len: SNAPSHOT_LEN, stamp, configuration } }
+            let snapshot = SnapshotMeta { id, len: SNAPSHOT_LEN, stamp, configuration };
+            Event::Snapshotted { snapshot: Box::new(snapshot) }
         });
         let mut effects = self.step(event);
         effects.reached.push("snapshot saved");

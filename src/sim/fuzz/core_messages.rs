@@ -1,5 +1,6 @@
 //! Any messages, in any order, into one core whose embedder keeps its side of the contract.
 
+use std::boxed::Box;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::string::String;
 use std::vec::Vec;
@@ -111,7 +112,7 @@ impl Bench {
                 let id = self.unpersisted.pop_front().unwrap_or(self.last_persist);
                 Event::Persisted { id }
             }
-            11 => Event::Snapshotted { snapshot: self.own_snapshot(source, &status)? },
+            11 => Event::Snapshotted { snapshot: Box::new(self.own_snapshot(source, &status)?) },
             12 => match self.unwritten.pop_front() {
                 Some((snapshot, written)) => Event::SnapshotChunkWritten { snapshot, written },
                 None => Event::Contact { peer: NodeId(2) },
@@ -167,7 +168,7 @@ impl Bench {
             7 => Message::Heartbeat { term, round: source.near(2)?, commit: source.near(status.last.index)? },
             8 => Message::HeartbeatReply { term, round: source.near(2)?, wall: source.near(self.now.wall)? },
             9 => {
-                let snapshot = self.snapshot(source, status)?;
+                let snapshot = Box::new(self.snapshot(source, status)?);
                 let offset = source.near(0)?;
                 let data = Bytes::copy_from_slice(source.bytes(16)?);
                 Message::SnapshotChunk { term, snapshot, offset, data }
@@ -302,7 +303,7 @@ impl Bench {
                 Action::WriteSnapshotChunk { snapshot, offset, data } => {
                     self.unwritten.push_back((snapshot, offset + data.len() as u64));
                 }
-                Action::InstallSnapshot { snapshot } => self.installing.push_back(snapshot),
+                Action::InstallSnapshot { snapshot } => self.installing.push_back(*snapshot),
                 Action::SwitchSnapshot { snapshot } => {
                     assert!(snapshot.id.last.index > self.applied, "the state does not go back");
                     self.applied = snapshot.id.last.index;

@@ -155,6 +155,8 @@ impl Kinds {
 
 #[cfg(test)]
 mod tests {
+    use std::boxed::Box;
+
     use super::*;
     use crate::codec::frame::FRAME_HEADER;
     use crate::codec::peer::{Facts, PeerMessage, Severity};
@@ -180,7 +182,12 @@ mod tests {
             Message::AppendRejected { term, probed: 1, hint: last },
             Message::Heartbeat { term, round: 1, commit: 1 },
             Message::HeartbeatReply { term, round: 1, wall: 1 },
-            Message::SnapshotChunk { term, snapshot: meta, offset: 0, data: Bytes::from_static(b"abc") },
+            Message::SnapshotChunk {
+                term,
+                snapshot: Box::new(meta),
+                offset: 0,
+                data: Bytes::from_static(b"abc")
+            },
             Message::SnapshotReply { term, snapshot: id, progress: SnapshotProgress::Corrupt },
             Message::TimeoutNow { term },
             Message::ReadIndex { term, query: QueryId { life: 1, number: 1 } },
