@@ -12,7 +12,8 @@ pub struct Config {
     pub id: NodeId,
     /// Decides every random choice, together with `id`.
     pub seed: u64,
-    /// A follower that hears nothing for a time drawn anew from this to twice this campaigns (§5.2). Microseconds.
+    /// A follower that hears nothing for a time between this and twice this campaigns (§5.2). The time is drawn anew for each
+    /// campaign and for each leader. Microseconds.
     pub election_timeout: Micros,
     /// A leader with nothing to say says so this often. Microseconds; less than half of `election_timeout`.
     pub heartbeat_interval: Micros,

@@ -197,6 +197,24 @@ pub(super) fn trap_08_the_election_timeout_is_drawn_anew_for_each_campaign() {
 }
 
 #[test]
+pub(super) fn trap_08_the_election_timeout_is_drawn_anew_for_each_leader() {
+    let mut one = One::of(&[1, 2, 3], &[], 0, &[]);
+    let mut draws = vec![];
+    for term in 1..=8 {
+        let heartbeat = Message::Heartbeat { term, round: 1, commit: 0 };
+        one.hear(N2, heartbeat.clone());
+        let draw = one.raft.election_after;
+        one.hear(N2, heartbeat);
+        assert_eq!(one.raft.election_after, draw, "a leader that is known changes nothing");
+        draws.push(draw);
+    }
+    assert!(draws.iter().all(|d| (ET..2 * ET).contains(d)));
+    draws.sort();
+    draws.dedup();
+    assert_eq!(draws.len(), 8);
+}
+
+#[test]
 pub(super) fn trap_09_only_an_entry_of_the_own_term_commits_by_counting() {
     let mut one = One::of(&[1, 2, 3], &[], 1, &[1]);
     one.lead();
