@@ -14,6 +14,7 @@ use quorate::replica::StateMachine;
 use quorate::storage::{DiskBatch, DiskError, DiskOp};
 use quorate::time::{Micros, Now};
 
+use crate::alarm::Alarm;
 use crate::bell::Bell;
 use crate::clients::Clients;
 use crate::clock::Clock;
@@ -132,7 +133,7 @@ pub struct EventLoop<S: StateMachine> {
     listeners: Option<(TcpListener, TcpListener)>,
     stderr: Stderr,
     stop: StopSignal,
-    wake_at: Option<Micros>,
+    alarm: Alarm,
     now: Now,
     seen: Seen,
     /// When to end, finished or not, once a stop was asked for.
@@ -195,7 +196,7 @@ where
             listeners: Some(listeners),
             stderr: setup.stderr,
             stop,
-            wake_at: None,
+            alarm: Alarm::default(),
             now,
             seen,
             stop_by: None,
@@ -241,6 +242,7 @@ where
         self.peers.resolved(self.clock.now().mono, &mut self.events);
         let busy = !self.events.is_empty() || self.peers.has_work() || self.clients.has_work();
         let timeout = if busy { Duration::ZERO } else { self.sleep() };
+        self.alarm.ask(self.clock.now().mono);
         let polled = self.poll.poll(readiness, Some(timeout));
         self.bell.get_up();
         match polled {
@@ -251,7 +253,7 @@ where
 
     /// How long nothing is due.
     fn sleep(&self) -> Duration {
-        let due = [self.wake_at, self.peers.wake_at(), self.clients.wake_at(), self.stop_by];
+        let due = [self.alarm.at(), self.peers.wake_at(), self.clients.wake_at(), self.stop_by];
         let now = self.clock.now().mono;
         let until = due.into_iter().flatten().min().map_or(MAX_SLEEP, |at| at.saturating_sub(now));
         Duration::from_micros(until.min(MAX_SLEEP))
@@ -302,8 +304,7 @@ where
         self.clients.step(now, &context, &mut self.events);
         self.clients.wake(now, &context, &mut self.events);
         self.peers.expire(now.mono, &mut self.events);
-        if self.wake_at.is_some_and(|at| at <= now.mono) {
-            self.wake_at = None;
+        if self.alarm.rings(now.mono) {
             self.events.push(Event::Wake);
             self.check_lanes();
         }
@@ -345,7 +346,7 @@ where
                 Action::Reply { request, outcome } => {
                     self.clients.reply(now, request, outcome, &self.seen.context(), events);
                 }
-                Action::WakeAt(at) => self.wake_at = Some(at),
+                Action::WakeAt(at) => self.alarm.set(at),
                 Action::Discard(garbage) => self.jobs.discard(garbage),
                 Action::Note(note) => self.stderr.note(note.0),
                 Action::Stopped => self.stopped = true,
