@@ -23,7 +23,7 @@ pub struct Config {
     pub commit_delay: Micros,
     /// Ask before campaigning (dissertation §9.6). On by default.
     pub pre_vote: bool,
-    /// A leader that hears from no majority for an election timeout steps down, and followers that hear a leader refuse
+    /// A leader that a majority owes an answer for an election timeout steps down, and followers that hear a leader refuse
     /// to elect another (dissertation §6.2, §4.2.3). On by default.
     pub check_quorum: bool,
     /// Longest data of one entry, in bytes.
