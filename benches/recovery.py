@@ -4,7 +4,7 @@ place of a wiped one, at rest and beside 64 connections that write as fast as th
 usage: recovery.py [--quorate BINARY] [--keys 1000000] [--rounds 5] [--json FILE] [FLAG of `quorate serve`]...
 
 Every end is a kill -9. Times count from the start of the process: until it prints that it accepts connections, until it answers a GET of a key that was written, and
-until it has applied what the leader had committed a moment before. Cold means that the page cache was told to forget the node's files, and all else if the script may.
+until it has applied what the leader had committed a moment before; CPU is the node's until then, of all its threads. Cold means that the page cache was told to forget the node's files, and all else if the script may.
 Writes are counted by the leader's commit index, from the start of the empty node until it has caught up, and in three seconds before its predecessor was killed."""
 import argparse, json, os, shutil, socket, statistics, subprocess, sys, time
 
@@ -78,6 +78,13 @@ def has_caught_up(cluster, i, leader):
     return int(cluster.info(i)["applied_index"]) >= committed > 0
 
 
+def cpu_seconds(pid):
+    """What a process has used of the CPUs: says more than a clock does where others use them, too."""
+    with open(f"/proc/{pid}/stat") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def restart(cluster, keys, cold):
     """One follower."""
     leader = cluster.leader()
@@ -94,6 +101,7 @@ def restart(cluster, keys, cold):
     times["answers"] = time.monotonic() - begun
     soon(f"node {i} has caught up", lambda: has_caught_up(cluster, i, leader))
     times["caught up"] = time.monotonic() - begun
+    times["CPU"] = cpu_seconds(cluster.processes[i].pid)
     return times
 
 
@@ -146,6 +154,7 @@ def replace(cluster, keys, busy):
         figures["added"] = time.monotonic() - begun
         soon(f"node {i} has caught up", lambda: has_caught_up(cluster, i, leader))
         figures["caught up"] = time.monotonic() - begun
+        figures["CPU"] = cpu_seconds(cluster.processes[i].pid)
         if busy:
             figures["writes meanwhile"] = (commit(cluster, leader) - committed) / figures["caught up"]
         member(cluster, leader, "promote", str(i))
@@ -190,11 +199,11 @@ def main():
             for name, case in CASES.items():
                 found[name].append(figures := case(cluster, given.keys))
                 print(f"round {n + 1}: {name}: " + ", ".join(f"{k} {v:,.2f}" for k, v in figures.items()), file=sys.stderr, flush=True)
-    print("| seconds from the start | ready | answers a GET | caught up | promoted | writes/s before | meanwhile | share |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    print("| seconds from the start | ready | answers a GET | caught up | CPU of the node | promoted | writes/s before | meanwhile | share |")
+    print("| --- " * 9 + "|")
     for name, rounds in found.items():
         columns = [said([r[c] for r in rounds], d) if c in rounds[0] else "" for c, d in
-                   [("ready", 2), ("answers", 2), ("caught up", 2), ("promoted", 2), ("writes before", 0), ("writes meanwhile", 0)]]
+                   [("ready", 2), ("answers", 2), ("caught up", 2), ("CPU", 2), ("promoted", 2), ("writes before", 0), ("writes meanwhile", 0)]]
         share = said([100 * r["writes meanwhile"] / r["writes before"] for r in rounds], 0) + " %" if "writes before" in rounds[0] else ""
         print(f"| {name} | " + " | ".join([*columns, share]) + " |")
     if given.json:
