@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::mem;
 use std::net::SocketAddr;
 
+use bytes::BytesMut;
 use mio::event::Event as Readiness;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
@@ -23,6 +24,9 @@ const READ_PER_TURN: usize = 128 << 10;
 
 /// Least space for one read.
 const READ_SPACE: usize = 4096;
+
+/// Most buffers that wait for a client to read from: connections have them only while they have something to read.
+const MAX_SPARES: usize = 64;
 
 /// How long a connection that is being closed may take to write what waits. Microseconds.
 const CLOSING: Micros = 2_000_000;
@@ -73,6 +77,8 @@ pub(crate) struct Clients {
     dirty: WorkList,
     timers: BTreeSet<(Micros, u64)>,
     actions: Vec<gateway::Action>,
+    /// Buffers to read into.
+    spares: Vec<BytesMut>,
     received: u64,
 }
 
@@ -97,6 +103,7 @@ impl Clients {
             dirty: WorkList::default(),
             timers: BTreeSet::new(),
             actions: Vec::new(),
+            spares: Vec::new(),
             received: 0,
         }
     }
@@ -218,12 +225,14 @@ impl Clients {
             if !client.wants_input() {
                 continue;
             }
+            client.connection.lend(&mut self.spares);
             match client.read() {
-                Ok(()) if !client.in_touched && (client.fresh || client.ended) => {
-                    client.in_touched = true;
-                    self.touched.push(name);
+                Ok(()) if client.fresh || client.ended => {
+                    if !mem::replace(&mut client.in_touched, true) {
+                        self.touched.push(name);
+                    }
                 }
-                Ok(()) => {}
+                Ok(()) => client.connection.give_back(&mut self.spares, MAX_SPARES),
                 Err(_) => self.remove(name, events),
             }
         }
@@ -333,6 +342,7 @@ impl Clients {
         if client.closing && client.connection.output().is_empty() {
             return self.remove(name, events);
         }
+        client.connection.give_back(&mut self.spares, MAX_SPARES);
         client.queue(name, &mut self.ready, &mut self.dirty);
         client.arm(name, &mut self.timers);
     }

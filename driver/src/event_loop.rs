@@ -14,6 +14,7 @@ use quorate::replica::StateMachine;
 use quorate::storage::{DiskBatch, DiskError, DiskOp};
 use quorate::time::{Micros, Now};
 
+use crate::alarm::Alarm;
 use crate::bell::Bell;
 use crate::clients::Clients;
 use crate::clock::Clock;
@@ -132,7 +133,7 @@ pub struct EventLoop<S: StateMachine> {
     listeners: Option<(TcpListener, TcpListener)>,
     stderr: Stderr,
     stop: StopSignal,
-    wake_at: Option<Micros>,
+    alarm: Alarm,
     now: Now,
     /// What clients see of the process.
     process: Process,
@@ -190,7 +191,7 @@ where
             listeners: Some(listeners),
             stderr: setup.stderr,
             stop,
-            wake_at: None,
+            alarm: Alarm::default(),
             now,
             process,
             memory_read: None,
@@ -235,7 +236,9 @@ where
         self.bell.lie_down();
         self.take_from_threads();
         let busy = !self.events.is_empty() || self.peers.has_work() || self.clients.has_work();
-        let timeout = if busy { Duration::ZERO } else { self.sleep() };
+        let now = self.clock.mono();
+        let timeout = if busy { Duration::ZERO } else { self.sleep(now) };
+        self.alarm.ask(now);
         let polled = self.poll.poll(readiness, Some(timeout));
         self.bell.get_up();
         match polled {
@@ -244,10 +247,9 @@ where
         }
     }
 
-    /// How long nothing is due.
-    fn sleep(&self) -> Duration {
-        let due = [self.wake_at, self.peers.wake_at(), self.clients.wake_at(), self.stop_by];
-        let now = self.clock.mono();
+    /// How long nothing is due from `now` on.
+    fn sleep(&self, now: Micros) -> Duration {
+        let due = [self.alarm.at(), self.peers.wake_at(), self.clients.wake_at(), self.stop_by];
         let until = due.into_iter().flatten().min().map_or(MAX_SLEEP, |at| at.saturating_sub(now));
         Duration::from_micros(until.min(MAX_SLEEP))
     }
@@ -300,8 +302,7 @@ where
             self.clients.wake(now, &context, &mut self.events);
         }
         self.peers.expire(now.mono, &mut self.events);
-        if self.wake_at.is_some_and(|at| at <= now.mono) {
-            self.wake_at = None;
+        if self.alarm.rings(now.mono) {
             self.events.push(Event::Wake);
             self.check_lanes();
         }
@@ -343,7 +344,7 @@ where
                 Action::Reply { request, outcome } => {
                     self.clients.reply(now, request, outcome, &context, events);
                 }
-                Action::WakeAt(at) => self.wake_at = Some(at),
+                Action::WakeAt(at) => self.alarm.set(at),
                 Action::Discard(garbage) => self.jobs.discard(garbage),
                 Action::Note(note) => self.stderr.note(note.0),
                 Action::Stopped => self.stopped = true,

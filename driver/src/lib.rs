@@ -13,8 +13,8 @@
 //!    Then what the disk threads have finished is collected.
 //! 3. **Read the clock**, after everything that may have waited in a socket: a loop that was held up cannot take the time
 //!    that it lost for its leader's silence.
-//! 4. **Step** the clients' connections, whose requests join the batch; then, if its time has come, add `Wake` at the end;
-//!    then step the node once, with all of it. The clock around the state machine notes which of its commands took long
+//! 4. **Step** the clients' connections, whose requests join the batch; then, if its time had come when the sockets were
+//!    asked, add `Wake` at the end; then step the node once, with all of it. The clock around the state machine notes which of its commands took long
 //!    ([`timed`]).
 //! 5. **Perform** the actions: batches go to the log lane, jobs to the job lane, frames into the queues of their links,
 //!    replies through the clients' connections into their output.
@@ -52,6 +52,7 @@
 //! [`PeerLimits`]: peer::PeerLimits
 #![forbid(unsafe_code)]
 
+mod alarm;
 mod bell;
 pub mod blocking_client;
 pub mod cli;

@@ -1,5 +1,8 @@
 //! The bytes of one connection that were read and not yet taken: filled by a socket, taken without copying.
 
+use alloc::vec::Vec;
+use core::mem;
+
 use bytes::{Buf, Bytes, BytesMut};
 
 /// A buffer between a socket and a parser.
@@ -118,6 +121,26 @@ impl Input {
         }
     }
 
+    /// Takes an allocation from `spares` if it has none, in place of making one.
+    pub fn lend(&mut self, spares: &mut Vec<BytesMut>) {
+        if self.buffer.capacity() == 0
+            && let Some(spare) = spares.pop()
+        {
+            self.buffer = spare;
+        }
+    }
+
+    /// Puts the allocation into `spares`, of which at most `most` are kept, if no byte waits in it: what was read before and
+    /// is still in use is not touched.
+    pub fn give_back(&mut self, spares: &mut Vec<BytesMut>, most: usize) {
+        if self.filled == 0 && self.buffer.capacity() > 0 {
+            let spare = mem::take(&mut self.buffer);
+            if !mem::take(&mut self.large) && spares.len() < most {
+                spares.push(spare);
+            }
+        }
+    }
+
     /// Lets the allocation go if no byte waits in it.
     pub fn release(&mut self) {
         if self.filled == 0 {
@@ -135,6 +158,38 @@ impl Input {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_allocation_goes_from_one_buffer_to_another_and_what_was_taken_stays() {
+        let (mut one, mut other) = (Input::new(64), Input::new(64));
+        let mut spares = Vec::new();
+        fill(&mut one, b"helloyou");
+        let hello = one.take(5);
+        one.give_back(&mut spares, 1);
+        assert!(spares.is_empty(), "bytes wait");
+        one.skip(3);
+        one.give_back(&mut spares, 1);
+        assert_eq!((spares.len(), one.capacity()), (1, 0));
+        other.lend(&mut spares);
+        fill(&mut other, b"WORLD");
+        assert_eq!((&hello[..], other.filled()), (&b"hello"[..], &b"WORLD"[..]));
+        // Who has one takes no other, and who waits for none gives none.
+        spares.push(BytesMut::with_capacity(8));
+        other.lend(&mut spares);
+        assert_eq!((other.filled(), spares.len()), (&b"WORLD"[..], 1));
+        other.skip(5);
+        other.give_back(&mut spares, 1);
+        other.give_back(&mut spares, 1);
+        assert_eq!((spares.len(), other.capacity()), (1, 0), "no more than are wanted are kept");
+    }
+
+    #[test]
+    fn a_large_allocation_is_not_kept() {
+        let (mut input, mut spares) = (Input::new(64), Vec::new());
+        input.space(1000, 0);
+        input.give_back(&mut spares, 1);
+        assert_eq!((spares.len(), input.capacity()), (0, 0));
+    }
 
     fn fill(input: &mut Input, bytes: &[u8]) {
         let mut rest = bytes;

@@ -294,6 +294,17 @@ impl Connection {
         Self { deadlines, ..self }
     }
 
+    /// Takes one of the driver's spare buffers to read into, if it has none. A connection that is idle needs none: one that
+    /// has little memory of its own is one of which there may be many.
+    pub fn lend(&mut self, spares: &mut alloc::vec::Vec<bytes::BytesMut>) {
+        self.input.lend(spares);
+    }
+
+    /// Puts its buffer back into `spares`, of which at most `most` are kept, if nothing that was read waits in it.
+    pub fn give_back(&mut self, spares: &mut alloc::vec::Vec<bytes::BytesMut>, most: usize) {
+        self.input.give_back(spares, most);
+    }
+
     /// Space to read into, at least `min` bytes; then call [`advance`](Self::advance) and step `Event::Input`.
     pub fn space(&mut self, min: usize) -> &mut [u8] {
         self.input.space(min, self.parser.needed())

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 /// Memory that is kept when nothing waits.
-const KEEP: usize = 16 * 1024;
+const KEEP: usize = 4 * 1024;
 
 /// A buffer that is appended to at its end and written from its start.
 #[derive(Debug, Default)]

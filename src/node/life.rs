@@ -32,6 +32,10 @@ impl<S: StateMachine> Node<S> {
                     out.push(Action::Note(Note(text)));
                 }
                 self.meet(out);
+                if !self.is_founder() {
+                    // Nobody knows this node and dials it, whatever its id is.
+                    self.links.hurry(self.now.mono);
+                }
                 self.advance_formation(out);
             }
             Ok(Opened::Formed { identity, recovered, mend, notes }) => {

@@ -12,7 +12,8 @@ pub struct Config {
     pub id: NodeId,
     /// Decides every random choice, together with `id`.
     pub seed: u64,
-    /// A follower that hears nothing for a time drawn anew from this to twice this campaigns (§5.2). Microseconds.
+    /// A follower that hears nothing for a time between this and twice this campaigns (§5.2). The time is drawn anew for each
+    /// campaign and for each leader. Microseconds.
     pub election_timeout: Micros,
     /// A leader with nothing to say says so this often. Microseconds; less than half of `election_timeout`.
     pub heartbeat_interval: Micros,
@@ -22,7 +23,7 @@ pub struct Config {
     pub commit_delay: Micros,
     /// Ask before campaigning (dissertation §9.6). On by default.
     pub pre_vote: bool,
-    /// A leader that hears from no majority for an election timeout steps down, and followers that hear a leader refuse
+    /// A leader that a majority owes an answer for an election timeout steps down, and followers that hear a leader refuse
     /// to elect another (dissertation §6.2, §4.2.3). On by default.
     pub check_quorum: bool,
     /// Longest data of one entry, in bytes.

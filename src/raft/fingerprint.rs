@@ -141,10 +141,11 @@ impl Raft {
     }
 
     fn fingerprint_peer<H: Hasher>(&self, peer: &Progress, hasher: &mut H) {
-        let Progress { matched, next, sending, told, contact, round, clock: _ } = peer;
+        let Progress { matched, next, sending, told, contact, asked: _, round, clock: _ } = peer;
         let timeout = self.config.election_timeout;
         // Compared with the timeout in both ways, at least as long and longer.
-        (matched, next, told, self.age(*contact, timeout + 1), round).hash(hasher);
+        let silent = peer.silent_since().map(|since| self.age(since, timeout));
+        (matched, next, told, self.age(*contact, timeout + 1), silent, round).hash(hasher);
         core::mem::discriminant(sending).hash(hasher);
         match sending {
             Sending::Probe { sent, bare } => {

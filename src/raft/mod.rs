@@ -191,7 +191,7 @@ pub struct Raft {
     /// The term in which `incoming` began.
     incoming_term: Term,
 
-    /// This campaign's draw of the election timeout.
+    /// The draw of the election timeout for this campaign or this leader.
     election_after: Micros,
     /// When to campaign, if nothing is heard.
     election_at: Micros,

@@ -28,6 +28,8 @@ pub(super) struct Progress {
     pub(super) told: LogIndex,
     /// When the peer was last heard in this term.
     pub(super) contact: Micros,
+    /// When the first round after that left for it; of no meaning while it is not later.
+    pub(super) asked: Micros,
     /// The last round of heartbeats that the peer answered.
     pub(super) round: Round,
     /// The peer's wall clock, once reported.
@@ -118,9 +120,22 @@ impl Progress {
             sending: Sending::Probe { sent: None, bare: false },
             told: 0,
             contact: now,
+            asked: now,
             round: 0,
             clock: None,
         }
+    }
+
+    /// A round leaves for it.
+    pub(super) fn ask(&mut self, now: Micros) {
+        if self.asked <= self.contact {
+            self.asked = now;
+        }
+    }
+
+    /// Since when it owes an answer; `None` if it owes none.
+    pub(super) fn silent_since(&self) -> Option<Micros> {
+        Some(self.asked).filter(|asked| *asked > self.contact)
     }
 
     /// The peer's log durably agrees up to `matched`. True if that is news.

@@ -60,12 +60,15 @@ impl Raft {
     pub(super) fn on_beat(&mut self, out: &mut Actions) {
         let (me, now) = (self.config.id, self.now.mono);
         let State::Leader(lead) = &mut self.state else { return };
-        let heard = quorum::agreed(self.membership.latest(), |id| {
-            if id == me { Micros::MAX } else { lead.peers.get(&id).map_or(0, |p| p.contact) }
+        // Counterexample: a leader that was held up for a while, and had asked nobody meanwhile, took the time for the others'
+        // silence. Silence is what follows a question.
+        let silent = |peer: &Progress| peer.silent_since().unwrap_or(Micros::MAX);
+        let silent = quorum::agreed(self.membership.latest(), |id| {
+            if id == me { Micros::MAX } else { lead.peers.get(&id).map_or(0, silent) }
         });
         // Before any heartbeat leaves: one that still gets through must not keep others from electing (trap 7).
         if self.config.check_quorum
-            && heard.saturating_add(self.config.election_timeout) <= now
+            && silent.saturating_add(self.config.election_timeout) <= now
             && !planted!("cut-off-leader-stays")
         {
             return self.become_follower(self.hard.term, None, out);
@@ -90,6 +93,7 @@ impl Raft {
             let matched = if planted!("heartbeat-commits-too-far") { self.commit } else { peer.matched };
             let commit = self.commit.min(matched);
             peer.told = peer.told.max(commit);
+            peer.ask(self.now.mono);
             let message = Message::Heartbeat { term: self.hard.term, round: lead.round, commit };
             out.push(Action::Send { to, message });
         }

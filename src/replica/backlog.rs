@@ -15,9 +15,26 @@ pub(super) struct Backlog {
     taken: usize,
     /// How many entries wait.
     len: usize,
+    /// How many waited at the end of the last step, or are committed on the disk at the start.
+    stood: usize,
 }
 
 impl Backlog {
+    /// The core is about to hand out at most so many entries that were committed in an earlier life.
+    pub(super) fn of_recovered(committed: u64) -> Self {
+        Self { stood: usize::try_from(committed).unwrap_or(usize::MAX), ..Self::default() }
+    }
+
+    /// Whether more entries wait than are wanted, and more than did at the end of the last step.
+    pub(super) fn has_outgrown(&self, wanted: usize) -> bool {
+        self.len > wanted.max(self.stood)
+    }
+
+    /// A step ends.
+    pub(super) fn stand(&mut self) {
+        self.stood = self.len;
+    }
+
     /// How many entries wait.
     pub(super) fn len(&self) -> usize {
         self.len

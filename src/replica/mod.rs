@@ -142,6 +142,7 @@ impl<S: StateMachine> Replica<S> {
     ) -> Result<Self, ConfigError> {
         config.validate()?;
         let snapshot_len = recovered.snapshot.as_ref().map_or(0, |snapshot| snapshot.len);
+        let backlog = Backlog::of_recovered(recovered.commit);
         let machine = Machine::recovered(recovered.snapshot.as_ref(), restored)?;
         let raft = Raft::new(config.raft.clone(), recovered, now)?;
         Ok(Self {
@@ -154,7 +155,7 @@ impl<S: StateMachine> Replica<S> {
             config,
             raft,
             machine,
-            backlog: Backlog::default(),
+            backlog,
             pending: Pending::default(),
             aside: BTreeMap::new(),
             leader: None,

@@ -45,6 +45,7 @@ impl<S: StateMachine> Replica<S> {
         }
         // What earlier steps had no time for goes on when the core has had its say: others wait for its messages.
         let fault = self.step_core(now, out).or_else(|| self.apply_backlog(out).err());
+        self.backlog.stand();
         if fault.is_some() {
             self.life = Life::Halted;
         }
@@ -313,9 +314,10 @@ impl<S: StateMachine> Replica<S> {
     }
 
     /// Whether this step has work left for another entry. A node that falls far behind does no other work first: its peers
-    /// are to notice that it is slow, and send no more than it can take.
+    /// are to notice that it is slow, and send no more than it can take. What was committed before it was started does not
+    /// count: it is there to vote, to store entries and to send requests on while it applies that.
     fn may_apply(&self) -> bool {
-        self.done.applying < self.config.step_work || self.backlog.len() > self.config.max_pending
+        self.done.applying < self.config.step_work || self.backlog.has_outgrown(self.config.max_pending)
     }
 
     /// Applies the next entry and answers who waited for it.

@@ -42,8 +42,8 @@ Prints 'ready id=… client=… peer=…' when it accepts connections; its log g
   --listen-peer HOST:PORT   where to accept peers (this node's PEER of --cluster)
   --insecure                accept connections from other machines: nothing is encrypted or authenticated
   --redirect moved|forward  what a follower does with a command: answer MOVED, or send it on to the leader (forward)
-  --election-timeout-ms N   a follower that hears nothing for one to two of these campaigns (300)
-  --heartbeat-ms N          how often an idle leader speaks; less than half of the above (50)
+  --election-timeout-ms N   a follower that hears nothing for one to two of these campaigns (150)
+  --heartbeat-ms N          how often an idle leader speaks; less than half of the above (30)
   --request-timeout-ms N    when a command that cannot be finished is answered by the truth (5000)
   --snapshot-log-bytes N    compact the log when it has grown by so much, or 'none' (64MiB)
   --snapshot-growth-percent N  ... and at least by this share of the last snapshot's length, which keeps the cost of
@@ -234,8 +234,8 @@ impl Given {
             listen_peer: listen("listen-peer", self.listen_peer, own.as_ref().map(|own| &own.peer))?,
             cluster,
             forward: !self.moved,
-            election_timeout_ms: self.election_timeout_ms.unwrap_or(300),
-            heartbeat_ms: self.heartbeat_ms.unwrap_or(50),
+            election_timeout_ms: self.election_timeout_ms.unwrap_or(150),
+            heartbeat_ms: self.heartbeat_ms.unwrap_or(30),
             request_timeout_ms: self.request_timeout_ms.unwrap_or(5000),
             snapshot_log_bytes: self.snapshot_log_bytes.unwrap_or(Some(64 << 20)),
             snapshot_growth_percent: u32::try_from(self.snapshot_growth_percent.unwrap_or(100))

@@ -27,8 +27,8 @@ def wait(seconds, what, condition):
 
 
 class Cluster:
-    def __init__(self, nodes=3, *flags):
-        self.flags, self.ids = list(flags), list(range(1, nodes + 1))
+    def __init__(self, nodes=3, *flags, binary=BINARY):
+        self.binary, self.flags, self.ids = binary, list(flags), list(range(1, nodes + 1))
         self.dir = tempfile.mkdtemp(prefix="quorate-test-")
         ports = free_ports(2 * nodes)
         self.client = dict(zip(self.ids, ports[:nodes]))
@@ -64,12 +64,23 @@ class Cluster:
     def data_dir(self, i):
         return os.path.join(self.dir, f"n{i}")
 
-    def start(self, i, wait=True):
-        spec = ",".join(f"{j}=127.0.0.1:{self.peer[j]}/127.0.0.1:{self.client[j]}" for j in self.ids)
-        log = open(os.path.join(self.dir, f"n{i}.log"), "ab")
-        self.processes[i] = subprocess.Popen(
-            [BINARY, "serve", "--id", str(i), "--data-dir", self.data_dir(i), "--listen-client", f"127.0.0.1:{self.client[i]}",
-             "--listen-peer", f"127.0.0.1:{self.peer[i]}", "--cluster", spec, *self.flags], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+    def host(self, i):
+        """Where a node listens, and how it is started there: in front of its command line."""
+        return "127.0.0.1", []
+
+    def address(self, i):
+        """Its peers' address and its clients', as flags say it."""
+        host, _ = self.host(i)
+        return f"{host}:{self.peer[i]}/{host}:{self.client[i]}"
+
+    def start(self, i, *more, wait=True, among=None):
+        """Starts a node; `among` in place of `--cluster` and all nodes."""
+        host, within = self.host(i)
+        among = among or ["--cluster", ",".join(f"{j}={self.address(j)}" for j in self.ids)]
+        with open(os.path.join(self.dir, f"n{i}.log"), "ab") as log:
+            self.processes[i] = subprocess.Popen(
+                [*within, self.binary, "serve", "--id", str(i), "--data-dir", self.data_dir(i), "--listen-client", f"{host}:{self.client[i]}",
+                 "--listen-peer", f"{host}:{self.peer[i]}", *among, *self.flags, *more], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         if wait:
             self.await_ready(i)
 
@@ -78,7 +89,7 @@ class Cluster:
             if self.processes[i].poll() is not None:
                 raise SystemExit(f"node {i} ended with {self.processes[i].returncode}: {self.log(i)}")
             try:
-                socket.create_connection(("127.0.0.1", self.client[i]), 0.2).close()
+                socket.create_connection((self.host(i)[0], self.client[i]), 0.2).close()
                 return True
             except OSError:
                 return False
@@ -95,7 +106,7 @@ class Cluster:
         return [i for i in self.ids if i in self.processes and self.processes[i].poll() is None]
 
     def info(self, i):
-        return info(self.client[i])
+        return info(self.client[i], self.host(i)[0])
 
     def leader(self):
         """The id of a node that says it leads and that a majority follows."""
@@ -109,14 +120,14 @@ class Cluster:
         return wait(20, "a leader", find)
 
 
-def info(port):
-    reply = command(port, "INFO")
+def info(port, host="127.0.0.1"):
+    reply = command(port, "INFO", host=host)
     return dict(line.split(":", 1) for line in reply.decode().split("\r\n") if ":" in line)
 
 
-def command(port, *args, timeout=10):
+def command(port, *args, timeout=10, host="127.0.0.1"):
     """One command over a connection of its own; returns the reply's text (bulk or simple), raises on an error reply."""
-    with socket.create_connection(("127.0.0.1", port), timeout) as s:
+    with socket.create_connection((host, port), timeout) as s:
         s.sendall(b"*%d\r\n" % len(args) + b"".join(b"$%d\r\n%s\r\n" % (len(a), a) for a in (x.encode() if isinstance(x, str) else x for x in args)))
         f = s.makefile("rb")
         line = f.readline()

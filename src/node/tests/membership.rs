@@ -130,6 +130,24 @@ fn a_wiped_node_is_removed_and_added_again_with_its_new_disk() {
 }
 
 #[test]
+fn who_waits_to_be_added_says_hello_at_once_whatever_its_id() {
+    // Counterexample: a replacement for node 1 waited for a second, as the lower of two ids does, for members that did not
+    // know of it.
+    let mut world = World::running(3);
+    world.crash(1);
+    world.settle();
+    assert!(changed(&change(&mut world, vec![MemberChange::Remove(NodeId(1))])));
+    world.machines.remove(&1);
+    world.add(1, joiner(1, 2000, &[2, 3]));
+    world.start(1);
+    world.run_for(100_000);
+    for id in [2, 3] {
+        let roster = world.node(id).status().roster;
+        assert_eq!(roster.applicants.get(&NodeId(1)), Some(&DiskId(2000)), "node {id}");
+    }
+}
+
+#[test]
 fn a_learner_that_is_not_there_gets_no_vote() {
     let mut world = World::running(3);
     assert!(changed(&change(&mut world, vec![add(4, 1004)])));

@@ -173,10 +173,27 @@ pub(super) fn trap_07_a_leader_without_a_majority_goes_quiet() {
     one.lead();
     one.now += ET / 2;
     one.hear(N2, Message::HeartbeatReply { term: 1, round: 0, wall: WALL });
-    assert!(!sent(&one.pass(ET - 1)).is_empty(), "n2 was heard");
+    assert!(!sent(&one.pass(50_000)).is_empty(), "n2 was heard, and is asked again");
+    for _ in 1..ET / 50_000 {
+        assert!(!sent(&one.pass(50_000)).is_empty(), "it may answer yet");
+    }
     let out = one.pass(50_000);
     assert_eq!(sent(&out), []);
     assert_eq!((one.raft.status().role, one.raft.status().leader), (Role::Follower, None));
+}
+
+#[test]
+pub(super) fn trap_07_the_time_in_which_a_leader_was_held_up_is_not_the_others_silence() {
+    let mut one = One::of(&[1, 2, 3], &[], 0, &[]);
+    one.lead();
+    one.pass(50_000);
+    one.hear(N2, Message::HeartbeatReply { term: 1, round: 1, wall: WALL });
+    assert!(!sent(&one.pass(10 * ET)).is_empty(), "nobody was asked meanwhile");
+    one.hear(N2, Message::HeartbeatReply { term: 1, round: 2, wall: WALL });
+    assert!(!sent(&one.pass(50_000)).is_empty());
+    // Who was asked before has had the time to answer: its answer would have been taken before this wake-up.
+    assert_eq!(sent(&one.pass(ET)), []);
+    assert_eq!(one.raft.status().role, Role::Follower);
 }
 
 #[test]
@@ -194,6 +211,24 @@ pub(super) fn trap_08_the_election_timeout_is_drawn_anew_for_each_campaign() {
     let mut other = One::with(Config::new(N2, 1), &[1, 2, 3], &[], 0, &[]);
     other.pass(2 * ET);
     assert_ne!(other.raft.election_after, draws[0], "the node's id is part of the draw");
+}
+
+#[test]
+pub(super) fn trap_08_the_election_timeout_is_drawn_anew_for_each_leader() {
+    let mut one = One::of(&[1, 2, 3], &[], 0, &[]);
+    let mut draws = vec![];
+    for term in 1..=8 {
+        let heartbeat = Message::Heartbeat { term, round: 1, commit: 0 };
+        one.hear(N2, heartbeat.clone());
+        let draw = one.raft.election_after;
+        one.hear(N2, heartbeat);
+        assert_eq!(one.raft.election_after, draw, "a leader that is known changes nothing");
+        draws.push(draw);
+    }
+    assert!(draws.iter().all(|d| (ET..2 * ET).contains(d)));
+    draws.sort();
+    draws.dedup();
+    assert_eq!(draws.len(), 8);
 }
 
 #[test]

@@ -122,6 +122,28 @@ fn a_node_that_has_fallen_far_behind_does_no_other_work_first() {
 }
 
 #[test]
+fn what_was_committed_in_an_earlier_life_is_applied_beside_other_work() {
+    // Counterexample: a node that was restarted neither voted nor answered until it had applied all of a long log.
+    let recovered = raft::Recovered {
+        disk: raft::DiskId(1),
+        vote: raft::HardState { term: 1, vote: None },
+        snapshot: None,
+        entries: (1..=9).map(|index| entry(1, index, b"toil 100")).collect(),
+        commit: 9,
+        life: 2,
+    };
+    let config = Config { step_work: 10, max_pending: 3, ..config(1) };
+    let mut replica: Replica<Tape> = Replica::new(config, recovered, None, NOW).expect("good settings");
+    assert!(asks_for_the_next(&step(&mut replica, vec![])));
+    assert_eq!(replica.state().items().len(), 1);
+    step(&mut replica, vec![Event::Wake]);
+    assert_eq!(replica.state().items().len(), 2);
+    // More than that must not be left.
+    perform(&mut replica, apply((10..=11).map(|index| entry(1, index, b"toil 100"))));
+    assert_eq!(replica.state().items().len(), 4);
+}
+
+#[test]
 fn who_has_much_left_takes_no_more() {
     let mut replica: Replica<Tape> = replica(Config { step_work: 10, max_pending: 3, ..config(1) });
     let ask = |tag: Tag| Event::Request { tag, client: 1, deadline: 9_000_000, request: write("w") };
