@@ -24,6 +24,9 @@ use crate::timed::Timed;
 
 const COMMAND: &str = "serve";
 
+/// Connections that may wait to be taken, if the system allows so many.
+const BACKLOG: i32 = 4096;
+
 const HELP: &str = "\
 usage: quorate serve --id N --data-dir DIR --cluster 1=PEER/CLIENT,2=PEER/CLIENT,… [FLAGS]
        quorate serve --id N --data-dir DIR --join 1=PEER/CLIENT,… --listen-client … --listen-peer … [FLAGS]
@@ -376,7 +379,13 @@ fn announce(options: &Options) {
 }
 
 fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, Usage> {
-    TcpListener::bind(address).map_err(|error| {
+    let listener = TcpListener::bind(address).and_then(|listener| {
+        // The standard library lets 128 wait. Whoever comes to a full queue is dropped and tries again after a second: when
+        // thousands of clients come at once, as they do after a failover, some would be kept out for many.
+        rustix::net::listen(&listener, BACKLOG)?;
+        Ok(listener)
+    });
+    listener.map_err(|error| {
         Usage::flag(
             flag,
             format_args!("cannot listen on {address}: {error}; choose another port, or stop what uses it"),
@@ -420,6 +429,20 @@ mod tests {
             let refused = parsed(line).unwrap_err();
             assert!(refused.0.contains(expected), "{}", refused.0);
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn more_clients_can_wait_than_the_standard_library_lets() {
+        let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+        let clients = allowed.trim().parse().map_or(0, |allowed: usize| allowed.min(300));
+        let listener = bind("listen-client", "127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        // Nobody takes them. One that the queue has no room for is answered only when it has.
+        let patience = std::time::Duration::from_secs(5);
+        let connect = |_| std::net::TcpStream::connect_timeout(&address, patience);
+        let waiting: Result<Vec<_>, _> = (0..clients).map(connect).collect();
+        assert_eq!(waiting.map(|streams| streams.len()).ok(), Some(clients));
     }
 
     #[test]
