@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """What a write costs as things grow: Quorate on three nodes, as much as it takes on 64 connections, 16-byte keys, 100-byte values, 100,000 keys; each of
 
   values        of 100 bytes to 1 MiB, on 16 connections: what 64 have under way of the longest is more than a leader takes at once
@@ -10,7 +11,7 @@ all nodes for each write. Values and connections are measured in rounds on one c
 many times at each number, since loading them takes the longest. The load has one thread of its own, which costs a processor too: the processor time does not count it."""
 import os, resource, shutil, tempfile, time
 import plot
-from measure import Bench, Cluster, Spread, arguments, cpu_seconds, load, machine, parsed, report, say, table, wait
+from measure import Bench, Cluster, Spread, arguments, command, cpu_seconds, load, machine, parsed, report, say, table, wait
 
 KEYS, CONNECTIONS, VALUE = 100_000, 64, 100
 VALUES = [100, 300, 1 << 10, 3 << 10, 10 << 10, 30 << 10, 100 << 10, 300 << 10, 1 << 20]
@@ -33,12 +34,13 @@ def measure(c, seconds, connections=CONNECTIONS, keys=KEYS, value_bytes=VALUE):
     def sample():
         commands = int(c.info(leader)["total_commands_processed"])
         return time.monotonic(), cpu_seconds(pids), commands
-    with Bench(c.client[leader], reads=0, connections=connections, keys=keys, value_bytes=value_bytes, seconds=seconds) as run:
+    # A second more than is looked at: a node with thousands of connections is slow to tell how many commands it has done.
+    with Bench(c.client[leader], reads=0, connections=connections, keys=keys, value_bytes=value_bytes, seconds=seconds + 1) as run:
         # The connections are made first, which takes a while if they are many, and then comes a second of warm-up.
         await_writes(c, leader, run)
         time.sleep(1.1)
         begun = sample()
-        time.sleep(seconds - 0.5)
+        time.sleep(seconds - 0.4)
         ended = sample()
         if not run.is_running():
             run.end()
@@ -66,6 +68,8 @@ def by_values(a, found):
     with three() as c:
         for number in range(a.rounds):
             for size in VALUES:
+                # What is left of others would be memory that the system has to find.
+                command(c.client[c.leader()], "FLUSHALL")
                 found(size, measure(c, a.seconds, connections=VALUES_CONNECTIONS, keys=max(64, min(KEYS, STORE // size)), value_bytes=size))
 
 
@@ -121,7 +125,8 @@ CURVES = {
 def picture(a, name, points):
     _, across, form, at = CURVES[name]
     series = [(what, [(x, spreads[place]) for x, spreads in points]) for place, what in enumerate(("time", "processor time of all nodes"))]
-    note = f"Medians of {a.rounds} rounds, with the least and the most; {os.cpu_count()} CPUs"
+    rounds = "one round" if a.rounds == 1 else f"{a.rounds} rounds: medians, with the least and the most"
+    note = f"{rounds}; {os.cpu_count()} CPUs"
     # What was left out has no label.
     at = [x for x in at if points[0][0] <= x <= points[-1][0]]
     return plot.curves(f"Cost of a write by {name}", note, across, "µs for each write", series, at, form)

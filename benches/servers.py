@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Quorate on three nodes beside servers that anyone can install, all on this machine and in one run: writes (each on a majority of disks before its reply) and
 reads (linearizable; and by leases, which trust clocks), 16-byte keys, 100-byte values.
 

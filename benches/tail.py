@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """The slowest writes, in an open loop on 64 connections: Quorate on three nodes, 1,000,000 keys of 16 bytes with values of 100.
 
   snapshots     at half of the maximum: p99.9 while all three nodes take snapshots, one after the other for the whole window, beside a window without; in pairs, the

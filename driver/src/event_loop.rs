@@ -315,6 +315,7 @@ where
             self.seen.stale = true;
             self.node.step_into(self.now, self.events.drain(..), &mut self.actions);
             self.note_slow();
+            self.jobs.press(self.node.is_snapshot_pressing());
             self.perform();
         }
     }
