@@ -11,7 +11,7 @@ all nodes for each write. Values and connections are measured in rounds on one c
 many times at each number, since loading them takes the longest. The load has one thread of its own, which costs a processor too: the processor time does not count it."""
 import os, resource, shutil, tempfile, time
 import plot
-from measure import Bench, Cluster, Spread, arguments, command, cpu_seconds, load, machine, parsed, report, say, table, wait
+from measure import Bench, Cluster, Disturbed, Spread, arguments, command, cpu_seconds, load, machine, parsed, patiently, port_of, report, say, table, wait
 
 KEYS, CONNECTIONS, VALUE = 100_000, 64, 100
 VALUES = [100, 300, 1 << 10, 3 << 10, 10 << 10, 30 << 10, 100 << 10, 300 << 10, 1 << 20]
@@ -44,7 +44,7 @@ def measure(c, seconds, connections=CONNECTIONS, keys=KEYS, value_bytes=VALUE):
         ended = sample()
         if not run.is_running():
             run.end()
-            raise SystemExit("the run was over before it was measured")
+            raise Disturbed("the run was over before it was measured")
         rate = run.end()["writes"]["per_second"]
     writes = ended[2] - begun[2]
     return 1e6 / rate, 1e6 * (ended[1] - begun[1]) / writes
@@ -69,16 +69,16 @@ def by_values(a, found):
         for number in range(a.rounds):
             for size in VALUES:
                 # What is left of others would be memory that the system has to find.
-                command(c.client[c.leader()], "FLUSHALL")
-                found(size, measure(c, a.seconds, connections=VALUES_CONNECTIONS, keys=max(64, min(KEYS, STORE // size)), value_bytes=size))
+                command(port_of(c), "FLUSHALL")
+                found(size, patiently(lambda: measure(c, a.seconds, connections=VALUES_CONNECTIONS, keys=max(64, min(KEYS, STORE // size)), value_bytes=size)))
 
 
 def by_nodes(a, found):
     for number in range(a.rounds):
         for nodes in NODES:
             with Cluster(nodes) as c:
-                load(c.client[c.leader()], KEYS)
-                found(nodes, measure(c, a.seconds))
+                patiently(lambda: load(port_of(c), KEYS))
+                found(nodes, patiently(lambda: measure(c, a.seconds)))
 
 
 def by_connections(a, found):
@@ -87,10 +87,10 @@ def by_connections(a, found):
     if numbers != NUMBERS:
         say(f"the limit of open files ({hard}) has no room for {NUMBERS[-1]:,} connections: ulimit -Hn")
     with three() as c:
-        load(c.client[c.leader()], KEYS)
+        patiently(lambda: load(port_of(c), KEYS))
         for number in range(a.rounds):
             for connections in numbers:
-                found(connections, measure(c, a.seconds, connections=connections))
+                found(connections, patiently(lambda: measure(c, a.seconds, connections=connections)))
 
 
 def has_room(keys):
@@ -108,10 +108,10 @@ def by_keys(a, found):
                 say(f"no room for {keys:,} keys: three nodes take {keys * BYTES_A_KEY / 1e9:.0f} GB of memory, and of the disk")
                 break
             started = time.monotonic()
-            load(c.client[c.leader()], keys)
+            patiently(lambda: load(port_of(c), keys))
             say(f"{keys:,} keys loaded in {time.monotonic() - started:.1f} s")
             for number in range(a.rounds):
-                found(keys, measure(c, a.seconds, keys=keys))
+                found(keys, patiently(lambda: measure(c, a.seconds, keys=keys)))
 
 
 CURVES = {
@@ -148,7 +148,13 @@ def main():
         def found(x, costs):
             runs.setdefault(x, []).append(costs)
             say(f"{name} {x:,}: {costs[0]:,.2f} µs, {costs[1]:,.2f} µs of processors")
-        CURVES[name][0](a, found)
+        try:
+            CURVES[name][0](a, found)
+        except Disturbed as disturbed:
+            # What was measured so far is worth its table.
+            say(f"{name}: left here: {disturbed}")
+        if not runs:
+            continue
         points = [(x, [Spread.of(kind) for kind in zip(*costs)]) for x, costs in sorted(runs.items())]
         form = CURVES[name][2]
         parts.append(table([CURVES[name][1], "µs of time", "µs of processors", "writes in a second"],

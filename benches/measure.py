@@ -1,6 +1,6 @@
 """What the scripts beside this file share: servers that are started and ended, runs of `quorate bench`, and medians with what they lie between.
 Ends only what it started."""
-import argparse, collections, json, os, shlex, shutil, signal, socket, statistics, subprocess, sys, tempfile, threading, time
+import argparse, collections, json, os, shlex, shutil, signal, socket, statistics, subprocess, sys, tempfile, time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "driver", "tests", "clients"))
@@ -133,14 +133,35 @@ def line_of(port, **flags):
     return [cluster.BINARY, "bench", "--json", "--address", f"127.0.0.1:{port}", *words]
 
 
-def judged(returncode, out, error, may_fail=()):
-    """The object that a run has printed. Error replies end the script, but for those that begin with a word of `may_fail`."""
+class Disturbed(SystemExit):
+    """A run that tells nothing. Ends a script that does not try again."""
+
+
+def judged(returncode, out, error):
+    """The object that a run has printed, if every command was done."""
     if returncode:
-        raise SystemExit(f"quorate bench: {error.strip()}")
+        raise Disturbed(f"quorate bench: {error.strip()}")
     run = json.loads(out)
-    if strange := [e for e in run["errors"] if e["kind"] not in may_fail] or run["behind"]:
-        raise SystemExit(f"errors, or commands that could not be sent: {strange}")
+    if run["errors"] or run["behind"]:
+        raise Disturbed(f"error replies: {run['errors']}; commands that could not be sent: {run['behind']}")
     return run
+
+
+def patiently(measurement):
+    """What a measurement gives, which is tried anew if it was disturbed: a machine that stands still for some hundred milliseconds loses a leader."""
+    for left in (2, 1, 0):
+        try:
+            return measurement()
+        except Disturbed as disturbed:
+            if not left:
+                raise
+            say(f"once more: {disturbed}")
+            time.sleep(2)
+
+
+def port_of(server):
+    """Where commands go: of a cluster to its leader."""
+    return server.client[server.leader()] if isinstance(server, Cluster) else server.port
 
 
 def bench(port, **flags):

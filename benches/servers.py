@@ -11,7 +11,7 @@ reads (linearizable; and by leases, which trust clocks), 16-byte keys, 100-byte 
 In each round all servers are started anew, and each cell is measured on one after the other: what disturbs the machine for minutes disturbs all. Ratios are those
 of the same round. What is not installed or not given is left out."""
 import contextlib, shutil
-from measure import Cluster, Redis, Relay, Spread, arguments, bench, load, machine, parsed, report, say, table
+from measure import Cluster, Redis, Relay, Spread, arguments, bench, load, machine, parsed, patiently, port_of, report, say, table
 
 CELLS = [(1, 1), (64, 1), (256, 1), (64, 16)]
 KEYS = 100_000
@@ -43,15 +43,15 @@ def one_round(a, number, rows, found):
                 # The same servers answer writes and reads.
                 place = (name, row == "GET by lease")
                 if place not in running:
-                    server = stack.enter_context(start())
-                    running[place] = server.client[server.leader()] if isinstance(server, Cluster) else server.port
-                    load(running[place], KEYS)
+                    server = running[place] = stack.enter_context(start())
+                    patiently(lambda: load(port_of(server), KEYS))
         for row, entries in rows.items():
             for connections, pipeline in CELLS:
                 turn = number % len(entries)
                 for name, _, flags in entries[turn:] + entries[:turn]:
-                    run = bench(running[name, row == "GET by lease"], reads=0 if row == "SET" else 100, connections=connections, pipeline=pipeline, keys=KEYS,
-                                seconds=a.seconds, **flags)
+                    server = running[name, row == "GET by lease"]
+                    run = patiently(lambda: bench(port_of(server), reads=0 if row == "SET" else 100, connections=connections, pipeline=pipeline, keys=KEYS,
+                                                  seconds=a.seconds, **flags))
                     kind = run["writes" if row == "SET" else "reads"]
                     assert kind["not_found"] == 0
                     found.setdefault((row, connections, pipeline), {}).setdefault(name, []).append((run["per_second"], kind["latency_us"]["p50"]))

@@ -6,7 +6,7 @@
   steady        Quorate and the relay (see servers.py) at the same time, each a quarter of what the slower of the two takes, so that the machine has as much to do as
                 with one of them at half: the maximum of each in the same minute, with whatever else disturbs the machine in it. No snapshot is taken"""
 import contextlib
-from measure import Bench, Cluster, Relay, Spread, arguments, bench, command, load, machine, parsed, report, say, table, wait
+from measure import Bench, Cluster, Relay, Spread, arguments, bench, command, load, machine, parsed, patiently, port_of, report, say, table, wait
 
 CONNECTIONS = 64
 
@@ -30,7 +30,7 @@ def saved(cluster):
 def window(cluster, keys, rate, seconds, with_snapshots):
     """Latencies of a window, and how many snapshots were taken in it. Each node begins another as soon as all have theirs."""
     before = saved(cluster)
-    with open_loop(cluster.client[cluster.leader()], keys, rate, seconds) as run:
+    with open_loop(port_of(cluster), keys, rate, seconds) as run:
         while with_snapshots and run.is_running():
             begun = saved(cluster)
             for i in cluster.ids:
@@ -48,17 +48,21 @@ def pairs(cluster, a, rate):
     for number in range(a.rounds):
         pair = {}
         for with_snapshots in ((False, True) if number % 2 == 0 else (True, False)):
-            times, count = pair[with_snapshots] = window(cluster, a.keys, rate, a.seconds, with_snapshots)
+            times, count = pair[with_snapshots] = patiently(lambda: window(cluster, a.keys, rate, a.seconds, with_snapshots))
             say(f"pair {number + 1}: {count} snapshots: p50 {times['p50']:,.0f} µs, p99 {times['p99']:,.0f}, p99.9 {times['p99_9']:,.0f}, max {times['max']:,.0f}")
         found.append(pair)
     return found
 
 
-def minutes(a, own, relay, rate):
+def minute(cluster, relay, keys, rate):
+    with open_loop(port_of(cluster), keys, rate, 60) as first, open_loop(relay, keys, rate, 60) as second:
+        return latency(first.end()), latency(second.end())
+
+
+def minutes(a, cluster, relay, rate):
     found = []
     for number in range(a.minutes):
-        with open_loop(own, a.keys, rate, 60) as first, open_loop(relay, a.keys, rate, 60) as second:
-            both = latency(first.end()), latency(second.end())
+        both = patiently(lambda: minute(cluster, relay, a.keys, rate))
         say(f"minute {number + 1}: Quorate: p99.9 {both[0]['p99_9']:,.0f} µs, max {both[0]['max']:,.0f}; relay: p99.9 {both[1]['p99_9']:,.0f}, max {both[1]['max']:,.0f}")
         found.append(both)
     return found
@@ -75,10 +79,9 @@ def main():
         # Snapshots are taken when this asks for them, and at no other time.
         cluster = stack.enter_context(Cluster(3, "--snapshot-log-bytes", "none"))
         leader = cluster.leader()
-        port = cluster.client[leader]
         term = cluster.info(leader)["term"]
-        load(port, a.keys)
-        most = maximum(port, a.keys)
+        patiently(lambda: load(port_of(cluster), a.keys))
+        most = patiently(lambda: maximum(port_of(cluster), a.keys))
         say(f"{a.keys:,} keys; at most {most:,.0f} writes a second")
         taken = pairs(cluster, a, most / 2)
         lines = [[name, *(Spread.of([pair[kind][0][key] / 1000 for pair in taken]).text(".2f") for key in ("p50", "p99", "p99_9", "max"))]
@@ -91,8 +94,8 @@ def main():
         if a.relay and a.minutes:
             relay = stack.enter_context(Relay(a.relay)).port
             load(relay, a.keys)
-            rate = min(maximum(port, a.keys), maximum(relay, a.keys)) / 4
-            both = minutes(a, port, relay, rate)
+            rate = min(patiently(lambda: maximum(port_of(cluster), a.keys)), maximum(relay, a.keys)) / 4
+            both = minutes(a, cluster, relay, rate)
             lines = [[f"minute {n + 1}", *(f"{own[key] / 1000:.2f} ÷ {other[key] / 1000:.2f} = {own[key] / other[key]:.2f}" for key in ("p50", "p99_9", "max"))]
                      for n, (own, other) in enumerate(both)]
             ratio = Spread.of([own["max"] / other["max"] for own, other in both])
