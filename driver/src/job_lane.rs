@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -64,6 +64,11 @@ impl<S: StateMachine> JobLanes<S> {
         self.long.send(Work::Drop(garbage));
     }
 
+    /// Whether a job that was to be done at leisure is to be done soon.
+    pub fn press(&self, pressed: bool) {
+        self.long.pressed.store(pressed, Relaxed);
+    }
+
     /// The next finished job, if there is one; those of one lane in the order in which they were handed over.
     pub fn try_next(&self) -> Option<Job<S>> {
         self.short.try_next().or_else(|| self.long.try_next())
@@ -80,6 +85,7 @@ impl<S: StateMachine> JobLanes<S> {
 struct JobLane<S: StateMachine> {
     submit: Option<Sender<Work<S>>>,
     waiting: Arc<AtomicUsize>,
+    pressed: Arc<AtomicBool>,
     finished: Receiver<Box<Job<S>>>,
     thread: JoinHandle<()>,
 }
@@ -93,9 +99,11 @@ impl<S: StateMachine> JobLane<S> {
         let (submit, work) = channel();
         let (report, finished) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
-        let lane = Lane { disk, work, waiting: Arc::clone(&waiting), report, bell };
+        let pressed = Arc::new(AtomicBool::new(false));
+        let lane =
+            Lane { disk, work, waiting: Arc::clone(&waiting), pressed: Arc::clone(&pressed), report, bell };
         let thread = thread::Builder::new().name(name.into()).spawn(move || lane.run())?;
-        Ok(Self { submit: Some(submit), waiting, finished, thread })
+        Ok(Self { submit: Some(submit), waiting, pressed, finished, thread })
     }
 
     fn submit(&self, job: Job<S>) {
@@ -132,6 +140,8 @@ struct Lane<S: StateMachine> {
     work: Receiver<Work<S>>,
     /// How much was handed over and is not begun.
     waiting: Arc<AtomicUsize>,
+    /// Whether a job that nobody waited for has become urgent.
+    pressed: Arc<AtomicBool>,
     report: Sender<Box<Job<S>>>,
     bell: Arc<Bell>,
 }
@@ -155,7 +165,11 @@ impl<S: StateMachine> Lane<S> {
         }
     }
 
-    /// Runs a job that nobody waits for, with rests; without them as soon as something waits behind it.
+    fn has_time(&self) -> bool {
+        self.waiting.load(Relaxed) == 0 && !self.pressed.load(Relaxed)
+    }
+
+    /// Runs a job that nobody waits for, with rests; without them as soon as something waits behind it, or it is pressed for.
     fn run_at_leisure(&self, job: &mut impl DiskJob) {
         let mut last = None;
         let mut begun = Instant::now();
@@ -163,7 +177,7 @@ impl<S: StateMachine> Lane<S> {
             last = Some(self.disk.perform(&op));
             if matches!(op, DiskOp::Sync { .. }) {
                 let rested = Instant::now() + (begun.elapsed() * REST).min(MAX_REST);
-                while self.waiting.load(Relaxed) == 0 && Instant::now() < rested {
+                while self.has_time() && Instant::now() < rested {
                     thread::sleep(NAP.min(rested.saturating_duration_since(Instant::now())));
                 }
                 begun = Instant::now();

@@ -134,3 +134,36 @@ fn a_run_of_nothing_but_errors_says_so() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("no command was done"), "{said}");
 }
+
+#[test]
+fn a_write_with_a_wait_is_done_when_both_are_answered_and_fails_if_either_does() {
+    let directory = tempfile::tempdir().unwrap();
+    // Two writes and their waits. What comes after a connection's last reply is never read.
+    let table = [
+        ("+OK\r\n:1\r\n+OK\r\n:1\r\n", 0, 2, r#""errors":[]"#),
+        (
+            "-ERR full\r\n:1\r\n+OK\r\n:1\r\n",
+            0,
+            1,
+            r#"{"kind":"ERR","count":1,"outside":0,"first":"ERR full"}"#,
+        ),
+        (
+            "+OK\r\n:1\r\n+OK\r\n-ERR replica\r\n",
+            0,
+            1,
+            r#"{"kind":"ERR","count":1,"outside":0,"first":"ERR replica"}"#,
+        ),
+        ("+OK\r\n:1\r\n+OK\r\n", 4, 0, ""),
+    ];
+    for (replies, code, writes, expected) in table {
+        let line = "--connections 1 --pipeline 2 --requests 2 --reads 0 --wait 1";
+        let output = bench(directory.path(), &misbehaving(replies), line);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        if code == 0 {
+            let object = measured(&output);
+            assert_eq!(number(&object, "\"writes\":", "commands"), writes, "{object}");
+            assert!(object.contains(expected) && object.contains("\"wait\":1"), "{object}");
+        }
+    }
+}

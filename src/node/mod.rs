@@ -319,6 +319,12 @@ impl<S: StateMachine> Node<S> {
         matches!(self.role, Role::Leader)
     }
 
+    /// Whether a job at [leisure](Pace::Leisure) has become one that is waited for: the log goes on growing until the snapshot is
+    /// saved, and its bytes in memory and on the disk are to stay in proportion to the settings.
+    pub fn is_snapshot_pressing(&self) -> bool {
+        self.member.as_ref().is_some_and(|member| member.replica.is_snapshot_pressing())
+    }
+
     /// The replica, once the directory is a member's.
     pub fn replica(&self) -> Option<&Replica<S>> {
         self.member.as_ref().map(|member| &member.replica)

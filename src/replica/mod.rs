@@ -177,6 +177,11 @@ impl<S: StateMachine> Replica<S> {
         })
     }
 
+    /// Whether the next snapshot is due while one is still being saved.
+    pub fn is_snapshot_pressing(&self) -> bool {
+        self.policy.is_pressing()
+    }
+
     /// The core, for its status and configuration.
     pub fn raft(&self) -> &Raft {
         &self.raft

@@ -46,6 +46,12 @@ impl SnapshotPolicy {
         self.is_free() && self.grown > 0
     }
 
+    /// Whether the next one is due while this one is still being saved: the log cannot be let go before.
+    pub(super) fn is_pressing(&self) -> bool {
+        let Saving::Since(covered) = self.saving else { return false };
+        self.needed().is_some_and(|needed| self.grown.saturating_sub(covered) >= needed)
+    }
+
     fn is_free(&self) -> bool {
         matches!(self.saving, Saving::None)
     }
@@ -142,6 +148,30 @@ mod tests {
         policy.taken();
         policy.saved(10);
         assert!(!policy.is_due());
+    }
+
+    #[test]
+    fn one_that_is_still_being_saved_when_the_next_is_due_is_pressing() {
+        let mut policy = SnapshotPolicy::new(Some(100), 50, 240);
+        policy.applied(500);
+        assert!(!policy.is_pressing(), "none is being saved");
+        policy.taken();
+        policy.applied(119);
+        assert!(!policy.is_pressing());
+        policy.applied(1);
+        assert!(policy.is_pressing());
+        policy.saved(10);
+        assert!(!policy.is_pressing());
+        // What nobody has to let go of presses nobody.
+        let mut never = SnapshotPolicy::new(None, 50, 240);
+        never.taken();
+        never.applied(usize::MAX);
+        assert!(!never.is_pressing());
+        // Neither does one that counts for nothing.
+        policy.taken();
+        policy.switched(10);
+        policy.applied(1000);
+        assert!(!policy.is_pressing());
     }
 
     #[test]

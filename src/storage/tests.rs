@@ -757,7 +757,7 @@ fn row_14_a_snapshot_is_synced_in_steps_and_its_failure_leaves_nothing() {
         most = most.max(unsynced);
         last = Some(disk.perform(op));
     }
-    assert!(most <= 2 << 20, "{most}");
+    assert!(most <= 512 << 10, "{most}");
     let mut disk = TestDisk::default();
     disk.fail_syncs = true;
     let job = disk.finish(save_job(LogId::new(1, 6), 5 << 20));

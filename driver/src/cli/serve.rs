@@ -24,6 +24,9 @@ use crate::timed::Timed;
 
 const COMMAND: &str = "serve";
 
+/// Connections that may wait to be taken, if the system allows so many.
+const BACKLOG: i32 = 4096;
+
 const HELP: &str = "\
 usage: quorate serve --id N --data-dir DIR --cluster 1=PEER/CLIENT,2=PEER/CLIENT,… [FLAGS]
        quorate serve --id N --data-dir DIR --join 1=PEER/CLIENT,… --listen-client … --listen-peer … [FLAGS]
@@ -44,6 +47,10 @@ Prints 'ready id=… client=… peer=…' when it accepts connections; its log g
   --redirect moved|forward  what a follower does with a command: answer MOVED, or send it on to the leader (forward)
   --election-timeout-ms N   a follower that hears nothing for one to two of these campaigns (150)
   --heartbeat-ms N          how often an idle leader speaks; less than half of the above (30)
+  --lease-ms N              lease reads: for so long after a majority has answered, the leader answers reads without asking
+                            again; less than --election-timeout-ms. Reads then trust clocks: no node's may run faster than
+                            the leader's by the ratio of the two, nor the leader be suspended for their difference between
+                            reading its clock and answering (off)
   --request-timeout-ms N    when a command that cannot be finished is answered by the truth (5000)
   --snapshot-log-bytes N    compact the log when it has grown by so much, or 'none' (64MiB)
   --snapshot-growth-percent N  ... and at least by this share of the last snapshot's length, which keeps the cost of
@@ -67,6 +74,7 @@ pub(crate) struct Options {
     forward: bool,
     election_timeout_ms: u64,
     heartbeat_ms: u64,
+    lease_ms: Option<u64>,
     request_timeout_ms: u64,
     snapshot_log_bytes: Option<u64>,
     snapshot_growth_percent: u32,
@@ -89,6 +97,7 @@ struct Given {
     moved: bool,
     election_timeout_ms: Option<u64>,
     heartbeat_ms: Option<u64>,
+    lease_ms: Option<u64>,
     request_timeout_ms: Option<u64>,
     /// `Some(None)` for 'none'.
     snapshot_log_bytes: Option<Option<u64>>,
@@ -144,6 +153,7 @@ const TAKING_VALUES: &[&str] = &[
     "redirect",
     "election-timeout-ms",
     "heartbeat-ms",
+    "lease-ms",
     "request-timeout-ms",
     "snapshot-log-bytes",
     "snapshot-growth-percent",
@@ -175,6 +185,7 @@ impl Given {
                 self.election_timeout_ms = Some(flags::number(flag, &value, 10..=600_000)?);
             }
             "heartbeat-ms" => self.heartbeat_ms = Some(flags::number(flag, &value, 1..=300_000)?),
+            "lease-ms" => self.lease_ms = Some(flags::number(flag, &value, 1..=600_000)?),
             "request-timeout-ms" => {
                 self.request_timeout_ms = Some(flags::number(flag, &value, 1..=3_600_000)?);
             }
@@ -236,6 +247,7 @@ impl Given {
             forward: !self.moved,
             election_timeout_ms: self.election_timeout_ms.unwrap_or(150),
             heartbeat_ms: self.heartbeat_ms.unwrap_or(30),
+            lease_ms: self.lease_ms,
             request_timeout_ms: self.request_timeout_ms.unwrap_or(5000),
             snapshot_log_bytes: self.snapshot_log_bytes.unwrap_or(Some(64 << 20)),
             snapshot_growth_percent: u32::try_from(self.snapshot_growth_percent.unwrap_or(100))
@@ -259,6 +271,11 @@ impl Given {
                 ),
             ));
         }
+        if let Some(lease) = options.lease_ms.filter(|lease| *lease >= options.election_timeout_ms) {
+            let election = options.election_timeout_ms;
+            let what = format_args!("{lease} must be less than --election-timeout-ms, which is {election}");
+            return Err(Usage::flag("lease-ms", what));
+        }
         Ok(options)
     }
 }
@@ -268,6 +285,7 @@ impl Options {
         let mut raft = raft::Config::new(self.id, seed);
         raft.election_timeout = self.election_timeout_ms * 1000;
         raft.heartbeat_interval = self.heartbeat_ms * 1000;
+        raft.lease = self.lease_ms.map(|lease| lease * 1000);
         raft.trailing_bytes = self.trailing_log_bytes;
         node::Config {
             raft,
@@ -361,7 +379,13 @@ fn announce(options: &Options) {
 }
 
 fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, Usage> {
-    TcpListener::bind(address).map_err(|error| {
+    let listener = TcpListener::bind(address).and_then(|listener| {
+        // The standard library lets 128 wait. Whoever comes to a full queue is dropped and tries again after a second: when
+        // thousands of clients come at once, as they do after a failover, some would be kept out for many.
+        rustix::net::listen(&listener, BACKLOG)?;
+        Ok(listener)
+    });
+    listener.map_err(|error| {
         Usage::flag(
             flag,
             format_args!("cannot listen on {address}: {error}; choose another port, or stop what uses it"),
@@ -407,6 +431,20 @@ mod tests {
         }
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn more_clients_can_wait_than_the_standard_library_lets() {
+        let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+        let clients = allowed.trim().parse().map_or(0, |allowed: usize| allowed.min(300));
+        let listener = bind("listen-client", "127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        // Nobody takes them. One that the queue has no room for is answered only when it has.
+        let patience = std::time::Duration::from_secs(5);
+        let connect = |_| std::net::TcpStream::connect_timeout(&address, patience);
+        let waiting: Result<Vec<_>, _> = (0..clients).map(connect).collect();
+        assert_eq!(waiting.map(|streams| streams.len()).ok(), Some(clients));
+    }
+
     #[test]
     fn the_settings_make_a_valid_core() {
         let options =
@@ -416,6 +454,11 @@ mod tests {
         assert_eq!(config.raft.election_timeout, 100_000);
         let soon = parsed("--id 1 --data-dir d --cluster CLUSTER --heartbeat-ms 1").unwrap().unwrap();
         assert_eq!(soon.node(1, DiskId(2)).raft.validate(), Ok(()), "whatever the flag takes");
+        let leased = parsed("--id 1 --data-dir d --cluster CLUSTER --lease-ms 299").unwrap().unwrap();
+        let config = leased.node(1, DiskId(2));
+        assert_eq!((config.raft.validate(), config.raft.lease), (Ok(()), Some(299_000)));
+        let refused = parsed("--id 1 --data-dir d --cluster CLUSTER --lease-ms 300").unwrap_err();
+        assert!(refused.0.starts_with("--lease-ms: 300 must be less than"), "{}", refused.0);
         let line =
             "--id 1 --data-dir d --cluster CLUSTER --snapshot-growth-percent 0 --trailing-log-bytes 1k";
         let config = parsed(line).unwrap().unwrap().node(1, DiskId(2));

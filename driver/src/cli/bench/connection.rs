@@ -24,6 +24,13 @@ pub(super) struct Flight {
     pub(super) since: Nanos,
 }
 
+/// A command in flight, and how many replies are to come to it.
+#[derive(Debug)]
+struct Unanswered {
+    flight: Flight,
+    replies: usize,
+}
+
 /// Why a connection cannot be used any more.
 #[derive(Debug)]
 pub(super) enum Lost {
@@ -58,7 +65,9 @@ pub(super) struct Connection {
     connecting: bool,
     output: Output,
     replies: Replies,
-    flights: VecDeque<Flight>,
+    flights: VecDeque<Unanswered>,
+    /// The first error reply to the command that is answered next, if it has several replies.
+    error: Vec<u8>,
     /// Where a reply has said that its command belongs.
     moved: Option<SocketAddr>,
 }
@@ -89,6 +98,7 @@ impl Connection {
             output: Output::default(),
             replies: Replies::default(),
             flights: VecDeque::new(),
+            error: Vec::new(),
             moved: None,
         }
     }
@@ -121,7 +131,7 @@ impl Connection {
     /// Takes the next command of `load`; it leaves with the next [`flush`](Self::flush).
     pub(super) fn send(&mut self, load: &mut Load, since: Nanos) {
         let kind = load.append(&mut self.output.bytes);
-        self.flights.push_back(Flight { kind, since });
+        self.flights.push_back(Unanswered { flight: Flight { kind, since }, replies: load.replies(kind) });
     }
 
     /// The socket can be written to: a connection that was being made is there, or has failed.
@@ -140,8 +150,8 @@ impl Connection {
         if self.connecting { Ok(()) } else { self.output.write_to(&mut self.stream) }
     }
 
-    /// Reads what has come, hands each reply with its command and its time to `answered`, and says how many there were.
-    /// `ends` is whether the other side will send no more.
+    /// Reads what has come, hands the reply to each command with the command and the time to `answered`, and says how many
+    /// there were. A command of several replies is answered by the last, or by its first error. `ends` is whether the other side will send no more.
     pub(super) fn receive(
         &mut self,
         chunk: &mut [u8],
@@ -160,13 +170,22 @@ impl Connection {
             };
             let now = clock.now();
             self.replies.take(&chunk[..length], |reply| {
-                let flight = self.flights.pop_front().ok_or(Lost::Unasked)?;
-                answered(flight, now, reply);
+                let front = self.flights.front_mut().ok_or(Lost::Unasked)?;
+                front.replies -= 1;
                 if let Some(target) = moved_to(reply, self.address.ip()) {
                     self.moved = Some(target);
                 }
+                if front.replies > 0 {
+                    if matches!(reply, [b'-' | b'!', ..]) {
+                        self.error.extend_from_slice(reply);
+                    }
+                    return Ok::<_, Lost>(());
+                }
+                answered(front.flight, now, if self.error.is_empty() { reply } else { &self.error });
+                self.error.clear();
+                self.flights.pop_front();
                 count += 1;
-                Ok::<_, Lost>(())
+                Ok(())
             })?;
             // A short read has emptied the socket: whatever comes later is told again.
             if length < chunk.len() && !ends {

@@ -58,16 +58,20 @@ pub(super) struct Load {
     reads: u64,
     get: Request,
     set: Request,
+    /// How many replies come to a write.
+    write_replies: usize,
 }
 
 impl Load {
-    /// Commands of which `reads` in a hundred are reads, for `keys` keys; values of `value_bytes` bytes.
+    /// Commands of which `reads` in a hundred are reads, for `keys` keys; values of `value_bytes` bytes. With `wait` each write
+    /// is followed by a `WAIT` for so many replicas.
     pub(super) fn new(
         seed: u64,
         reads: u64,
         keys: u64,
         distribution: Distribution,
         value_bytes: usize,
+        wait: Option<u64>,
     ) -> Self {
         let value: Vec<u8> = (b'a'..=b'z').cycle().take(value_bytes).collect();
         Self {
@@ -75,7 +79,16 @@ impl Load {
             keys: Keys::new(keys, distribution),
             reads,
             get: Request::new("GET", None),
-            set: Request::new("SET", Some(&value)),
+            set: wait.into_iter().fold(Request::new("SET", Some(&value)), Request::then_wait),
+            write_replies: 1 + usize::from(wait.is_some()),
+        }
+    }
+
+    /// How many replies come to a command.
+    pub(super) fn replies(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Read => 1,
+            Kind::Write => self.write_replies,
         }
     }
 
@@ -112,6 +125,16 @@ impl Request {
             write::bulk(&mut bytes, value);
         }
         Self { bytes, digits_at }
+    }
+
+    /// The same, and behind it a request to answer only when so many replicas have acknowledged what came before.
+    fn then_wait(mut self, replicas: u64) -> Self {
+        write::array(&mut self.bytes, 3);
+        write::bulk(&mut self.bytes, b"WAIT");
+        write::bulk(&mut self.bytes, replicas.to_string().as_bytes());
+        // However long that takes.
+        write::bulk(&mut self.bytes, b"0");
+        self
     }
 
     fn append(&mut self, key: u64, out: &mut Vec<u8>) {
@@ -306,18 +329,26 @@ mod tests {
 
     #[test]
     fn commands_are_requests_in_the_shares_asked_for() {
-        let mut load = Load::new(1, 0, 50, Distribution::Sequential, 3);
+        let mut load = Load::new(1, 0, 50, Distribution::Sequential, 3, None);
         let mut out = Vec::new();
         for _ in 0..43 {
             out.clear();
             assert_eq!(load.append(&mut out), Kind::Write);
         }
         assert_eq!(out, b"*3\r\n$3\r\nSET\r\n$16\r\nkey:000000000042\r\n$3\r\nabc\r\n");
-        let mut load = Load::new(1, 100, MAX_KEYS, Distribution::Uniform, 3);
+        let mut load = Load::new(1, 0, 50, Distribution::Sequential, 1, Some(2));
+        out.clear();
+        load.append(&mut out);
+        assert!(
+            out.ends_with(b"$1\r\na\r\n*3\r\n$4\r\nWAIT\r\n$1\r\n2\r\n$1\r\n0\r\n"),
+            "{}",
+            out.escape_ascii()
+        );
+        let mut load = Load::new(1, 100, MAX_KEYS, Distribution::Uniform, 3, None);
         out.clear();
         assert_eq!(load.append(&mut out), Kind::Read);
         assert!(out.starts_with(b"*2\r\n$3\r\nGET\r\n$16\r\nkey:"), "{}", out.escape_ascii());
-        let mut load = Load::new(1, 30, 50, Distribution::Uniform, 3);
+        let mut load = Load::new(1, 30, 50, Distribution::Uniform, 3, None);
         let reads = (0..DRAWS).filter(|_| load.append(&mut Vec::new()) == Kind::Read).count();
         assert!(near(reads as u64, 0.3), "{reads}");
     }

@@ -34,6 +34,9 @@ what is sent
   --distribution NAME    which of them: uniform, zipf (exponent 0.99) or sequential (uniform)
   --value-bytes N        how long a value is (100)
   --seed N               the same seed sends the same commands (1)
+  --wait REPLICAS        each SET is followed by WAIT REPLICAS 0 and done when both are answered, for
+                         Redis and Valkey: with appendfsync always on every node a write is then on
+                         the disks of so many replicas besides the master's
 
 how it is sent
   --address LIST         where to, as HOST:PORT; of several each gets its share of the connections
@@ -62,7 +65,7 @@ second are the replies that came in the time measured. Error replies are counted
 first word.
 
 The object: what was asked for (addresses, connections, pipeline, reads_percent, keys, distribution,
-value_bytes, rate, requests, seed, warm_up_seconds); seconds: how long was measured; interrupted;
+value_bytes, wait, rate, requests, seed, warm_up_seconds); seconds: how long was measured; interrupted;
 commands and per_second of both kinds; reads and writes, each with commands, per_second, not_found
 (null replies), latency_us (null if there is no command; mean, p50, p90, p99, p99_9, p99_99 and max, in
 microseconds) and each_second (replies in each second); errors: for each first word kind, count,
@@ -97,6 +100,8 @@ struct Options {
     keys: u64,
     distribution: Distribution,
     value_bytes: usize,
+    /// How many replicas each write waits for, by a command of its own.
+    wait: Option<u64>,
     rate: Option<u64>,
     seed: u64,
     warm_up: u64,
@@ -107,7 +112,7 @@ struct Options {
 
 impl Options {
     fn load(&self) -> Load {
-        Load::new(self.seed, self.reads, self.keys, self.distribution, self.value_bytes)
+        Load::new(self.seed, self.reads, self.keys, self.distribution, self.value_bytes, self.wait)
     }
 }
 
@@ -163,6 +168,7 @@ fn parse(mut parser: Parser) -> Result<Option<Options>, Usage> {
         keys: 100_000,
         distribution: Distribution::Uniform,
         value_bytes: 100,
+        wait: None,
         rate: None,
         seed: 1,
         warm_up: 1,
@@ -189,6 +195,7 @@ fn parse(mut parser: Parser) -> Result<Option<Options>, Usage> {
             "keys" => options.keys = flags::number(name, &value()?, 1..=MAX_KEYS)?,
             "distribution" => options.distribution = distribution(value()?)?,
             "value-bytes" => options.value_bytes = flags::bytes(name, &value()?, 1..=512 << 20)? as usize,
+            "wait" => options.wait = Some(flags::number(name, &value()?, 1..=1000)?),
             "rate" => options.rate = Some(flags::number(name, &value()?, 1..=1_000_000_000)?),
             "seed" => options.seed = flags::number(name, &value()?, 0..=u64::MAX)?,
             "warm-up" => options.warm_up = flags::number(name, &value()?, 0..=MAX_SECONDS)?,

@@ -145,15 +145,13 @@ impl Report<'_> {
         write!(out, ",\"connections\":{connections},\"pipeline\":{pipeline},\"reads_percent\":{reads}")?;
         let distribution = quoted(self.options.distribution.name());
         write!(out, ",\"keys\":{keys},\"distribution\":{distribution},\"value_bytes\":{value_bytes}")?;
-        write!(
-            out,
-            ",\"rate\":{}",
-            self.options.rate.map_or_else(|| "null".to_owned(), |rate| rate.to_string())
-        )?;
-        let requests = match self.options.until {
-            Until::Requests(requests) => requests.to_string(),
-            Until::Seconds(_) => "null".to_owned(),
-        };
+        let or_null =
+            |number: Option<u64>| number.map_or_else(|| "null".to_owned(), |number| number.to_string());
+        write!(out, ",\"wait\":{},\"rate\":{}", or_null(self.options.wait), or_null(self.options.rate))?;
+        let requests = or_null(match self.options.until {
+            Until::Requests(requests) => Some(requests),
+            Until::Seconds(_) => None,
+        });
         write!(out, ",\"requests\":{requests},\"seed\":{seed},\"warm_up_seconds\":{warm_up}")?;
         write!(out, ",\"seconds\":{:.6},\"interrupted\":{interrupted}", self.seconds())?;
         write!(out, ",\"commands\":{},\"per_second\":{:.1}", self.commands(), self.rate(self.kinds()))?;
@@ -268,7 +266,7 @@ both              110           55
         let json = Report { options: &options, outcome: &outcome }.json();
         let expected = concat!(
             r#"{"addresses":["127.0.0.1:7101"],"connections":64,"pipeline":1,"reads_percent":90,"keys":7,"#,
-            r#""distribution":"zipf","value_bytes":100,"rate":null,"requests":null,"seed":5,"warm_up_seconds":1,"#,
+            r#""distribution":"zipf","value_bytes":100,"wait":null,"rate":null,"requests":null,"seed":5,"warm_up_seconds":1,"#,
             r#""seconds":2.000000,"interrupted":false,"commands":110,"per_second":55.0,"#,
             r#""reads":{"commands":100,"per_second":50.0,"not_found":4,"latency_us":{"mean":50499.197,"#,
             r#""p50":50003.967,"p90":90046.463,"p99":99024.895,"p99_9":100007.935,"p99_99":100007.935,"#,
