@@ -63,7 +63,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=2, help="measured in each cell, after one of warm-up (2)")
     parser.add_argument("--relay", metavar="COMMAND", help="starts the relay: 'COMMAND … {port} … {dir} …'")
     parser.add_argument("--relay-lease", metavar="COMMAND", help="... one that answers reads without asking its followers")
-    parser.add_argument("--lease-ms", type=int, default=200, help="Quorate's --lease-ms for reads by leases (200)")
+    parser.add_argument("--lease-ms", type=int, default=100, help="Quorate's --lease-ms for reads by leases (100)")
     a = parsed(parser)
     rows, found = contestants(a), {}
     for number in range(a.rounds):
