@@ -384,7 +384,7 @@ fn row_09_leftovers_in_recycled_segments_end_the_log() {
     with_seeds(1090..1093, |seed, slot| {
         let sim = formed(tiny(Settings::new(seed, 3)), slot)?;
         let mut clients = appenders(seed);
-        for round in 0..6 {
+        for round in 0..8 {
             work(sim, &mut clients, SECOND / 2)?;
             let node = chosen(sim, round);
             sim.crash(node, Crash::Power);
