@@ -47,10 +47,10 @@ Prints 'ready id=… client=… peer=…' when it accepts connections; its log g
   --redirect moved|forward  what a follower does with a command: answer MOVED, or send it on to the leader (forward)
   --election-timeout-ms N   a follower that hears nothing for one to two of these campaigns (150)
   --heartbeat-ms N          how often an idle leader speaks; less than half of the above (30)
-  --lease-ms N              lease reads: for so long after a majority has answered, the leader answers reads without asking
-                            again; less than --election-timeout-ms. Reads then trust clocks: no node's may run faster than
-                            the leader's by the ratio of the two, nor the leader be suspended for their difference between
-                            reading its clock and answering (off)
+  --lease-ms N              lease reads: for so long after a majority has answered, the leader answers reads without
+                            asking again; less than --election-timeout-ms. Reads then trust clocks: no node's may run
+                            faster than the leader's by the ratio of the two, nor the leader be suspended for their
+                            difference between reading its clock and answering (off)
   --request-timeout-ms N    when a command that cannot be finished is answered by the truth (5000)
   --snapshot-log-bytes N    compact the log when it has grown by so much, or 'none' (64MiB)
   --snapshot-growth-percent N  ... and at least by this share of the last snapshot's length, which keeps the cost of
@@ -454,11 +454,11 @@ mod tests {
         assert_eq!(config.raft.election_timeout, 100_000);
         let soon = parsed("--id 1 --data-dir d --cluster CLUSTER --heartbeat-ms 1").unwrap().unwrap();
         assert_eq!(soon.node(1, DiskId(2)).raft.validate(), Ok(()), "whatever the flag takes");
-        let leased = parsed("--id 1 --data-dir d --cluster CLUSTER --lease-ms 299").unwrap().unwrap();
+        let leased = parsed("--id 1 --data-dir d --cluster CLUSTER --lease-ms 149").unwrap().unwrap();
         let config = leased.node(1, DiskId(2));
-        assert_eq!((config.raft.validate(), config.raft.lease), (Ok(()), Some(299_000)));
-        let refused = parsed("--id 1 --data-dir d --cluster CLUSTER --lease-ms 300").unwrap_err();
-        assert!(refused.0.starts_with("--lease-ms: 300 must be less than"), "{}", refused.0);
+        assert_eq!((config.raft.validate(), config.raft.lease), (Ok(()), Some(149_000)));
+        let refused = parsed("--id 1 --data-dir d --cluster CLUSTER --lease-ms 150").unwrap_err();
+        assert!(refused.0.starts_with("--lease-ms: 150 must be less than"), "{}", refused.0);
         let line =
             "--id 1 --data-dir d --cluster CLUSTER --snapshot-growth-percent 0 --trailing-log-bytes 1k";
         let config = parsed(line).unwrap().unwrap().node(1, DiskId(2));
