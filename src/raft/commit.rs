@@ -7,11 +7,16 @@ use super::{Action, Actions, LogIndex, Raft, quorum};
 const APPLY_BYTES: usize = 1 << 20;
 
 impl Raft {
+    /// The last entry that a leader has on its own disk.
+    #[inline]
+    pub(super) fn counts_itself_up_to(&self) -> LogIndex {
+        if planted!("own-disk-is-not-awaited") { self.log.last().index } else { self.writes.persisted() }
+    }
+
     /// Counts: the leader's commit index is the last one that a majority holds on disk, the leader only if it does itself.
     pub(super) fn advance_commit(&mut self) {
         let State::Leader(lead) = &self.state else { return };
-        let (me, own) = (self.config.id, self.writes.persisted());
-        let own = if planted!("own-disk-is-not-awaited") { self.log.last().index } else { own };
+        let (me, own) = (self.config.id, self.counts_itself_up_to());
         let index = quorum::agreed(self.membership.latest(), |id| {
             if id == me { own } else { lead.peers.get(&id).map_or(0, |p| p.matched) }
         });
