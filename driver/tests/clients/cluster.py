@@ -27,8 +27,8 @@ def wait(seconds, what, condition):
 
 
 class Cluster:
-    def __init__(self, nodes=3, *flags, binary=BINARY):
-        self.binary, self.flags, self.ids = binary, list(flags), list(range(1, nodes + 1))
+    def __init__(self, nodes=3, *flags, binary=None):
+        self.binary, self.flags, self.ids = binary or BINARY, list(flags), list(range(1, nodes + 1))
         self.dir = tempfile.mkdtemp(prefix="quorate-test-")
         ports = free_ports(2 * nodes)
         self.client = dict(zip(self.ids, ports[:nodes]))
