@@ -25,8 +25,9 @@ const READ_PER_TURN: usize = 128 << 10;
 /// Least space for one read.
 const READ_SPACE: usize = 4096;
 
-/// Most buffers that wait for a client to read from: connections have them only while they have something to read.
-const MAX_SPARES: usize = 64;
+/// Most buffers that wait for a client to read from: connections have them only while they have something to read. A turn that reads
+/// from more clients makes new ones, which costs more than the rest of a small request.
+const MAX_SPARES: usize = 1024;
 
 /// How long a connection that is being closed may take to write what waits. Microseconds.
 const CLOSING: Micros = 2_000_000;
