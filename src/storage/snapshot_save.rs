@@ -16,8 +16,7 @@ use crate::replica::View;
 
 /// Bytes that are asked of the view at once.
 const PIECE: usize = 256 << 10;
-/// Written bytes are synced about this often, so that no flush stalls the log's for long: of 1 MiB, on three nodes of one disk,
-/// it doubled the slowest thousandth of the writes. A driver may rest after each.
+/// Written bytes are synced about this often, so that no flush stalls the log's for long. A driver may rest after each.
 const SYNC_EVERY: u64 = 256 << 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
