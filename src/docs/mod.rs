@@ -1,5 +1,5 @@
 //! The prose: architecture, the contract with a driver, invariants, Raft's features and traps, what differs from Redis, what
-//! can go wrong with a disk, testing.
+//! can go wrong with a disk, testing, and how fast it is.
 
 #[doc = include_str!("architecture.md")]
 pub mod architecture {}
@@ -22,6 +22,9 @@ pub mod testing {}
 
 #[doc = include_str!("storage_rows.md")]
 pub mod storage_rows {}
+
+#[doc = include_str!("performance.md")]
+pub mod performance {}
 
 #[cfg(test)]
 mod tests {
