@@ -6,10 +6,10 @@ usage: connections.py [--quorate BINARY] [--connections 10000] [--rounds 3] [--j
 Resident memory counts after each of these: every connection has pinged, set and got a value of 100 bytes, and is idle; then every one has sent and received a message
 of 16 KiB, and is idle. The kernel's part is what all slabs and socket buffers have grown by, for both ends of a connection. A reading client beside them waits for each
 reply. Then connections are opened until the server refuses one, another is closed, and a new one must be served."""
-import argparse, json, os, resource, shutil, socket, statistics, subprocess, sys, tempfile, time
+import argparse, json, os, resource, shutil, socket, statistics, sys, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "driver", "tests", "clients"))
-from cluster import BINARY, Cluster, command, free_ports, wait
+from cluster import BINARY, Cluster, redis_server, wait
 from memory import kib
 from stalls import packed
 
@@ -137,22 +137,8 @@ def quorate(given, flags):
 
 
 def redis(given, _):
-    directory = tempfile.mkdtemp(prefix="quorate-redis-")
-    [port] = free_ports(1)
-    server = subprocess.Popen(["redis-server", "--port", str(port), "--save", "", "--appendonly", "no", "--dir", directory, "--maxclients", str(given.connections + SPARE)],
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        def up():
-            try:
-                return command(port, "PING") == b"PONG"
-            except OSError:
-                return False
-        wait(10, "redis-server", up)
-        return measure(port, server.pid, given.connections)
-    finally:
-        server.kill()
-        server.wait()
-        shutil.rmtree(directory, ignore_errors=True)
+    with redis_server("--maxclients", str(given.connections + SPARE)) as (port, pid):
+        return measure(port, pid, given.connections)
 
 
 def main():

@@ -25,8 +25,8 @@ const READ_PER_TURN: usize = 128 << 10;
 /// Least space for one read.
 const READ_SPACE: usize = 4096;
 
-/// Most buffers that wait for a client to read from: connections have them only while they have something to read. A turn that reads
-/// from more clients makes new ones, which costs more than the rest of a small request.
+/// Most buffers that wait for a client to read from: connections have them only while they have something to read. A turn
+/// that reads from more clients makes new ones, which costs more than the rest of a small request.
 const MAX_SPARES: usize = 1024;
 
 /// How long a connection that is being closed may take to write what waits. Microseconds.
@@ -140,7 +140,7 @@ impl Clients {
         self.clients.iter().any(|(_, client)| !client.connection.output().is_empty())
     }
 
-    /// Whether a connection is to be stepped, which looks at the node's state.
+    /// Whether [`step`](Self::step) or [`wake`](Self::wake) has a connection to step.
     pub(crate) fn is_due(&self, now: Now) -> bool {
         !self.touched.is_empty() || self.timers.first().is_some_and(|(at, _)| *at <= now.mono)
     }

@@ -39,20 +39,14 @@ impl Frame {
         let mut pieces: SmallVec<[Bytes; 2]> = SmallVec::new();
         pieces.push(Bytes::new());
         pieces.extend(parts);
-        let length = pieces.iter().map(Bytes::len).fold(0usize, usize::saturating_add);
-        let checksum = match pieces.as_slice() {
-            [_, only] => xxh3_64(only),
-            parts => {
-                let mut hash = Xxh3::new();
-                parts.iter().for_each(|part| hash.update(part));
-                hash.digest()
-            }
+        let header = match pieces.get(1..).and_then(<[Bytes]>::split_first) {
+            Some((first, rest)) => header(first, rest),
+            None => header(&[], &[]),
         };
         let inline = pieces.get(1).map_or(0, Bytes::len);
         let inline = if inline <= INLINE { inline } else { 0 };
         let mut head = BytesMut::with_capacity(FRAME_HEADER + inline);
-        head.put_u32_le(u32::try_from(length).unwrap_or(u32::MAX));
-        head.put_u32_le(checksum as u32);
+        head.put_slice(&header);
         if inline > 0 {
             head.extend_from_slice(&pieces.remove(1));
         }
@@ -65,27 +59,35 @@ impl Frame {
     /// A frame whose payload begins with that of `bytes`, which has [`FRAME_HEADER`] bytes of space before it, and ends with
     /// `rest`.
     pub(super) fn seal_in_place(mut bytes: Vec<u8>, rest: Bytes) -> Self {
-        if let Some((mut head, payload)) = bytes.split_at_mut_checked(FRAME_HEADER) {
-            let checksum = if rest.is_empty() {
-                xxh3_64(payload)
-            } else {
-                let mut hash = Xxh3::new();
-                hash.update(payload);
-                hash.update(&rest);
-                hash.digest()
-            };
-            let length = payload.len().saturating_add(rest.len());
-            head.put_u32_le(u32::try_from(length).unwrap_or(u32::MAX));
-            head.put_u32_le(checksum as u32);
+        let rest: SmallVec<[Bytes; 1]> = Some(rest).filter(|rest| !rest.is_empty()).into_iter().collect();
+        if let Some((head, payload)) = bytes.split_first_chunk_mut() {
+            *head = header(payload, &rest);
         }
-        let pieces = [Bytes::from(bytes), rest];
-        Self(pieces.into_iter().filter(|piece| !piece.is_empty()).collect())
+        Self([Bytes::from(bytes)].into_iter().chain(rest).collect())
     }
 
     /// Bytes that the frame takes on the wire.
     pub fn wire_len(&self) -> usize {
         self.0.iter().map(Bytes::len).fold(0, usize::saturating_add)
     }
+}
+
+/// The header of a payload that is `first` and then `rest`.
+fn header(first: &[u8], rest: &[Bytes]) -> [u8; FRAME_HEADER] {
+    let checksum = if rest.is_empty() {
+        xxh3_64(first)
+    } else {
+        let mut hash = Xxh3::new();
+        hash.update(first);
+        rest.iter().for_each(|part| hash.update(part));
+        hash.digest()
+    };
+    let length = rest.iter().map(Bytes::len).fold(first.len(), usize::saturating_add);
+    let mut header = [0; FRAME_HEADER];
+    let mut space = &mut header[..];
+    space.put_u32_le(u32::try_from(length).unwrap_or(u32::MAX));
+    space.put_u32_le(checksum as u32);
+    header
 }
 
 /// Takes the bytes of a connection and yields the payloads of whole frames.

@@ -30,16 +30,16 @@ pub(super) const fn len(value: u64) -> usize {
 }
 
 fn put_head(out: &mut Vec<u8>, major: u8, value: u64) {
-    let bytes = value.to_be_bytes();
-    let (info, from) = match value {
-        0..=23 => return out.push(major | value as u8),
-        24..=0xff => (24, 7),
-        0x100..=0xffff => (25, 6),
-        0x1_0000..=0xffff_ffff => (26, 4),
-        _ => (27, 0),
+    let len = len(value);
+    let info = match len {
+        1 => return out.push(major | value as u8),
+        2 => 24,
+        3 => 25,
+        5 => 26,
+        _ => 27,
     };
     out.push(major | info);
-    out.extend_from_slice(bytes.get(from..).unwrap_or_default());
+    out.extend_from_slice(value.to_be_bytes().get(9 - len..).unwrap_or_default());
 }
 
 /// Takes a number off the front, in any of its forms; `None` for anything else.

@@ -540,7 +540,7 @@ mod tests {
             id: SnapshotId { last: LogId::new(3, 900), checksum: u64::MAX },
             len: 77,
             stamp: Stamp { unix_ms: 1, cluster_ms: 2 },
-            configuration: Configuration::of_voters(members).into(),
+            configuration: Configuration::of_voters(members),
         }
     }
 

@@ -121,7 +121,7 @@ impl<S: StateMachine> Node<S> {
             replica::Action::Reply { tag, outcome } => self.finish(tag, outcome, out),
             replica::Action::SaveSnapshot { point, view } => {
                 let Some(identity) = &self.identity else { return };
-                out.push(Action::Job(Job::new(Work::Save(SaveSnapshot::new(identity, point, *view)))));
+                out.push(Action::Job(Job::new(Work::Save(SaveSnapshot::new(identity, *point, *view)))));
             }
             replica::Action::SendSnapshotChunk { to, term, snapshot, offset, len } => {
                 self.read_chunk(to, term, snapshot, offset, len, out);

@@ -1,7 +1,6 @@
 //! What one core says to another. Any message may be lost, doubled, delayed or reordered.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -220,5 +219,5 @@ pub struct SnapshotMeta {
     /// The clocks of the log at `id.last`.
     pub stamp: Stamp,
     /// The configuration committed at `id.last`.
-    pub configuration: Arc<Configuration>,
+    pub configuration: Configuration,
 }

@@ -98,7 +98,6 @@ pub use message::{Message, QueryId, Round, SnapshotId, SnapshotMeta, SnapshotPro
 pub use transfer::{TransferFailed, TransferId};
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 
 use log::Log;
 use membership::Membership;
@@ -213,7 +212,7 @@ pub struct SnapshotPoint {
     /// The clocks there.
     pub stamp: Stamp,
     /// The configuration committed there.
-    pub configuration: Arc<Configuration>,
+    pub configuration: Configuration,
 }
 
 /// A core's state, for people and for who looks at it after every step: numbers only, and cheap.
@@ -256,8 +255,7 @@ impl Raft {
         let Recovered { disk, vote, snapshot, entries, commit, life } = recovered;
         let (base, stamp) =
             snapshot.as_ref().map_or((LogId::ZERO, Stamp::default()), |s| (s.id.last, s.stamp));
-        let configuration =
-            snapshot.as_ref().map(|s| Configuration::clone(&s.configuration)).unwrap_or_default();
+        let configuration = snapshot.as_ref().map(|s| s.configuration.clone()).unwrap_or_default();
         let mut log = Log::new(base, stamp);
         let mut membership = Membership::new(base.index, configuration);
         for entry in entries.iter() {

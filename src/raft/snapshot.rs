@@ -2,13 +2,12 @@
 //! ours in chunks. The core decides; the embedder has the bytes.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 
 use super::progress::Sending;
 use super::role::{Incoming, State};
 use super::{
-    Action, Actions, Configuration, Fault, LogId, LogIndex, Message, NodeId, Raft, SnapshotId, SnapshotMeta,
-    SnapshotPoint, SnapshotProgress, SnapshotSwitch,
+    Action, Actions, Fault, LogId, LogIndex, Message, NodeId, Raft, SnapshotId, SnapshotMeta, SnapshotPoint,
+    SnapshotProgress, SnapshotSwitch,
 };
 
 /// Entries that a compaction drops in the step itself: more take longer than a heartbeat may wait.
@@ -44,7 +43,7 @@ impl Raft {
         Some(SnapshotPoint {
             last: LogId::new(self.log.term(index)?, index),
             stamp: self.log.stamp(index)?,
-            configuration: Arc::new(self.membership.at(index)?.clone()),
+            configuration: self.membership.at(index)?.clone(),
         })
     }
 
@@ -63,7 +62,7 @@ impl Raft {
         } else {
             self.writes.replace(last.index, self.commit);
             gone = self.log.reset(last, meta.stamp);
-            self.membership.reset(last.index, Configuration::clone(&meta.configuration));
+            self.membership.reset(last.index, meta.configuration.clone());
         }
         if !keeps_suffix {
             // A snapshot without this node says nothing of its removal.

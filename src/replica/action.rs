@@ -38,8 +38,8 @@ pub enum Action<S: StateMachine> {
     /// Save this picture of the state elsewhere, then step `Event::SnapshotSaved` or `SnapshotNotSaved`.
     SaveSnapshot {
         /// What the file has to say besides the state.
-        point: SnapshotPoint,
-        /// The state. In a box, as the restorer below: actions are moved often, so the rare ones are to be small.
+        point: Box<SnapshotPoint>,
+        /// The state.
         view: Box<ReplicaView<S>>,
     },
     /// Read a piece of a snapshot file and send it as a `SnapshotChunk`.
@@ -69,7 +69,7 @@ pub enum Action<S: StateMachine> {
     InstallSnapshot {
         /// Which one.
         snapshot: Box<SnapshotMeta>,
-        /// Takes the state's bytes. In a box.
+        /// Takes the state's bytes.
         restorer: Box<ReplicaRestorer<S>>,
     },
     /// Forget a received snapshot and its file.

@@ -99,12 +99,7 @@ mod tests {
 
     fn meta(last: LogId) -> SnapshotMeta {
         let (stamp, configuration) = (Stamp::default(), Configuration::default());
-        SnapshotMeta {
-            id: SnapshotId { last, checksum: 0 },
-            len: 0,
-            stamp,
-            configuration: configuration.into(),
-        }
+        SnapshotMeta { id: SnapshotId { last, checksum: 0 }, len: 0, stamp, configuration }
     }
 
     #[test]

@@ -413,7 +413,8 @@ impl<S: StateMachine> Replica<S> {
         }
         if let Some(point) = self.raft.snapshot_point(self.machine.applied.index) {
             self.policy.taken();
-            out.push(Action::SaveSnapshot { point, view: Box::new(self.machine.view()) });
+            let (point, view) = (Box::new(point), Box::new(self.machine.view()));
+            out.push(Action::SaveSnapshot { point, view });
         }
     }
 

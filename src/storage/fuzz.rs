@@ -122,8 +122,7 @@ pub fn load_arbitrary(input: &[u8]) -> bool {
     let tail = format::tail(len, xxhash_rust::xxh3::xxh3_64(&bytes));
     bytes.extend_from_slice(&tail);
     let id = SnapshotId { last: LogId::new(1, 5), checksum: xxhash_rust::xxh3::xxh3_64(&bytes) };
-    let meta =
-        SnapshotMeta { id, len, stamp: Stamp::default(), configuration: Configuration::default().into() };
+    let meta = SnapshotMeta { id, len, stamp: Stamp::default(), configuration: Configuration::default() };
     let mut disk = TestDisk::default();
     let file = FileName::snapshot(id.last);
     drop(disk.perform(DiskOp::Create { file }));

@@ -35,7 +35,7 @@ impl<V> Remains<V> {
         let Self { term, last, stamp, view, peer_address, client_address } = self;
         let member = Member { disk: identity.disk, peer_address, client_address };
         let configuration = Configuration::of_voters([(identity.node, member)].into());
-        (term.max(last.term), SnapshotPoint { last, stamp, configuration: configuration.into() }, view)
+        (term.max(last.term), SnapshotPoint { last, stamp, configuration }, view)
     }
 }
 
@@ -190,7 +190,7 @@ mod tests {
         replay.apply(&first.iter().take(4).cloned().collect()).unwrap();
         let (last, stamp) = (replay.applied(), replay.stamp());
         let owner = Identity { cluster: Some(OLD), ..identity };
-        let point = SnapshotPoint { last, stamp, configuration: three_voters().into() };
+        let point = SnapshotPoint { last, stamp, configuration: three_voters() };
         let snapshot = disk.finish(SaveSnapshot::new(&owner, point, replay.view())).take().unwrap();
         let switch = SnapshotSwitch { snapshot, keeps_suffix: true };
         write(&mut disk, &mut log, &persist(None, Some(Box::new(switch)), Entries::empty(), 5));
@@ -258,7 +258,7 @@ mod tests {
         assert_eq!((snapshot.id.last, snapshot.stamp), (replay.applied(), replay.stamp()));
         let member =
             Member { disk: DiskId(99), peer_address: "new:1".into(), client_address: "new:2".into() };
-        assert_eq!(*snapshot.configuration, Configuration::of_voters([(NodeId(1), member)].into()));
+        assert_eq!(snapshot.configuration, Configuration::of_voters([(NodeId(1), member)].into()));
         assert_eq!((recovered.entries.len(), recovered.commit), (0, 9));
         assert_eq!(recovered.vote, HardState { term: 4, vote: None });
         let restored = Replay::new(Some(snapshot), restored).unwrap();

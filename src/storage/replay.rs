@@ -117,8 +117,7 @@ mod tests {
     fn switch(index: u64, keeps_suffix: bool) -> SnapshotSwitch {
         let id = SnapshotId { last: LogId::new(1, index), checksum: 0 };
         let configuration = Configuration::default();
-        let snapshot =
-            SnapshotMeta { id, len: 0, stamp: Stamp::default(), configuration: configuration.into() };
+        let snapshot = SnapshotMeta { id, len: 0, stamp: Stamp::default(), configuration };
         SnapshotSwitch { snapshot, keeps_suffix }
     }
 

@@ -50,7 +50,7 @@ pub(super) fn open_head(bytes: &[u8]) -> Result<(ClusterId, u64), Unreadable> {
 pub(super) fn matches(mut cbor: &[u8], meta: &SnapshotMeta) -> bool {
     let point: Result<Point, _> = ciborium::from_reader(&mut cbor);
     point.is_ok_and(|Point(last, stamp, configuration)| {
-        cbor.is_empty() && last == meta.id.last && stamp == meta.stamp && configuration == *meta.configuration
+        cbor.is_empty() && last == meta.id.last && stamp == meta.stamp && configuration == meta.configuration
     })
 }
 

@@ -177,7 +177,7 @@ fn identity() -> Identity {
 
 fn save_job(last: LogId, len: usize) -> SaveSnapshot<Bits> {
     let stamp = Stamp { unix_ms: last.index, cluster_ms: 3 };
-    let point = SnapshotPoint { last, stamp, configuration: configuration().into() };
+    let point = SnapshotPoint { last, stamp, configuration: configuration() };
     SaveSnapshot::new(&identity(), point, Bits { left: len })
 }
 

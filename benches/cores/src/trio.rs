@@ -1,7 +1,6 @@
 //! Three cores of Quorate in one thread: messages are handed over directly, and disks answer at once. Shared by whatever
 //! measures the core, so that all of it measures the same.
 
-use std::collections::BTreeMap;
 use std::hint::black_box;
 
 use bytes::Bytes;
@@ -30,17 +29,21 @@ struct Core {
     compacted: LogIndex,
 }
 
+/// Nodes 1 to 3, each with a vote, on disks of the same numbers.
+pub fn three_voters() -> Configuration {
+    let member = |id: u64| Member {
+        disk: DiskId(id.into()),
+        peer_address: String::new(),
+        client_address: String::new(),
+    };
+    Configuration::of_voters((1..=3).map(|id| (NodeId(id), member(id))).collect())
+}
+
 impl Trio {
     /// Cores whose leader tells the commit index after `commit_delay`, if no append has told it before. Time stands still
     /// here, so that any but 0 is for the next append.
     pub fn new(commit_delay: Micros) -> Self {
-        let member = |id: u64| Member {
-            disk: DiskId(id.into()),
-            peer_address: String::new(),
-            client_address: String::new(),
-        };
-        let members: BTreeMap<_, _> = (1..=3).map(|id| (NodeId(id), member(id))).collect();
-        let configuration = Configuration::of_voters(members);
+        let configuration = three_voters();
         let now = Now::new(0, 1_700_000_000_000);
         let core = |id| {
             let config = Config { trailing_bytes: 0, commit_delay, ..Config::new(NodeId(id), 1) };

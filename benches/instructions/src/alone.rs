@@ -1,13 +1,13 @@
 //! One core alone, told what its peers and its disk would say: a leader or a follower of a cluster of three.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use quorate::raft::{
-    Action, Actions, Config, Configuration, DiskId, Entries, Entry, EntryKind, Event, LogId, LogIndex,
-    Member, Message, NodeId, PersistId, Raft, Recovered, Role, Round, SnapshotId, SnapshotMeta, Stamp, Term,
+    Action, Actions, Config, DiskId, Entries, Entry, EntryKind, Event, LogId, LogIndex, Message, NodeId,
+    PersistId, Raft, Recovered, Role, Round, SnapshotId, SnapshotMeta, Stamp, Term,
 };
 use quorate::time::Now;
+
+use crate::trio::three_voters;
 
 /// Events of one step: made before it is measured.
 pub type Events = Vec<Event>;
@@ -38,13 +38,7 @@ struct Core {
 
 impl Core {
     fn new() -> Self {
-        let member = |id: u64| Member {
-            disk: DiskId(id.into()),
-            peer_address: String::new(),
-            client_address: String::new(),
-        };
-        let members: BTreeMap<_, _> = (1..=3).map(|id| (NodeId(id), member(id))).collect();
-        let recovered = Recovered::formed(DiskId(1), &Configuration::of_voters(members));
+        let recovered = Recovered::formed(DiskId(1), &three_voters());
         let config = Config { trailing_bytes: 0, ..Config::new(OWN, 1) };
         let now = Now::new(0, 1_700_000_000_000);
         let raft = Raft::new(config, recovered, now).expect("valid settings");

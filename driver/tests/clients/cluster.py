@@ -1,5 +1,5 @@
 """A cluster of real `quorate serve` processes for the scripts beside this file. Ends only what it started."""
-import os, shutil, signal, socket, subprocess, sys, tempfile, time
+import contextlib, os, shutil, signal, socket, subprocess, sys, tempfile, time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
@@ -123,6 +123,27 @@ class Cluster:
 def info(port, host="127.0.0.1"):
     reply = command(port, "INFO", host=host)
     return dict(line.split(":", 1) for line in reply.decode().split("\r\n") if ":" in line)
+
+
+@contextlib.contextmanager
+def redis_server(*flags):
+    """A redis-server in memory alone, with more flags: its port and its process's number."""
+    directory = tempfile.mkdtemp(prefix="quorate-redis-")
+    [port] = free_ports(1)
+    server = subprocess.Popen(["redis-server", "--port", str(port), "--save", "", "--appendonly", "no", "--dir", directory, *flags],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        def up():
+            try:
+                return command(port, "PING") == b"PONG"
+            except OSError:
+                return False
+        wait(10, "redis-server", up)
+        yield port, server.pid
+    finally:
+        server.kill()
+        server.wait()
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def command(port, *args, timeout=10, host="127.0.0.1"):

@@ -1,7 +1,7 @@
 """Memory for many keys of 16 bytes with values of 100, Quorate (one node) beside redis-server: resident memory after the load, less what the log in memory takes,
 and the most that a snapshot takes while values are overwritten: the proportional share of all processes, since Redis forks. memory.py [KEYS]"""
-import os, shutil, socket, subprocess, sys, tempfile, threading, time
-from cluster import Cluster, command, free_ports, wait
+import socket, sys, threading, time
+from cluster import Cluster, command, redis_server, wait
 
 VALUE = b"v" * 100
 
@@ -97,25 +97,11 @@ def quorate(keys):
 
 
 def redis(keys):
-    directory = tempfile.mkdtemp(prefix="quorate-redis-")
-    [port] = free_ports(1)
-    server = subprocess.Popen(["redis-server", "--port", str(port), "--save", "", "--appendonly", "no", "--dir", directory],
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        def up():
-            try:
-                return command(port, "PING") == b"PONG"
-            except OSError:
-                return False
-        wait(10, "redis-server", up)
+    with redis_server() as (port, pid):
         write(port, range(keys))
-        resident = kib(server.pid, "status", "VmRSS:")
-        peak = during_snapshot(server.pid, port, keys, lambda: bool(children(server.pid)))
+        resident = kib(pid, "status", "VmRSS:")
+        peak = during_snapshot(pid, port, keys, lambda: bool(children(pid)))
         return resident, 0, peak
-    finally:
-        server.kill()
-        server.wait()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -269,8 +269,8 @@ impl RequestParser {
     }
 }
 
-/// The number of a whole line that is one byte and up to seven digits without a leading zero, as nearly all lines of lengths are, and
-/// where the line ends. `None` for every other line, right or wrong: those take the long way.
+/// The number of a whole line that is one byte and up to seven digits without a leading zero, as nearly all lines of
+/// lengths are, and where the line ends. `None` for every other line, right or wrong: those take the long way.
 fn short_length(line: &[u8]) -> Option<(usize, usize)> {
     let (first, rest) = line.get(1..)?.split_first()?;
     let mut length = digit(*first)?;

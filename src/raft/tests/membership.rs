@@ -113,10 +113,10 @@ pub(super) fn trap_16_a_new_member_gets_the_log_from_where_it_is_appended() {
 pub(super) fn trap_16_snapshots_hold_only_what_is_committed() {
     let mut one = leader(&[1, 2, 3], &[]);
     one.step(change(vec![add(N4)]));
-    assert_eq!(one.raft.snapshot_point(2).unwrap().configuration.as_ref(), &configuration(&[1, 2, 3], &[]));
+    assert_eq!(one.raft.snapshot_point(2).unwrap().configuration, configuration(&[1, 2, 3], &[]));
     assert_eq!(one.raft.snapshot_point(3), None);
     acknowledge(&mut one);
-    assert_eq!(one.raft.snapshot_point(3).unwrap().configuration.as_ref(), &configuration(&[1, 2, 3], &[4]));
+    assert_eq!(one.raft.snapshot_point(3).unwrap().configuration, configuration(&[1, 2, 3], &[4]));
 }
 
 #[test]

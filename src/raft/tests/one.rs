@@ -111,7 +111,7 @@ pub(super) fn at(term: Term, index: LogIndex) -> LogId {
 
 pub(super) fn meta(last: LogId, members: &[u64]) -> SnapshotMeta {
     let id = SnapshotId { last, checksum: 7 };
-    SnapshotMeta { id, len: 4, stamp: Stamp::default(), configuration: configuration(members, &[]).into() }
+    SnapshotMeta { id, len: 4, stamp: Stamp::default(), configuration: configuration(members, &[]) }
 }
 
 pub(super) fn chunk(term: Term, meta: &SnapshotMeta, offset: u64, data: &'static [u8]) -> Message {

@@ -356,7 +356,7 @@ pub(super) fn trap_16_a_cut_restores_the_earlier_configuration() {
     let entries = [change].into_iter().collect();
     one.hear(N2, Message::Append { term: 1, previous: at(0, 1), entries, commit: 1 });
     assert_eq!(one.raft.configuration(), &grown);
-    assert_eq!(one.raft.snapshot_point(1).unwrap().configuration.as_ref(), &configuration(&[1, 2, 3], &[]));
+    assert_eq!(one.raft.snapshot_point(1).unwrap().configuration, configuration(&[1, 2, 3], &[]));
     one.hear(N3, append(2, at(0, 1), &[2], 1));
     assert_eq!(one.raft.configuration(), &configuration(&[1, 2, 3], &[]));
 }

@@ -82,7 +82,7 @@ pub(super) fn snapshot() -> (SnapshotMeta, crate::replica::Restored<Tape>) {
         id: SnapshotId { last, checksum: 5 },
         len: 1_000,
         stamp: Stamp::default(),
-        configuration: Configuration::of_voters([(NodeId(1), member)].into()).into(),
+        configuration: Configuration::of_voters([(NodeId(1), member)].into()),
     };
     (meta, restorer.finish().expect("own snapshot"))
 }

@@ -246,12 +246,7 @@ impl Bench {
         let choice = source.byte()?;
         let configuration = if choice % 8 == 0 { Configuration::default() } else { self.members.clone() };
         let id = SnapshotId { last, checksum: u64::from(choice % 2) };
-        Some(SnapshotMeta {
-            id,
-            len: source.near(8)?,
-            stamp: Stamp::default(),
-            configuration: configuration.into(),
-        })
+        Some(SnapshotMeta { id, len: source.near(8)?, stamp: Stamp::default(), configuration })
     }
 
     /// The embedder's own snapshot: at an applied index, as the contract asks; else the current one again.

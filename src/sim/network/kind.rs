@@ -171,7 +171,7 @@ mod tests {
         let (term, last) = (300, LogId::new(2, 70_000));
         let id = SnapshotId { last, checksum: 9 };
         let configuration = Configuration::default();
-        let meta = SnapshotMeta { id, len: 3, stamp: Stamp::default(), configuration: configuration.into() };
+        let meta = SnapshotMeta { id, len: 3, stamp: Stamp::default(), configuration };
         std::vec![
             Message::PreVote { term, last },
             Message::PreVoteReply { term, granted: true },
