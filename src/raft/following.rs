@@ -33,7 +33,7 @@ impl Raft {
             let cuts = id.index > self.commit && planted!("append-always-truncates");
             self.log.term(id.index).is_some_and(|term| term != id.term || cuts)
         };
-        if let Some(theirs) = entries[..overlap].iter().map(|e| e.id).find(conflicts)
+        if let Some(theirs) = entries.iter().take(overlap).map(|e| e.id).find(conflicts)
             && !planted!("conflict-is-kept")
         {
             self.cut(from, theirs)?;
