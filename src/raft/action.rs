@@ -2,9 +2,9 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
-use smallvec::SmallVec;
 
 use super::log::Logged;
 use super::{
@@ -217,7 +217,7 @@ pub enum Refusal {
 
 /// The actions of one step, in order.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Actions(SmallVec<[Action; 8]>);
+pub struct Actions(Vec<Action>);
 
 impl Actions {
     /// No actions yet.
@@ -253,7 +253,7 @@ impl Actions {
 
 impl IntoIterator for Actions {
     type Item = Action;
-    type IntoIter = smallvec::IntoIter<[Action; 8]>;
+    type IntoIter = alloc::vec::IntoIter<Action>;
     fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter()
     }

@@ -18,7 +18,7 @@ impl Raft {
         let State::Leader(lead) = &self.state else { return };
         let (me, own) = (self.config.id, self.counts_itself_up_to());
         let index = quorum::agreed(self.membership.latest(), |id| {
-            if id == me { own } else { lead.peers.get(&id).map_or(0, |p| p.matched) }
+            if id == me { own } else { lead.peers.get(id).map_or(0, |p| p.matched) }
         });
         // An entry of an earlier term may be on a majority and be replaced all the same (figure 8, trap 9): only under an
         // entry of this term it cannot.
@@ -48,9 +48,9 @@ impl Raft {
     pub(super) fn apply(&mut self, out: &mut Actions) {
         while self.applied < self.commit {
             let from = self.applied + 1;
-            let (end, _) = self.log.fitting(from, self.commit, APPLY_BYTES);
-            out.push(Action::Apply(self.log.run(from, end)));
-            self.applied = end;
+            let entries = self.log.fitting_run(from, self.commit, APPLY_BYTES);
+            self.applied = entries.last_id().map_or(from, |last| last.index);
+            out.push(Action::Apply(entries));
         }
     }
 }

@@ -52,10 +52,14 @@ impl Raft {
     }
 
     /// The disk answered: a candidate whose vote for itself is on it counts that vote, and asks the others.
+    #[inline]
     pub(super) fn count_own_vote(&mut self, out: &mut Actions) {
-        if !self.is_vote_durable() {
-            return;
+        if matches!(self.state, State::Candidate(_)) && self.is_vote_durable() {
+            self.open_campaign(out);
         }
+    }
+
+    fn open_campaign(&mut self, out: &mut Actions) {
         let State::Candidate(votes) = &mut self.state else { return };
         if votes.has(self.config.id) {
             return;
@@ -186,17 +190,26 @@ impl Raft {
     }
 
     /// A message that only this term's leader sends. False if `from` cannot be it: then the message is not read.
+    #[inline]
     pub(super) fn hear_leader(&mut self, from: NodeId, out: &mut Actions) -> bool {
-        match &self.state {
+        match (&self.state, self.leader) {
             // Nobody else leads in our term.
-            State::Leader(_) => return false,
-            State::Follower => {
-                if self.leader.is_some_and(|leader| leader != from) {
-                    return false;
+            (State::Leader(_), _) => false,
+            (State::Follower, Some(leader)) => {
+                if leader == from {
+                    self.note_leader();
                 }
+                leader == from
             }
-            State::PreCandidate(_) | State::Candidate(_) => {}
+            (State::Follower | State::PreCandidate(_) | State::Candidate(_), _) => {
+                self.find_leader(from, out);
+                true
+            }
         }
+    }
+
+    /// Who leads this term is heard for the first time, or again.
+    fn find_leader(&mut self, from: NodeId, out: &mut Actions) {
         let is_new = self.leader != Some(from);
         self.become_follower(self.hard.term, Some(from), out);
         if is_new {
@@ -206,7 +219,6 @@ impl Raft {
             self.draw_election_timeout();
         }
         self.note_leader();
-        true
     }
 
     /// The leader is alive.

@@ -238,6 +238,12 @@ impl Deref for Entries {
     }
 }
 
+impl From<Entry> for Entries {
+    fn from(entry: Entry) -> Self {
+        Self(Arc::new([entry]))
+    }
+}
+
 impl From<Vec<Entry>> for Entries {
     fn from(entries: Vec<Entry>) -> Self {
         Self(entries.into())

@@ -128,7 +128,7 @@ impl Raft {
                 let departed: Vec<_> =
                     departed.iter().map(|(round, at)| (round, self.age(*at, timeout))).collect();
                 (departed, left(*until), revoked).hash(hasher);
-                let view = |(&id, peer): (&NodeId, &Progress)| {
+                let view = |(id, peer): (NodeId, &Progress)| {
                     let mut hasher = hasher.clone();
                     self.fingerprint_peer(peer, &mut hasher);
                     (names(id), hasher.finish())

@@ -43,9 +43,8 @@ impl Raft {
         let before = self.log.bytes();
         self.log.extend(entries);
         self.staged_bytes += self.log.bytes() - before;
-        for (index, configuration) in configurations.into_iter().filter(|c| c.0 >= next) {
-            self.was_member |= configuration.names(self.config.id, self.disk);
-            self.membership.push(index, configuration);
+        if !configurations.is_empty() {
+            self.follow_configurations(configurations.into_iter().filter(|c| c.0 >= next));
         }
         // Not the leader's commit index alone: our log may go on past `reach` with what the leader has not (trap 10).
         let known = if planted!("append-commits-past-its-end") { self.log.last().index } else { reach };
@@ -56,6 +55,13 @@ impl Raft {
         self.owed.acknowledged = self.owed.acknowledged.max(self.owed.agreed.min(self.writes.persisted()));
         self.owed.acknowledge = true;
         Ok(())
+    }
+
+    fn follow_configurations(&mut self, came: impl Iterator<Item = (LogIndex, Configuration)>) {
+        for (index, configuration) in came {
+            self.was_member |= configuration.names(self.config.id, self.disk);
+            self.membership.push(index, configuration);
+        }
     }
 
     /// The leader is alive, and `commit` is committed, which this node has acknowledged.

@@ -55,7 +55,7 @@ impl Raft {
         if lead.uncommitted != self.log.bytes_between(self.commit + 1, last) {
             return Some("a leader's uncommitted bytes are miscounted");
         }
-        for peer in lead.peers.values() {
+        for (_, peer) in lead.peers.iter() {
             if peer.next <= peer.matched {
                 return Some("a peer's next is not past its matched");
             }
@@ -72,11 +72,11 @@ impl Raft {
             }
         }
         let known = self.acquaintances();
-        if lead.peers.keys().any(|id| !known.contains_key(id)) {
+        if lead.peers.iter().any(|(id, _)| !known.contains_key(&id)) {
             return Some("a leader has a peer that is not a member");
         }
         let members = &self.membership.latest().members;
-        let without = members.keys().any(|id| *id != self.config.id && !lead.peers.contains_key(id));
+        let without = members.keys().any(|&id| id != self.config.id && !lead.peers.contains(id));
         without.then_some("a leader sends nothing to a member")
     }
 }

@@ -1,10 +1,9 @@
 //! The log in memory: a run of entries after a base, and the shared runs that are handed out of it.
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::mem;
 use core::ops::Range;
-
-use smallvec::SmallVec;
 
 use super::{Discarded, Entries, Entry, LogId, LogIndex, Stamp, Term};
 
@@ -17,9 +16,14 @@ pub(super) struct Log {
     base: LogId,
     base_stamp: Stamp,
     entries: VecDeque<Logged>,
+    /// The position of the last entry, or the base: every step asks for it several times.
+    last: LogId,
+    last_stamp: Stamp,
     /// Packed bytes of all that was ever before the first entry, by the count that `Logged::end` goes on with.
     start: u64,
-    runs: SmallVec<[Entries; RUNS]>,
+    /// The same up to the end of the last entry.
+    end: u64,
+    runs: Vec<Run>,
     /// Which run is forgotten for the next one.
     oldest: usize,
     none: Entries,
@@ -33,6 +37,16 @@ pub(super) struct Logged {
     end: u64,
 }
 
+/// A run that was handed out, and where it is: it is looked for by that, without a look into it.
+#[derive(Debug, Clone)]
+struct Run {
+    from: LogIndex,
+    to: LogIndex,
+    /// Packed bytes.
+    bytes: usize,
+    entries: Entries,
+}
+
 impl Log {
     /// A log of no entries after `base`.
     pub(super) fn new(base: LogId, base_stamp: Stamp) -> Self {
@@ -40,8 +54,11 @@ impl Log {
             base,
             base_stamp,
             entries: VecDeque::new(),
+            last: base,
+            last_stamp: base_stamp,
             start: 0,
-            runs: SmallVec::new(),
+            end: 0,
+            runs: Vec::new(),
             oldest: 0,
             none: Entries::empty(),
         }
@@ -54,17 +71,17 @@ impl Log {
 
     /// The position of the last entry, or the base.
     pub(super) fn last(&self) -> LogId {
-        self.entries.back().map_or(self.base, |e| e.entry.id)
+        self.last
     }
 
     /// The clocks at the last entry, or at the base.
     pub(super) fn last_stamp(&self) -> Stamp {
-        self.entries.back().map_or(self.base_stamp, |e| e.entry.stamp)
+        self.last_stamp
     }
 
     /// Packed bytes of all entries.
     pub(super) fn bytes(&self) -> usize {
-        (self.offset(self.entries.len()) - self.start) as usize
+        (self.end - self.start) as usize
     }
 
     /// The entry at `index`.
@@ -73,13 +90,23 @@ impl Log {
     }
 
     /// The term at `index`; known for the base too.
+    #[inline]
     pub(super) fn term(&self, index: LogIndex) -> Option<Term> {
-        if index == self.base.index { Some(self.base.term) } else { self.entry(index).map(|e| e.id.term) }
+        match index {
+            _ if index == self.last.index => Some(self.last.term),
+            _ if index == self.base.index => Some(self.base.term),
+            _ => self.entry(index).map(|e| e.id.term),
+        }
     }
 
     /// The clocks at `index`; known for the base too.
+    #[inline]
     pub(super) fn stamp(&self, index: LogIndex) -> Option<Stamp> {
-        if index == self.base.index { Some(self.base_stamp) } else { self.entry(index).map(|e| e.stamp) }
+        match index {
+            _ if index == self.last.index => Some(self.last_stamp),
+            _ if index == self.base.index => Some(self.base_stamp),
+            _ => self.entry(index).map(|e| e.stamp),
+        }
     }
 
     /// Whether the log (or its base) is at `id`.
@@ -96,14 +123,29 @@ impl Log {
     }
 
     /// Packed bytes of the entries from `from` to `to`, both included.
+    #[inline]
     pub(super) fn bytes_between(&self, from: LogIndex, to: LogIndex) -> usize {
+        self.remembered(from, to).map_or_else(|| self.count_bytes(from, to), |run| run.bytes)
+    }
+
+    #[inline(never)]
+    fn count_bytes(&self, from: LogIndex, to: LogIndex) -> usize {
         let places = self.places(from, to);
         (self.offset(places.end) - self.offset(places.start)) as usize
     }
 
     /// The last index not past `to` such that the entries from `from` on fit in `max` bytes, and how many bytes they are;
     /// `from` itself always fits.
+    #[inline]
     pub(super) fn fitting(&self, from: LogIndex, to: LogIndex, max: usize) -> (LogIndex, usize) {
+        match self.remembered(from, to) {
+            Some(run) if run.bytes <= max => (to, run.bytes),
+            _ => self.count_fitting(from, to, max),
+        }
+    }
+
+    #[inline(never)]
+    fn count_fitting(&self, from: LogIndex, to: LogIndex, max: usize) -> (LogIndex, usize) {
         let places = self.places(from, to);
         let start = self.offset(places.start);
         let mut end = places.end;
@@ -118,19 +160,42 @@ impl Log {
     }
 
     /// The entries from `from` to `to`, both included, as a shared run; the same run again if it was asked for lately.
+    #[inline]
     pub(super) fn run(&mut self, from: LogIndex, to: LogIndex) -> Entries {
-        let ends = |run: &&Entries| {
-            run.first().is_some_and(|e| e.id.index == from) && run.last().is_some_and(|e| e.id.index == to)
-        };
-        if let Some(run) = self.runs.iter().rev().find(ends) {
-            return run.clone();
+        match self.remembered(from, to) {
+            Some(run) => run.entries.clone(),
+            None => self.copy_run(from, to),
         }
-        let run: Entries = self.between(from, to).cloned().collect();
-        if run.is_empty() {
+    }
+
+    /// As many of the entries from `from` on, up to `to`, as fit in `max` bytes, but at least one.
+    #[inline]
+    pub(super) fn fitting_run(&mut self, from: LogIndex, to: LogIndex, max: usize) -> Entries {
+        match self.remembered(from, to) {
+            Some(run) if run.bytes <= max => run.entries.clone(),
+            _ => {
+                let (end, _) = self.count_fitting(from, to, max);
+                self.run(from, end)
+            }
+        }
+    }
+
+    // Apart, so that to be handed what is there takes no more than to find it: so with the others of this kind.
+    #[inline(never)]
+    fn copy_run(&mut self, from: LogIndex, to: LogIndex) -> Entries {
+        let places = self.places(from, to);
+        if places.is_empty() {
             return self.none.clone();
         }
-        self.remember(run.clone());
-        run
+        let (from, to) = (self.base.index + 1 + places.start as u64, self.base.index + places.end as u64);
+        let bytes = (self.offset(places.end) - self.offset(places.start)) as usize;
+        let only = self.entries.get(places.start).filter(|_| from == to);
+        let entries: Entries = match only {
+            Some(only) => only.entry.clone().into(),
+            None => self.entries.range(places).map(|logged| logged.entry.clone()).collect(),
+        };
+        self.remember(Run { from, to, bytes, entries: entries.clone() });
+        entries
     }
 
     /// The run of no entries.
@@ -140,25 +205,34 @@ impl Log {
 
     /// Adds an entry, whose index must follow the last.
     pub(super) fn push(&mut self, entry: Entry) {
-        debug_assert_eq!(entry.id.index, self.last().index + 1);
-        let end = self.offset(self.entries.len()) + entry.packed_len() as u64;
-        self.entries.push_back(Logged { entry, end });
+        debug_assert_eq!(entry.id.index, self.last.index + 1);
+        (self.last, self.last_stamp) = (entry.id, entry.stamp);
+        self.end += entry.packed_len() as u64;
+        self.entries.push_back(Logged { entry, end: self.end });
     }
 
     /// Adds those of `run`, consecutive and from at most the next index on, that are past the end.
     pub(super) fn extend(&mut self, run: Entries) {
-        let Some(first) = run.first().map(|e| e.id.index) else { return };
-        let next = self.last().index + 1;
-        debug_assert!(first <= next);
-        let overlap = usize::try_from(next - first).unwrap_or(usize::MAX);
-        let mut end = self.offset(self.entries.len());
-        self.entries.extend(run.get(overlap..).unwrap_or_default().iter().map(|entry| {
-            end += entry.packed_len() as u64;
-            Logged { entry: entry.clone(), end }
+        let Some(from) = run.first().map(|e| e.id.index) else { return };
+        let next = self.last.index + 1;
+        debug_assert!(from <= next);
+        let overlap = usize::try_from(next - from).unwrap_or(usize::MAX);
+        let Some(news) = run.get(overlap..) else { return };
+        let Some(last) = news.last() else { return };
+        (self.last, self.last_stamp) = (last.id, last.stamp);
+        let before = self.end;
+        self.entries.extend(news.iter().map(|entry| {
+            self.end += entry.packed_len() as u64;
+            Logged { entry: entry.clone(), end: self.end }
         }));
-        if first == next {
+        if from == next {
             // Whoever is handed these entries next gets the run they came in.
-            self.remember(run);
+            self.remember(Run {
+                from,
+                to: self.last.index,
+                bytes: (self.end - before) as usize,
+                entries: run,
+            });
         }
     }
 
@@ -166,8 +240,8 @@ impl Log {
     pub(super) fn truncate(&mut self, from: LogIndex) {
         let stays = self.place(from).unwrap_or(0).min(self.entries.len());
         self.entries.truncate(stays);
-        let stays = |run: &Entries| run.last().is_some_and(|e| e.id.index < from);
-        self.runs.retain(|run| stays(run) || planted!("cut-run-is-remembered"));
+        self.find_end();
+        self.runs.retain(|run| run.to < from || planted!("cut-run-is-remembered"));
     }
 
     /// Lets go of entries at or below `index`, but keeps those of the last `trailing` bytes before it. The work is in
@@ -186,8 +260,9 @@ impl Log {
         if let Some(last) = gone.back() {
             (self.base, self.base_stamp, self.start) = (last.entry.id, last.entry.stamp, last.end);
         }
+        self.find_end();
         let base = self.base.index;
-        self.runs.retain(|run| run.first().is_some_and(|e| e.id.index > base));
+        self.runs.retain(|run| run.from > base);
         Discarded(gone)
     }
 
@@ -223,8 +298,11 @@ impl Log {
             last = entry.id;
             stamp = entry.stamp;
         }
+        if (last, stamp, end) != (self.last, self.last_stamp, self.end) {
+            return Some("the log's end is misplaced");
+        }
         let is_held = |entry: &Entry| self.entry(entry.id.index).is_some_and(|held| is_same(held, entry));
-        let stale = |run: &Entries| !run.iter().all(is_held);
+        let stale = |run: &Run| !run.entries.iter().all(is_held);
         self.runs.iter().any(stale).then_some("a remembered run is not the log's")
     }
 
@@ -246,7 +324,20 @@ impl Log {
         before.map_or(self.start, |logged| logged.end)
     }
 
-    fn remember(&mut self, run: Entries) {
+    /// Where the log ends after a cut.
+    fn find_end(&mut self) {
+        (self.last, self.last_stamp, self.end) = match self.entries.back() {
+            Some(Logged { entry, end }) => (entry.id, entry.stamp, *end),
+            None => (self.base, self.base_stamp, self.start),
+        };
+    }
+
+    #[inline]
+    fn remembered(&self, from: LogIndex, to: LogIndex) -> Option<&Run> {
+        self.runs.iter().find(|run| run.from == from && run.to == to)
+    }
+
+    fn remember(&mut self, run: Run) {
         if self.runs.len() < RUNS {
             return self.runs.push(run);
         }

@@ -235,8 +235,8 @@ impl Membership {
 
     /// The commit index goes from `before` to `commit`: what is replaced for certain is in force for nobody any more.
     pub(super) fn committed(&mut self, before: LogIndex, commit: LogIndex) {
-        let becomes = |(since, _): &&(LogIndex, Configuration)| *since > before && *since <= commit;
-        self.changes += u64::from(self.history.iter().rev().find(becomes).is_some());
+        let mut later = self.history.iter().rev().take_while(|(since, _)| *since > before);
+        self.changes += u64::from(later.any(|(since, _)| *since <= commit));
     }
 
     /// The configuration as of `index` and all later ones, oldest first.

@@ -39,7 +39,7 @@
 //! # What is where
 //!
 //! Nouns are data with tests of their own: `log`, `quorum`, `membership`, `change` (what is asked of it), `progress` (a
-//! leader's view of a peer), `writes` (the stream to the disk), `stamp` (log time), `lease`, `role`. Verbs are files of `impl
+//! leader's view of a peer), `peers` (of all of them), `writes` (the stream to the disk), `stamp` (log time), `lease`, `role`. Verbs are files of `impl
 //! Raft`: `election`, `replication` (the leader's half), `following` (the follower's), `commit`, `persist`, `reads` (at a
 //! leader) and `queries` (elsewhere), `reconfigure`, `transfer`, `snapshot`. `step` alone matches role and event. The numbered
 //! traps in comments and tests are those of [the page on Raft](crate::docs::raft), which names a test for each.
@@ -66,6 +66,7 @@ mod lease;
 mod log;
 mod membership;
 mod message;
+mod peers;
 mod persist;
 mod progress;
 mod queries;
@@ -101,6 +102,7 @@ use alloc::boxed::Box;
 
 use log::Log;
 use membership::Membership;
+use peers::Peers;
 use queries::Queries;
 use role::{Incoming, Owed, State};
 use writes::Writes;
@@ -414,7 +416,7 @@ impl Raft {
             State::Leader(lead) => Some(&lead.peers),
             State::Follower | State::PreCandidate(_) | State::Candidate(_) => None,
         };
-        peers.into_iter().flatten().map(|(&id, peer)| (id, peer.matched))
+        peers.into_iter().flat_map(Peers::iter).map(|(id, peer)| (id, peer.matched))
     }
 
     /// The stamp that an entry appended at `now` would get, and the leader's term; `None` at who does not lead.

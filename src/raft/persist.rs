@@ -12,10 +12,13 @@ impl Raft {
     /// Asks for one write of all that changed since the last one.
     #[inline]
     pub(super) fn write(&mut self, out: &mut Actions) {
-        let last = self.log.last().index;
-        if !self.hard_is_new && self.switch.is_none() && self.writes.handed() >= last {
-            return;
+        if self.hard_is_new || self.switch.is_some() || self.writes.handed() < self.log.last().index {
+            self.write_news(out);
         }
+    }
+
+    fn write_news(&mut self, out: &mut Actions) {
+        let last = self.log.last().index;
         let entries = self.log.run(self.writes.handed() + 1, last);
         let id = self.writes.issue(last, mem::take(&mut self.staged_bytes));
         let mut vote = mem::take(&mut self.hard_is_new).then_some(self.hard);

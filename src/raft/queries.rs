@@ -64,7 +64,14 @@ impl Raft {
     }
 
     /// Asks the leader about the reads that have come.
+    #[inline]
     pub(super) fn settle_queries(&mut self, out: &mut Actions) {
+        if !self.queries.waiting.is_empty() {
+            self.send_query(out);
+        }
+    }
+
+    fn send_query(&mut self, out: &mut Actions) {
         let Some(leader) = self.leader else { return };
         if let Some(number) = self.queries.depart(self.now.mono) {
             self.ask(leader, number, out);

@@ -2,9 +2,12 @@
 //!
 //! Every quorum of the core is counted here: elections, commitment, read rounds, contact, clocks, and whether a change could commit.
 
-use smallvec::SmallVec;
+use alloc::vec::Vec;
 
 use super::{Configuration, NodeId};
+
+/// So many voters are counted in the simplest way, and without an allocation.
+const FEW: usize = 8;
 
 /// How an election stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,8 +51,23 @@ pub(super) fn majority(voters: &[NodeId]) -> usize {
 }
 
 fn agreed_half(voters: &[NodeId], value: &mut impl FnMut(NodeId) -> u64) -> u64 {
-    let mut values: SmallVec<[u64; 8]> = voters.iter().map(|&id| value(id)).collect();
-    values.sort_unstable();
+    let (mut few, mut many) = ([0; FEW], Vec::new());
+    let values = if let Some(few) = few.get_mut(..voters.len()) {
+        // In order as they come: a majority is counted for every entry, and it would take longer to begin a general sort.
+        for (end, &id) in voters.iter().enumerate() {
+            let (value, mut at) = (value(id), end);
+            while at > 0 && few[at - 1] > value {
+                few[at] = few[at - 1];
+                at -= 1;
+            }
+            few[at] = value;
+        }
+        few
+    } else {
+        many.extend(voters.iter().map(|&id| value(id)));
+        many.sort_unstable();
+        &mut many
+    };
     // A majority of n is n/2 + 1 voters: those at this place and above.
     let minority = values.len().saturating_sub(if planted!("half-is-a-majority") { 0 } else { 1 }) / 2;
     values.get(minority).copied().unwrap_or(0)

@@ -125,7 +125,7 @@ impl Raft {
                 self.send(to, Message::ReadIndexReply { term: self.hard.term, query, index }, out);
                 let now = self.now.mono;
                 if let State::Leader(lead) = &mut self.state
-                    && lead.peers.get(&to).is_some_and(|peer| peer.told < index)
+                    && lead.peers.get(to).is_some_and(|peer| peer.told < index)
                 {
                     // It can answer only when it knows that so much is committed.
                     lead.tell_at = Some(now);
@@ -137,7 +137,7 @@ impl Raft {
     /// A peer has answered `round`.
     pub(super) fn note_round(&mut self, from: NodeId, round: Round) {
         let State::Leader(lead) = &mut self.state else { return };
-        if let Some(peer) = lead.peers.get_mut(&from) {
+        if let Some(peer) = lead.peers.get_mut(from) {
             // A round that never left is not answered.
             if round <= lead.round {
                 peer.round = peer.round.max(round);
@@ -147,27 +147,43 @@ impl Raft {
 
     /// Where the leader is a majority by itself nobody has to confirm anything. After each event, so that a change of the
     /// membership later in the batch makes no difference.
+    #[inline]
     pub(super) fn settle_reads_alone(&mut self, out: &mut Actions) {
-        let latest = self.membership.latest();
-        if latest.voters.as_slice() == [self.config.id] && !latest.is_joint() {
-            self.settle_reads(out);
+        if self.has_reads() {
+            let latest = self.membership.latest();
+            if latest.voters.as_slice() == [self.config.id] && !latest.is_joint() {
+                self.settle_reads(out);
+            }
         }
     }
 
+    /// Whether a round's answers mean anything to anybody: a read waits for them, or a lease grows by them.
+    #[inline]
+    fn has_reads(&self) -> bool {
+        matches!(&self.state, State::Leader(lead) if lead.reads.len() > 0 || self.config.lease.is_some())
+    }
+
     /// Lets a round leave if a read wants one, and answers the reads that are confirmed.
+    #[inline]
     pub(super) fn settle_reads(&mut self, out: &mut Actions) {
-        let State::Leader(lead) = &mut self.state else { return };
-        if lead.reads.wants_round() {
+        if self.has_reads() {
+            self.send_wanted_round(out);
+            self.count_round(out);
+        }
+    }
+
+    fn send_wanted_round(&mut self, out: &mut Actions) {
+        if let State::Leader(lead) = &self.state
+            && lead.reads.wants_round()
+        {
             self.send_round(out);
         }
-        self.answer_reads(out);
     }
 
     /// Answers the reads whose round a majority has answered.
     #[inline]
     pub(super) fn answer_reads(&mut self, out: &mut Actions) {
-        let State::Leader(lead) = &self.state else { return };
-        if lead.reads.len() > 0 || self.config.lease.is_some() {
+        if self.has_reads() {
             self.count_round(out);
         }
     }
@@ -177,7 +193,7 @@ impl Raft {
         let State::Leader(lead) = &mut self.state else { return };
         let (own, peers) = (lead.round, &lead.peers);
         let confirmed = quorum::agreed(self.membership.latest(), |id| {
-            if id == me { own } else { peers.get(&id).map_or(0, |p| p.round) }
+            if id == me { own } else { peers.get(id).map_or(0, |p| p.round) }
         });
         if let Some(length) = self.config.lease {
             lead.lease.confirm(confirmed, length);

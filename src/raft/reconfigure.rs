@@ -82,7 +82,7 @@ impl Raft {
 
     fn progress_of(&self, id: NodeId) -> Option<&Progress> {
         match &self.state {
-            State::Leader(lead) => lead.peers.get(&id),
+            State::Leader(lead) => lead.peers.get(id),
             State::Follower | State::PreCandidate(_) | State::Candidate(_) => None,
         }
     }
@@ -111,7 +111,7 @@ impl Raft {
         let contact = self.now.mono.saturating_sub(self.config.election_timeout);
         let State::Leader(lead) = &mut self.state else { return };
         for &id in self.membership.latest().members.keys().filter(|&&id| id != me) {
-            lead.peers.entry(id).or_insert_with(|| Progress::new(next, contact));
+            lead.peers.add(id, Progress::new(next, contact));
         }
         lead.stamp = None;
         lead.lease.lose();
@@ -155,14 +155,14 @@ impl Raft {
         let (term, commit) = (self.hard.term, self.commit);
         let State::Leader(lead) = &mut self.state else { return };
         let members = &self.membership.latest().members;
-        for (&to, peer) in lead.peers.iter().filter(|(id, _)| !members.contains_key(id)) {
+        for (to, peer) in lead.peers.iter().filter(|(id, _)| !members.contains_key(id)) {
             let Sending::Replicate(_) = &peer.sending else { continue };
             let Some(at) = self.log.term(peer.next - 1) else { continue };
             let previous = LogId::new(at, peer.next - 1);
             let message = Message::Append { term, previous, entries: self.log.none(), commit };
             out.push(Action::Send { to, message });
         }
-        lead.peers.retain(|id, _| members.contains_key(id));
+        lead.peers.retain(|id| members.contains_key(&id));
     }
 
     /// Whether this node may campaign: it has a vote, or it had one in a configuration that is not replaced for certain.

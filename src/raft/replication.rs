@@ -64,7 +64,7 @@ impl Raft {
         // silence. Silence is what follows a question.
         let silent = |peer: &Progress| peer.silent_since().unwrap_or(Micros::MAX);
         let silent = quorum::agreed(self.membership.latest(), |id| {
-            if id == me { Micros::MAX } else { lead.peers.get(&id).map_or(0, silent) }
+            if id == me { Micros::MAX } else { lead.peers.get(id).map_or(0, silent) }
         });
         // Before any heartbeat leaves: one that still gets through must not keep others from electing (trap 7).
         if self.config.check_quorum
@@ -88,7 +88,7 @@ impl Raft {
         if self.config.lease.is_some() {
             lead.lease.depart(lead.round, self.now.mono);
         }
-        for (&to, peer) in &mut lead.peers {
+        for (to, peer) in lead.peers.iter_mut() {
             // Only what the peer certainly has (trap 10).
             let matched = if planted!("heartbeat-commits-too-far") { self.commit } else { peer.matched };
             let commit = self.commit.min(matched);
@@ -103,7 +103,7 @@ impl Raft {
     pub(super) fn on_append_accepted(&mut self, from: NodeId, matched: LogIndex) -> Result<(), Fault> {
         let (now, base, last) = (self.now.mono, self.log.base().index, self.log.last().index);
         let State::Leader(lead) = &mut self.state else { return Ok(()) };
-        let Some(peer) = lead.peers.get_mut(&from) else { return Ok(()) };
+        let Some(peer) = lead.peers.get_mut(from) else { return Ok(()) };
         if matched > last {
             return Err(Fault::MatchBeyondLog { peer: from, matched, last });
         }
@@ -119,7 +119,7 @@ impl Raft {
     pub(super) fn on_append_rejected(&mut self, from: NodeId, probed: LogIndex, hint: LogId) {
         let (now, base) = (self.now.mono, self.log.base().index);
         let State::Leader(lead) = &mut self.state else { return };
-        let Some(peer) = lead.peers.get_mut(&from) else { return };
+        let Some(peer) = lead.peers.get_mut(from) else { return };
         peer.contact = now;
         if !peer.minds_rejection(probed) {
             return;
@@ -139,7 +139,7 @@ impl Raft {
     pub(super) fn on_heartbeat_reply(&mut self, from: NodeId, round: Round, wall: Millis, out: &mut Actions) {
         let now = self.now.mono;
         let State::Leader(lead) = &mut self.state else { return };
-        let Some(peer) = lead.peers.get_mut(&from) else { return };
+        let Some(peer) = lead.peers.get_mut(from) else { return };
         peer.contact = now;
         peer.clock = Some(Report { wall, at: now });
         peer.alive(now, &self.config);
@@ -151,7 +151,7 @@ impl Raft {
     /// The connection to a peer broke.
     pub(super) fn on_unreachable(&mut self, peer: NodeId) {
         let State::Leader(lead) = &mut self.state else { return };
-        if let Some(peer) = lead.peers.get_mut(&peer) {
+        if let Some(peer) = lead.peers.get_mut(peer) {
             peer.unreachable();
         }
     }
@@ -171,7 +171,7 @@ impl Raft {
             config: &self.config,
         };
         let mut waits = false;
-        for (&to, peer) in &mut lead.peers {
+        for (to, peer) in lead.peers.iter_mut() {
             source.feed(to, peer, out);
             waits |= source.may_tell(peer);
         }
@@ -215,8 +215,7 @@ impl Source<'_> {
             self.log.none()
         } else {
             let last = self.log.last().index;
-            let (end, _) = self.log.fitting(peer.next, last, self.config.max_append_bytes);
-            self.log.run(peer.next, end)
+            self.log.fitting_run(peer.next, last, self.config.max_append_bytes)
         };
         self.append(to, peer, entries, out);
     }

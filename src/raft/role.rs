@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 
 use super::lease::Lease;
-use super::progress::Progress;
+use super::peers::Peers;
 use super::quorum::{self, Verdict};
 use super::reads::PendingReads;
 use super::stamp::{self, Clock, Report};
@@ -60,7 +60,7 @@ impl Votes {
 #[derive(Debug, Clone)]
 pub(super) struct Leading {
     /// Every other member, and whoever is one until its removal is committed.
-    pub(super) peers: BTreeMap<NodeId, Progress>,
+    pub(super) peers: Peers,
     /// The last round of heartbeats that left.
     pub(super) round: Round,
     /// When the next heartbeat is due.
@@ -104,8 +104,7 @@ impl Leading {
     /// The wall clock of a majority: the median of those known, if a majority of the voters is known.
     fn median(&self, me: NodeId, now: Now, configuration: &Configuration) -> Option<Millis> {
         let own = Report { wall: now.wall, at: now.mono };
-        let report =
-            |id: NodeId| if id == me { Some(own) } else { self.peers.get(&id).and_then(|p| p.clock) };
+        let report = |id: NodeId| if id == me { Some(own) } else { self.peers.get(id).and_then(|p| p.clock) };
         if quorum::agreed(configuration, |id| u64::from(report(id).is_some())) == 0 {
             return None;
         }

@@ -82,7 +82,7 @@ impl Raft {
         let (base, now) = (self.log.base().index, self.now.mono);
         let State::Leader(lead) = &mut self.state else { return };
         let Some(meta) = &self.snapshot else { return };
-        for peer in lead.peers.values_mut() {
+        for (_, peer) in lead.peers.iter_mut() {
             if let Sending::Snapshot(transfer) = &peer.sending
                 && transfer.meta.id.last.index < base
             {
@@ -95,7 +95,7 @@ impl Raft {
     pub(super) fn retry_snapshots(&mut self, out: &mut Actions) {
         let now = self.now.mono;
         let State::Leader(lead) = &mut self.state else { return };
-        for (&to, peer) in &mut lead.peers {
+        for (to, peer) in lead.peers.iter_mut() {
             let silent = now.saturating_sub(peer.contact) > self.config.election_timeout;
             let Sending::Snapshot(transfer) = &mut peer.sending else { continue };
             // To a peer that is not there a chunk is only a read of our disk.
@@ -129,7 +129,7 @@ impl Raft {
     ) -> Result<(), Fault> {
         let now = self.now.mono;
         let State::Leader(lead) = &mut self.state else { return Ok(()) };
-        let Some(peer) = lead.peers.get_mut(&from) else { return Ok(()) };
+        let Some(peer) = lead.peers.get_mut(from) else { return Ok(()) };
         peer.contact = now;
         if let SnapshotProgress::Installed(matched) = progress {
             return self.on_append_accepted(from, matched);
@@ -220,6 +220,7 @@ impl Raft {
     }
 
     /// A snapshot that the log has caught up with is not waited for.
+    #[inline]
     pub(super) fn forget_overtaken(&mut self, out: &mut Actions) {
         if self.incoming.as_ref().is_some_and(|i| i.meta.id.last.index <= self.commit) {
             self.forget_incoming(out);

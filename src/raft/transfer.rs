@@ -108,7 +108,7 @@ impl Raft {
     /// The voter in contact that has most of the log; of equals the first.
     fn best_successor(&self) -> Option<NodeId> {
         let State::Leader(lead) = &self.state else { return None };
-        let matched = |id: &NodeId| lead.peers.get(id).map_or(0, |peer| peer.matched);
+        let matched = |id: &NodeId| lead.peers.get(*id).map_or(0, |peer| peer.matched);
         let voters = self.membership.latest().voters.iter().copied();
         voters.filter(|&id| self.is_in_contact(id)).rev().max_by_key(matched)
     }
@@ -165,12 +165,19 @@ impl Raft {
     }
 
     /// Tells the successor to campaign, as soon as it has the whole log.
+    #[inline]
     pub(super) fn hand_over(&mut self, out: &mut Actions) {
+        if matches!(&self.state, State::Leader(lead) if lead.handover.is_some()) {
+            self.tell_successor(out);
+        }
+    }
+
+    fn tell_successor(&mut self, out: &mut Actions) {
         let (term, last): (_, LogIndex) = (self.hard.term, self.log.last().index);
         let State::Leader(lead) = &mut self.state else { return };
         let Some(handover) = lead.handover.as_mut().filter(|handover| !handover.told) else { return };
         let has_all = |matched: LogIndex| matched == last || planted!("successor-lacks-entries");
-        if lead.peers.get(&handover.to).is_some_and(|peer| has_all(peer.matched)) {
+        if lead.peers.get(handover.to).is_some_and(|peer| has_all(peer.matched)) {
             handover.told = true;
             out.push(Action::Send { to: handover.to, message: Message::TimeoutNow { term } });
         }

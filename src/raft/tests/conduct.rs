@@ -307,7 +307,7 @@ fn without_a_majoritys_clocks_log_time_goes_on_by_itself() {
     one.lead();
     let first = one.raft.log.last_stamp();
     if let super::super::State::Leader(lead) = &mut one.raft.state {
-        lead.peers.values_mut().for_each(|peer| peer.clock = None);
+        lead.peers.iter_mut().for_each(|(_, peer)| peer.clock = None);
         lead.stamp = None;
     }
     one.now += 40_000;
