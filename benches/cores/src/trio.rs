@@ -15,7 +15,7 @@ pub const COMPACT_EVERY: LogIndex = 4096;
 
 /// The cores, the first of which leads.
 pub struct Trio {
-    cores: Vec<Core>,
+    cores: [Core; 3],
     now: Now,
     // Reused, as a driver does.
     actions: Actions,
@@ -51,8 +51,7 @@ impl Trio {
                 .expect("valid settings");
             Core { id: NodeId(id), raft, inbox: Vec::new(), applied: 0, compacted: 0 }
         };
-        let cores = (1..=3).map(core).collect();
-        let mut trio = Self { cores, now, actions: Actions::new() };
+        let mut trio = Self { cores: [1, 2, 3].map(core), now, actions: Actions::new() };
         while trio.cores[0].raft.status().role != Role::Leader {
             trio.now.mono += 100_000;
             trio.cores[0].inbox.push(Event::Wake);
@@ -85,9 +84,12 @@ impl Trio {
 
     /// Hands events over until nobody has any.
     fn run(&mut self) {
-        while self.cores.iter().any(|core| !core.inbox.is_empty()) {
+        let mut idle = false;
+        while !idle {
+            idle = true;
             for at in 0..self.cores.len() {
                 if !self.cores[at].inbox.is_empty() {
+                    idle = false;
                     self.step(at);
                 }
             }
@@ -99,15 +101,14 @@ impl Trio {
         core.raft.step_into(self.now, core.inbox.drain(..), &mut self.actions);
         let from = core.id;
         for action in self.actions.drain() {
-            let core = &mut self.cores[at];
             match action {
-                Action::Persist(persist) => core.inbox.push(Event::Persisted { id: persist.id }),
+                Action::Persist(persist) => self.cores[at].inbox.push(Event::Persisted { id: persist.id }),
                 Action::Send { to, message } => {
                     self.cores[to.0 as usize - 1].inbox.push(Event::Receive { from, message });
                 }
                 Action::Apply(entries) => {
-                    core.applied = entries.last_id().map_or(core.applied, |last| last.index);
-                    black_box(entries);
+                    let entries = black_box(entries);
+                    self.cores[at].applied = entries.last_id().map_or(0, |last| last.index);
                 }
                 Action::Halt(fault) => panic!("{fault}"),
                 _ => {}
