@@ -1,12 +1,11 @@
 //! The door out: everything a core asks of its embedder.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::log::Logged;
+use super::log::Piece;
 use super::{
     ChangeRefused, Entries, Fault, LogIndex, Message, NodeId, SnapshotId, SnapshotMeta, Term, TransferFailed,
     TransferId,
@@ -150,7 +149,7 @@ pub struct Persist {
 
 /// Entries that are in no log any more.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Discarded(pub(super) VecDeque<Logged>);
+pub struct Discarded(pub(super) Vec<Piece>);
 
 /// The log record that names a snapshot (STORAGE: log and snapshot change as one).
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,50 +1,101 @@
-//! The log in memory: a run of entries after a base, and the shared runs that are handed out of it.
+//! The log in memory: the runs of entries that came after a base, and shared runs that are handed out of it.
+//!
+//! What comes as a run stays one, and what comes one by one becomes one when it is first handed out. What is written, sent and
+//! applied is mostly such a run as it is, and then costs a reference count, however many entries it has.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::mem;
-use core::ops::Range;
 
 use super::{Discarded, Entries, Entry, LogId, LogIndex, Stamp, Term};
 
-/// Runs remembered for reuse: enough for a write, the appends beside it, and the commits of a few steps before.
-const RUNS: usize = 4;
+/// Copies remembered for reuse: enough for the appends to several peers, and the commits of a few steps before.
+const COPIES: usize = 4;
+
+/// So many of the last pieces are looked at before a search among all.
+const NEAR: usize = 3;
+
+/// Most entries that came one by one and become one run: for how long a search in it takes.
+const LONGEST: usize = 1024;
 
 /// Entries `base.index + 1 ..= last().index`, without a gap.
 #[derive(Debug, Clone)]
 pub(super) struct Log {
     base: LogId,
     base_stamp: Stamp,
-    entries: VecDeque<Logged>,
+    pieces: Vec<Piece>,
+    /// What came one by one after the last of them.
+    open: Vec<Entry>,
     /// The position of the last entry, or the base: every step asks for it several times.
     last: LogId,
     last_stamp: Stamp,
-    /// Packed bytes of all that was ever before the first entry, by the count that `Logged::end` goes on with.
+    /// Packed bytes of all that was ever before the first entry, by the count that `Piece::end` goes on with.
     start: u64,
     /// The same up to the end of the last entry.
     end: u64,
-    runs: Vec<Run>,
-    /// Which run is forgotten for the next one.
+    /// Runs across pieces, or of parts of them.
+    copies: Vec<Run>,
+    /// Which of them is forgotten for the next one.
     oldest: usize,
     none: Entries,
 }
 
-/// An entry in its place.
+/// A run of the log in its place.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Logged {
-    entry: Entry,
-    /// Packed bytes of the log up to its end: the length of any run is a difference of two.
+pub(super) struct Piece {
+    run: Run,
+    /// Packed bytes of the log up to its end.
     end: u64,
 }
 
-/// A run that was handed out, and where it is: it is looked for by that, without a look into it.
-#[derive(Debug, Clone)]
+/// Entries `from ..= to`, and where they are: a run is looked for by that, without a look into it.
+#[derive(Debug, Clone, PartialEq)]
 struct Run {
     from: LogIndex,
     to: LogIndex,
     /// Packed bytes.
     bytes: usize,
+    /// Them, and what was cut off around them.
     entries: Entries,
+}
+
+impl Run {
+    fn is(&self, from: LogIndex, to: LogIndex) -> bool {
+        self.from == from && self.to == to
+    }
+
+    /// Whether nothing was cut off.
+    fn is_whole(&self) -> bool {
+        self.entries.len() as u64 == self.to - self.from + 1
+    }
+
+    fn last(&self) -> Option<&Entry> {
+        self.part(self.to, self.to).first()
+    }
+
+    /// Those from `from` to `to`, both included, as far as they are here.
+    fn part(&self, from: LogIndex, to: LogIndex) -> &[Entry] {
+        part(&self.entries, from.max(self.from), to.min(self.to))
+    }
+}
+
+impl Discarded {
+    /// How many entries they are.
+    pub(super) fn len(&self) -> u64 {
+        let ends = self.0.first().zip(self.0.last());
+        ends.map_or(0, |(first, last)| last.run.to + 1 - first.run.from)
+    }
+}
+
+/// Those of `entries`, consecutive, from `from` to `to`, both included, as far as they are there.
+fn part(entries: &[Entry], from: LogIndex, to: LogIndex) -> &[Entry] {
+    let Some(first) = entries.first().map(|e| e.id.index) else { return &[] };
+    let place = |index: LogIndex| usize::try_from(index.saturating_sub(first)).unwrap_or(usize::MAX);
+    let end = place(to.saturating_add(1)).min(entries.len());
+    entries.get(place(from)..end).unwrap_or_default()
+}
+
+fn packed(entries: &[Entry]) -> usize {
+    entries.iter().map(Entry::packed_len).sum()
 }
 
 impl Log {
@@ -53,12 +104,13 @@ impl Log {
         Self {
             base,
             base_stamp,
-            entries: VecDeque::new(),
+            pieces: Vec::new(),
+            open: Vec::new(),
             last: base,
             last_stamp: base_stamp,
             start: 0,
             end: 0,
-            runs: Vec::new(),
+            copies: Vec::new(),
             oldest: 0,
             none: Entries::empty(),
         }
@@ -86,7 +138,13 @@ impl Log {
 
     /// The entry at `index`.
     pub(super) fn entry(&self, index: LogIndex) -> Option<&Entry> {
-        self.entries.get(self.place(index)?).map(|logged| &logged.entry)
+        let entries = match self.pieces.get(self.place(index)) {
+            Some(piece) if index < piece.run.from => return None,
+            Some(piece) => &piece.run.entries[..],
+            None => &self.open[..],
+        };
+        let place = index.checked_sub(entries.first()?.id.index)?;
+        entries.get(usize::try_from(place).ok()?)
     }
 
     /// The term at `index`; known for the base too.
@@ -118,27 +176,32 @@ impl Log {
     /// one (§5.3). The base's index if all of ours is of later terms; `id.index` itself if it is before the base.
     pub(super) fn agreement(&self, id: LogId) -> LogIndex {
         // Terms never fall along the log, so that this is a search.
-        let not_later = self.entries.partition_point(|e| e.entry.id.term <= id.term) as u64;
-        id.index.min(self.base.index + not_later)
+        let not_later = |e: &Entry| e.id.term <= id.term;
+        let place = self.pieces.partition_point(|piece| piece.run.last().is_none_or(not_later));
+        let before = place.checked_sub(1).and_then(|before| self.pieces.get(before));
+        let before = before.map_or(self.base.index, |piece| piece.run.to);
+        let part = self.pieces.get(place).map_or(&self.open[..], |piece| piece.run.part(0, LogIndex::MAX));
+        id.index.min(before + part.partition_point(not_later) as u64)
     }
 
     /// Packed bytes of the entries from `from` to `to`, both included.
     #[inline]
     pub(super) fn bytes_between(&self, from: LogIndex, to: LogIndex) -> usize {
-        self.remembered(from, to).map_or_else(|| self.count_bytes(from, to), |run| run.bytes)
+        self.shared(from, to).map_or_else(|| self.count_bytes(from, to), |run| run.bytes)
     }
 
+    // Apart, so that to be handed what is there takes no more than to find it: so with the others of this kind.
     #[inline(never)]
     fn count_bytes(&self, from: LogIndex, to: LogIndex) -> usize {
-        let places = self.places(from, to);
-        (self.offset(places.end) - self.offset(places.start)) as usize
+        let before = self.offset(from.saturating_sub(1));
+        self.offset(to).saturating_sub(before) as usize
     }
 
     /// The last index not past `to` such that the entries from `from` on fit in `max` bytes, and how many bytes they are;
     /// `from` itself always fits.
     #[inline]
     pub(super) fn fitting(&self, from: LogIndex, to: LogIndex, max: usize) -> (LogIndex, usize) {
-        match self.remembered(from, to) {
+        match self.shared(from, to) {
             Some(run) if run.bytes <= max => (to, run.bytes),
             _ => self.count_fitting(from, to, max),
         }
@@ -146,32 +209,42 @@ impl Log {
 
     #[inline(never)]
     fn count_fitting(&self, from: LogIndex, to: LogIndex, max: usize) -> (LogIndex, usize) {
-        let places = self.places(from, to);
-        let start = self.offset(places.start);
-        let mut end = places.end;
-        if self.offset(end) - start > max as u64 {
-            let fits = |logged: &Logged| logged.end.saturating_sub(start) <= max as u64;
-            end = self.entries.partition_point(fits).max(places.start + 1);
-        }
-        if end == places.start {
+        let (first, to) = (from.max(self.base.index + 1), to.min(self.last.index));
+        if first > to {
             return (from, 0);
         }
-        (self.base.index + end as u64, (self.offset(end) - start) as usize)
+        let start = self.offset(first - 1);
+        let (all, limit) = (self.offset(to), start.saturating_add(max as u64));
+        if all <= limit {
+            return (to, (all - start) as usize);
+        }
+        let before = self.pieces.partition_point(|piece| piece.end <= limit).checked_sub(1);
+        let before = before.and_then(|before| self.pieces.get(before)).filter(|piece| piece.run.to >= first);
+        let (mut last, mut end) = before.map_or((first - 1, start), |piece| (piece.run.to, piece.end));
+        for entry in self.between(last + 1, to) {
+            let next = end + entry.packed_len() as u64;
+            if next > limit && last >= first {
+                break;
+            }
+            (last, end) = (entry.id.index, next);
+        }
+        (last, (end - start) as usize)
     }
 
     /// The entries from `from` to `to`, both included, as a shared run; the same run again if it was asked for lately.
     #[inline]
     pub(super) fn run(&mut self, from: LogIndex, to: LogIndex) -> Entries {
-        match self.remembered(from, to) {
+        self.close();
+        match self.shared(from, to) {
             Some(run) => run.entries.clone(),
-            None => self.copy_run(from, to),
+            None => self.copy(from, to),
         }
     }
 
     /// As many of the entries from `from` on, up to `to`, as fit in `max` bytes, but at least one.
     #[inline]
     pub(super) fn fitting_run(&mut self, from: LogIndex, to: LogIndex, max: usize) -> Entries {
-        match self.remembered(from, to) {
+        match self.shared(from, to) {
             Some(run) if run.bytes <= max => run.entries.clone(),
             _ => {
                 let (end, _) = self.count_fitting(from, to, max);
@@ -180,21 +253,12 @@ impl Log {
         }
     }
 
-    // Apart, so that to be handed what is there takes no more than to find it: so with the others of this kind.
     #[inline(never)]
-    fn copy_run(&mut self, from: LogIndex, to: LogIndex) -> Entries {
-        let places = self.places(from, to);
-        if places.is_empty() {
-            return self.none.clone();
-        }
-        let (from, to) = (self.base.index + 1 + places.start as u64, self.base.index + places.end as u64);
-        let bytes = (self.offset(places.end) - self.offset(places.start)) as usize;
-        let only = self.entries.get(places.start).filter(|_| from == to);
-        let entries: Entries = match only {
-            Some(only) => only.entry.clone().into(),
-            None => self.entries.range(places).map(|logged| logged.entry.clone()).collect(),
-        };
-        self.remember(Run { from, to, bytes, entries: entries.clone() });
+    fn copy(&mut self, from: LogIndex, to: LogIndex) -> Entries {
+        let entries: Entries = self.between(from, to).cloned().collect();
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return self.none.clone() };
+        let (from, to) = (first.id.index, last.id.index);
+        self.remember(Run { from, to, bytes: packed(&entries), entries: entries.clone() });
         entries
     }
 
@@ -206,74 +270,116 @@ impl Log {
     /// Adds an entry, whose index must follow the last.
     pub(super) fn push(&mut self, entry: Entry) {
         debug_assert_eq!(entry.id.index, self.last.index + 1);
+        if self.open.len() == LONGEST {
+            self.close();
+        }
         (self.last, self.last_stamp) = (entry.id, entry.stamp);
         self.end += entry.packed_len() as u64;
-        self.entries.push_back(Logged { entry, end: self.end });
+        self.open.push(entry);
     }
 
     /// Adds those of `run`, consecutive and from at most the next index on, that are past the end.
     pub(super) fn extend(&mut self, run: Entries) {
-        let Some(from) = run.first().map(|e| e.id.index) else { return };
+        self.close();
         let next = self.last.index + 1;
-        debug_assert!(from <= next);
-        let overlap = usize::try_from(next - from).unwrap_or(usize::MAX);
-        let Some(news) = run.get(overlap..) else { return };
+        debug_assert!(run.first().is_none_or(|first| first.id.index <= next));
+        let news = part(&run, next, LogIndex::MAX);
         let Some(last) = news.last() else { return };
+        let bytes = packed(news);
         (self.last, self.last_stamp) = (last.id, last.stamp);
-        let before = self.end;
-        self.entries.extend(news.iter().map(|entry| {
-            self.end += entry.packed_len() as u64;
-            Logged { entry: entry.clone(), end: self.end }
-        }));
-        if from == next {
-            // Whoever is handed these entries next gets the run they came in.
-            self.remember(Run {
-                from,
-                to: self.last.index,
-                bytes: (self.end - before) as usize,
-                entries: run,
-            });
+        self.end += bytes as u64;
+        let run = Run { from: next, to: self.last.index, bytes, entries: run };
+        self.pieces.push(Piece { run, end: self.end });
+    }
+
+    /// What came one by one is a run from now on.
+    #[inline]
+    fn close(&mut self) {
+        if !self.open.is_empty() {
+            self.make_piece();
         }
+    }
+
+    fn make_piece(&mut self) {
+        let start = self.pieces.last().map_or(self.start, |piece| piece.end);
+        let (to, bytes) = (self.last.index, (self.end - start) as usize);
+        let from = to + 1 - self.open.len() as u64;
+        let entries = match self.open.pop() {
+            Some(only) if self.open.is_empty() => only.into(),
+            last => self.open.drain(..).chain(last).collect(),
+        };
+        self.pieces.push(Piece { run: Run { from, to, bytes, entries }, end: self.end });
     }
 
     /// Removes all entries from `from` on.
     pub(super) fn truncate(&mut self, from: LogIndex) {
-        let stays = self.place(from).unwrap_or(0).min(self.entries.len());
-        self.entries.truncate(stays);
-        self.find_end();
-        self.runs.retain(|run| run.to < from || planted!("cut-run-is-remembered"));
+        self.close();
+        let from = from.max(self.base.index + 1);
+        self.copies.retain(|run| run.to < from);
+        let mut gone = self.pieces.split_off(self.place(from));
+        if let Some(piece) = gone.first().filter(|piece| piece.run.from < from).cloned() {
+            let Piece { mut run, end } = piece;
+            let lost = packed(run.part(from, LogIndex::MAX));
+            (run.to, run.bytes) = (from - 1, run.bytes - lost);
+            self.pieces.push(Piece { run, end: end - lost as u64 });
+        }
+        for piece in gone.drain(..).filter(|_| planted!("cut-run-is-remembered")) {
+            self.remember(piece.run);
+        }
+        (self.last, self.last_stamp, self.end) = (self.base, self.base_stamp, self.start);
+        if let Some(Piece { run, end }) = self.pieces.last()
+            && let Some(last) = run.last()
+        {
+            (self.last, self.last_stamp, self.end) = (last.id, last.stamp, *end);
+        }
     }
 
     /// Lets go of entries at or below `index`, but keeps those of the last `trailing` bytes before it. The work is in
     /// proportion to what is kept: dropping what is returned is for whoever has the time.
     pub(super) fn compact(&mut self, index: LogIndex, trailing: usize) -> Discarded {
-        let covered = usize::try_from(index.saturating_sub(self.base.index)).unwrap_or(usize::MAX);
-        let covered = covered.min(self.entries.len());
-        let end = self.offset(covered);
-        let is_early = |logged: &Logged| {
-            let before = logged.end - logged.entry.packed_len() as u64;
-            end.saturating_sub(before) > trailing as u64
+        self.close();
+        let end = self.offset(index);
+        let is_early = |before: u64| end.saturating_sub(before) > trailing as u64;
+        let is_gone = |Piece { run, end }: &Piece| {
+            run.to <= index && is_early(end - packed(run.part(run.to, run.to)) as u64)
         };
-        let cut = self.entries.partition_point(is_early).min(covered);
-        let kept = self.entries.split_off(cut);
-        let gone = mem::replace(&mut self.entries, kept);
-        if let Some(last) = gone.back() {
-            (self.base, self.base_stamp, self.start) = (last.entry.id, last.entry.stamp, last.end);
+        let kept = self.pieces.split_off(self.pieces.partition_point(is_gone));
+        let mut gone = mem::replace(&mut self.pieces, kept);
+        if let Some(Piece { run, end }) = self.pieces.first_mut() {
+            let mut cut = Run { to: run.from - 1, bytes: 0, ..run.clone() };
+            let start = *end - run.bytes as u64;
+            for entry in run.part(run.from, index) {
+                if !is_early(start + cut.bytes as u64) {
+                    break;
+                }
+                (cut.to, cut.bytes) = (entry.id.index, cut.bytes + entry.packed_len());
+            }
+            (run.from, run.bytes) = (cut.to + 1, run.bytes - cut.bytes);
+            if cut.to >= cut.from {
+                gone.push(Piece { end: start + cut.bytes as u64, run: cut });
+            }
         }
-        self.find_end();
+        if let Some(Piece { run, end }) = gone.last()
+            && let Some(last) = run.last()
+        {
+            (self.base, self.base_stamp, self.start) = (last.id, last.stamp, *end);
+        }
         let base = self.base.index;
-        self.runs.retain(|run| run.from > base);
+        self.copies.retain(|run| run.from > base);
         Discarded(gone)
     }
 
     /// Becomes the log of no entries after `base`, and returns those that it had.
     pub(super) fn reset(&mut self, base: LogId, base_stamp: Stamp) -> Discarded {
-        Discarded(mem::replace(self, Self::new(base, base_stamp)).entries)
+        self.close();
+        Discarded(mem::replace(self, Self::new(base, base_stamp)).pieces)
     }
 
     /// The entries from `from` to `to`, both included, as far as they are there.
     pub(super) fn between(&self, from: LogIndex, to: LogIndex) -> impl DoubleEndedIterator<Item = &Entry> {
-        self.entries.range(self.places(from, to)).map(|logged| &logged.entry)
+        let end = self.pieces.len().min(self.place(to) + 1);
+        let pieces = self.pieces.get(self.place(from)..end).unwrap_or_default();
+        pieces.iter().flat_map(move |piece| piece.run.part(from, to)).chain(part(&self.open, from, to))
     }
 
     /// What is wrong with the log itself, for `check_invariants`.
@@ -281,11 +387,8 @@ impl Log {
         let mut last = self.base;
         let mut stamp = self.base_stamp;
         let mut end = self.start;
-        for Logged { entry, end: counted } in &self.entries {
+        for entry in self.between(0, LogIndex::MAX) {
             end += entry.packed_len() as u64;
-            if end != *counted {
-                return Some("the log's bytes are miscounted");
-            }
             if entry.id.index != last.index + 1 {
                 return Some("the log has a gap");
             }
@@ -298,53 +401,67 @@ impl Log {
             last = entry.id;
             stamp = entry.stamp;
         }
-        if (last, stamp, end) != (self.last, self.last_stamp, self.end) {
+        if (last, stamp) != (self.last, self.last_stamp) {
             return Some("the log's end is misplaced");
+        }
+        let mut counted = self.start;
+        let miscounted = |Piece { run, end }: &Piece| {
+            counted += packed(run.part(run.from, run.to)) as u64;
+            counted != *end || run.last().is_none_or(|last| last.id.index != run.to)
+        };
+        if end != self.end || self.pieces.iter().any(miscounted) {
+            return Some("the log's bytes are miscounted");
         }
         let is_held = |entry: &Entry| self.entry(entry.id.index).is_some_and(|held| is_same(held, entry));
         let stale = |run: &Run| !run.entries.iter().all(is_held);
-        self.runs.iter().any(stale).then_some("a remembered run is not the log's")
+        self.copies.iter().any(stale).then_some("a remembered run is not the log's")
     }
 
-    fn place(&self, index: LogIndex) -> Option<usize> {
-        usize::try_from(index.checked_sub(self.base.index)?.checked_sub(1)?).ok()
-    }
-
-    /// The places of the entries from `from` to `to`, both included, as far as they are there.
-    fn places(&self, from: LogIndex, to: LogIndex) -> Range<usize> {
-        let len = self.entries.len();
-        let start = self.place(from.max(self.base.index + 1)).unwrap_or(len).min(len);
-        let end = self.place(to).map_or(0, |place| place.saturating_add(1)).clamp(start, len);
-        start..end
-    }
-
-    /// Packed bytes before the entry in this place, or, past the last, of all.
-    fn offset(&self, place: usize) -> u64 {
-        let before = place.checked_sub(1).and_then(|before| self.entries.get(before));
-        before.map_or(self.start, |logged| logged.end)
-    }
-
-    /// Where the log ends after a cut.
-    fn find_end(&mut self) {
-        (self.last, self.last_stamp, self.end) = match self.entries.back() {
-            Some(Logged { entry, end }) => (entry.id, entry.stamp, *end),
-            None => (self.base, self.base_stamp, self.start),
-        };
-    }
-
+    /// The place of the piece that `index` is in, or of the first one past it.
     #[inline]
-    fn remembered(&self, from: LogIndex, to: LogIndex) -> Option<&Run> {
-        self.runs.iter().find(|run| run.from == from && run.to == to)
+    fn place(&self, index: LogIndex) -> usize {
+        // Mostly it is one of the last.
+        for (back, piece) in self.pieces.iter().rev().take(NEAR).enumerate() {
+            if piece.run.from <= index {
+                return self.pieces.len() - back - usize::from(index <= piece.run.to);
+            }
+        }
+        self.pieces.partition_point(|piece| piece.run.to < index)
+    }
+
+    /// Packed bytes of the log up to the end of `index`, as far as it is there.
+    fn offset(&self, index: LogIndex) -> u64 {
+        if index >= self.last.index {
+            return self.end;
+        }
+        if index <= self.base.index {
+            return self.start;
+        }
+        match self.pieces.get(self.place(index)) {
+            Some(Piece { run, end }) if run.to == index => *end,
+            Some(piece) => piece.end - packed(piece.run.part(index + 1, piece.run.to)) as u64,
+            None => self.end - packed(part(&self.open, index + 1, LogIndex::MAX)) as u64,
+        }
+    }
+
+    /// The run from `from` to `to`, if there is one.
+    #[inline]
+    fn shared(&self, from: LogIndex, to: LogIndex) -> Option<&Run> {
+        let copy = self.copies.iter().find(|run| run.is(from, to));
+        copy.or_else(|| {
+            let run = &self.pieces.get(self.place(from))?.run;
+            (run.is(from, to) && run.is_whole()).then_some(run)
+        })
     }
 
     fn remember(&mut self, run: Run) {
-        if self.runs.len() < RUNS {
-            return self.runs.push(run);
+        if self.copies.len() < COPIES {
+            return self.copies.push(run);
         }
-        if let Some(oldest) = self.runs.get_mut(self.oldest) {
+        if let Some(oldest) = self.copies.get_mut(self.oldest) {
             *oldest = run;
         }
-        self.oldest = (self.oldest + 1) % RUNS;
+        self.oldest = (self.oldest + 1) % COPIES;
     }
 }
 
@@ -465,5 +582,93 @@ mod tests {
         log.truncate(1);
         assert_eq!(log.last(), LogId::new(2, 10));
         assert_eq!(log.bytes(), 0);
+    }
+
+    #[test]
+    fn what_comes_one_by_one_is_handed_out_as_one_run() {
+        let mut log = log(&[2, 2, 2]);
+        let all = log.run(11, 13);
+        log.push(entry(2, 14));
+        assert!(core::ptr::eq(&all[..], &log.run(11, 13)[..]));
+        assert_eq!(log.run(14, 14).len(), 1);
+        assert_eq!(log.run(12, 14).len(), 3);
+        assert_eq!(log.defect(), None);
+    }
+
+    /// All that a log can be asked, by a list of its entries.
+    fn compare(log: &mut Log, base: LogId, entries: &[Entry], rng: &mut crate::rng::Rng) {
+        assert_eq!(log.defect(), None);
+        assert_eq!((log.base(), log.last()), (base, entries.last().map_or(base, |e| e.id)));
+        let (low, high) = (base.index.saturating_sub(2), log.last().index + 3);
+        let among = |from, to| entries.iter().filter(move |e| e.id.index >= from && e.id.index <= to);
+        assert!(log.between(low, high).eq(entries));
+        assert!(log.between(low, high).rev().eq(entries.iter().rev()));
+        for index in low..high {
+            assert_eq!(log.entry(index), among(index, index).next());
+            let term = rng.below(6);
+            let not_later = entries.iter().take_while(|e| e.id.term <= term).count() as u64;
+            assert_eq!(log.agreement(LogId::new(term, index)), index.min(base.index + not_later));
+        }
+        for _ in 0..8 {
+            let from = base.index + 1 + rng.below(high - base.index);
+            let to = from + rng.below(4);
+            assert_eq!(log.bytes_between(from, to), among(from, to).map(Entry::packed_len).sum());
+            let max = rng.below(5 * BYTES as u64) as usize;
+            let (mut end, mut bytes) = (from, 0);
+            for entry in among(from, to) {
+                if bytes > 0 && bytes + entry.packed_len() > max {
+                    break;
+                }
+                (end, bytes) = (entry.id.index, bytes + entry.packed_len());
+            }
+            assert_eq!(log.fitting(from, to, max), (end, bytes));
+            assert!(log.fitting_run(from, to, max).iter().eq(among(from, end)));
+            assert!(log.run(from, to).iter().eq(among(from, to)));
+        }
+    }
+
+    #[test]
+    fn however_it_is_cut_a_log_is_the_list_of_its_entries() {
+        let mut rng = crate::rng::Rng::new(5);
+        for _ in 0..200 {
+            let mut base = LogId::new(2, 10);
+            let mut log = Log::new(base, Stamp { unix_ms: 1, cluster_ms: 1 });
+            let mut entries: Vec<Entry> = Vec::new();
+            for _ in 0..30 {
+                let last = entries.last().map_or(base, |e| e.id);
+                let term = last.term + rng.below(8) / 7;
+                match rng.below(5) {
+                    0 | 1 => {
+                        log.push(entry(term, last.index + 1));
+                        entries.push(entry(term, last.index + 1));
+                    }
+                    2 => {
+                        // With some that are there already before it.
+                        let held = rng.below(3).min(entries.len() as u64) as usize;
+                        let news: Vec<_> = (1..=rng.below(4)).map(|i| entry(term, last.index + i)).collect();
+                        let run = entries[entries.len() - held..].iter().chain(&news).cloned();
+                        log.extend(run.collect());
+                        entries.extend(news);
+                    }
+                    3 => {
+                        let from = last.index + 2 - rng.below(5).min(last.index);
+                        log.truncate(from);
+                        entries.retain(|e| e.id.index < from);
+                    }
+                    _ => {
+                        let index = base.index + rng.below(entries.len() as u64 + 1);
+                        let trailing = rng.below(3) as usize;
+                        let before = log.bytes();
+                        let gone = log.compact(index, trailing * BYTES);
+                        let covered = entries.iter().filter(|e| e.id.index <= index).count();
+                        let cut: Vec<_> = entries.drain(..covered.saturating_sub(trailing)).collect();
+                        base = cut.last().map_or(base, |e| e.id);
+                        assert_eq!(gone.len(), cut.len() as u64);
+                        assert_eq!(before - log.bytes(), cut.len() * BYTES);
+                    }
+                }
+                compare(&mut log, base, &entries, &mut rng);
+            }
+        }
     }
 }

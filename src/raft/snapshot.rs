@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Entries that a compaction drops in the step itself: more take longer than a heartbeat may wait.
-const DROPPED_AT_ONCE: usize = 1024;
+const DROPPED_AT_ONCE: u64 = 1024;
 
 impl Raft {
     /// The embedder saved a snapshot of its own state: the log up to there may go, in memory and on disk.
@@ -70,7 +70,7 @@ impl Raft {
         }
         self.snapshot = Some(meta.clone());
         self.switch = Some(Box::new(SnapshotSwitch { snapshot: meta, keeps_suffix }));
-        if gone.0.len() > DROPPED_AT_ONCE {
+        if gone.len() > DROPPED_AT_ONCE {
             out.push(Action::Discard(gone));
         }
     }

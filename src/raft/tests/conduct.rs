@@ -402,7 +402,7 @@ fn a_long_log_is_not_dropped_in_the_step_that_replaces_it() {
     let mut one = One::with(config, &[1, 2, 3], &[], 1, &[1; 3000]);
     one.hear(N2, append(1, at(1, 3001), &[], 3001));
     let out = one.step(Event::Snapshotted { snapshot: Box::new(meta(at(1, 2900), &[1, 2, 3])) });
-    let gone = out.iter().find_map(|a| if let Action::Discard(gone) = a { Some(gone.0.len()) } else { None });
+    let gone = out.iter().find_map(|a| if let Action::Discard(gone) = a { Some(gone.len()) } else { None });
     assert_eq!(gone, Some(2900));
     let status = one.raft.status();
     assert_eq!((status.first_index, status.last.index), (2901, 3001));
