@@ -3,7 +3,8 @@
 use alloc::vec::Vec;
 
 use super::{
-    Actions, Configuration, Entries, EntryKind, Fault, LogId, LogIndex, Message, NodeId, Raft, Round,
+    Actions, Configuration, Entries, Entry, EntryKind, Fault, LogId, LogIndex, Message, NodeId, Raft, Round,
+    Stamp,
 };
 
 impl Raft {
@@ -133,12 +134,17 @@ impl Raft {
             if entry.kind == EntryKind::Configuration {
                 configurations.push((entry.id.index, Configuration::from_cbor(&entry.data).ok()?));
             }
-            // Where the log has the entry already, what it has goes on, not what this peer says of it.
-            let held = entry.id.index <= end && self.log.holds(entry.id);
-            stamp = if held { self.log.stamp(entry.id.index)? } else { entry.stamp };
+            stamp = if entry.id.index <= end { self.held_stamp(entry) } else { entry.stamp };
             last = entry.id;
         }
         (last.term <= self.hard.term && last.index < LogIndex::MAX).then_some(configurations)
+    }
+
+    /// Where the log has the entry already, what it has goes on, not what this peer says of it.
+    #[inline(never)]
+    fn held_stamp(&self, entry: &Entry) -> Stamp {
+        let held = self.log.stamp(entry.id.index).filter(|_| self.log.holds(entry.id));
+        held.unwrap_or(entry.stamp)
     }
 
     /// Whether the disk keeps up: what waits for it is bounded here too, whatever window the leader believes in. An append

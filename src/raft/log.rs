@@ -137,6 +137,7 @@ impl Log {
     }
 
     /// The entry at `index`.
+    #[inline(never)]
     pub(super) fn entry(&self, index: LogIndex) -> Option<&Entry> {
         let entries = match self.pieces.get(self.place(index)) {
             Some(piece) if index < piece.run.from => return None,
@@ -255,6 +256,9 @@ impl Log {
 
     #[inline(never)]
     fn copy(&mut self, from: LogIndex, to: LogIndex) -> Entries {
+        if from > to.min(self.last.index) {
+            return self.none.clone();
+        }
         let entries: Entries = self.between(from, to).cloned().collect();
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return self.none.clone() };
         let (from, to) = (first.id.index, last.id.index);
@@ -300,6 +304,7 @@ impl Log {
         }
     }
 
+    #[inline(never)]
     fn make_piece(&mut self) {
         let start = self.pieces.last().map_or(self.start, |piece| piece.end);
         let (to, bytes) = (self.last.index, (self.end - start) as usize);

@@ -58,6 +58,8 @@ impl Raft {
     }
 
     /// Takes a message: first its term (§5.1), then what it says.
+    // In place of its call, too: it would be a copy of the message.
+    #[inline]
     fn receive(&mut self, from: NodeId, message: Message, out: &mut Actions) -> Result<(), Fault> {
         if from == self.config.id || from == NodeId(0) {
             return Ok(());
@@ -104,6 +106,7 @@ impl Raft {
     }
 
     /// A message of the current term. What a role has no use for it ignores in its first line.
+    #[inline]
     fn receive_current(&mut self, from: NodeId, message: Message, out: &mut Actions) -> Result<(), Fault> {
         match message {
             Message::PreVote { .. } | Message::PreVoteReply { granted: true, .. } => {}
@@ -132,6 +135,7 @@ impl Raft {
 
     /// A message of an earlier term. A leader or candidate of that term learns ours and gives way: without the answer a
     /// node that is stuck at a higher term would refuse its leader, and be refused, for ever (trap 4).
+    #[cold]
     fn answer_stale(&mut self, from: NodeId, message: Message, out: &mut Actions) {
         if planted!("stale-leader-is-unanswered") {
             return;
