@@ -181,8 +181,13 @@ impl Pending {
         let start = self.reads.partition_point(|read| read.at < round);
         let end = self.reads.partition_point(|read| read.at <= round);
         let at = self.ready.partition_point(|read| read.at <= index);
-        for (offset, mut read) in self.reads.drain(start..end).enumerate() {
-            read.at = index;
+        let over = self.reads.drain(start..end).map(|read| Read { at: index, ..read });
+        if at == self.ready.len() {
+            // As nearly always: no read waits for a later index.
+            self.ready.extend(over);
+            return;
+        }
+        for (offset, read) in over.enumerate() {
             self.ready.insert(at + offset, read);
         }
     }
@@ -199,6 +204,11 @@ impl Pending {
             return None;
         }
         self.ready.pop_front().map(|read| (read.waiter, read.query))
+    }
+
+    /// The queries that [`answerable`](Self::answerable) will give, in their order.
+    pub(super) fn queries(&self, applied: LogIndex) -> impl Iterator<Item = &[u8]> {
+        self.ready.iter().take_while(move |read| read.at <= applied).map(|read| &read.query[..])
     }
 
     /// Puts the answerable reads of `client` behind those of all others: it has had a step's worth of them.
@@ -358,6 +368,24 @@ mod tests {
         assert_eq!(answered(&mut pending, 10), None);
         pending.round_ready(late, 9);
         assert_eq!(pending.len(), 0);
+    }
+
+    #[test]
+    fn queries_are_told_in_the_order_in_which_they_are_answered() {
+        let mut pending = Pending::default();
+        for (tag, index) in [(1, 7), (2, 9), (3, 7)] {
+            let round = pending.open_round();
+            pending.read(round, waiter(tag, 100), Bytes::from(vec![tag as u8]));
+            pending.round_ready(round, index);
+        }
+        for applied in [6, 7, 8, 9] {
+            let told: Vec<Vec<u8>> = pending.queries(applied).map(<[u8]>::to_vec).collect();
+            let given: Vec<Vec<u8>> = core::iter::from_fn(|| answered(&mut pending, applied))
+                .map(|(_, query)| query.to_vec())
+                .collect();
+            assert_eq!(told, given);
+            assert_eq!(given.len(), [0, 2, 0, 1][applied as usize - 6]);
+        }
     }
 
     #[test]

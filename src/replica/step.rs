@@ -14,7 +14,7 @@ use crate::raft::{self, Entry, Fault, LogId, Refusal, SnapshotId, SnapshotMeta, 
 use crate::replica::apply::{Effect, Machine};
 use crate::time::{Micros, Now};
 
-/// So many entries the state machine is told of before they are applied.
+/// So many commands the state machine is told of before they are applied, or queries before they are answered.
 const AHEAD: usize = 32;
 
 impl<S: StateMachine> Replica<S> {
@@ -360,9 +360,14 @@ impl<S: StateMachine> Replica<S> {
     /// as well.
     fn answer_reads(&mut self, out: &mut Actions<S>) {
         let applied = self.machine.applied.index;
-        while self.may_answer()
-            && let Some((waiter, query)) = self.pending.answerable(applied)
-        {
+        let mut told = 0;
+        while self.may_answer() {
+            if told == 0 {
+                told = AHEAD;
+                self.machine.prefetch_queries(self.pending.queries(applied).take(AHEAD));
+            }
+            let Some((waiter, query)) = self.pending.answerable(applied) else { break };
+            told -= 1;
             self.answer(waiter.tag, &query, out);
             if !self.may_answer() {
                 self.pending.give_way(waiter.client, applied);
