@@ -85,6 +85,19 @@ fn store(c: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     let mut gets = shuffled(|key| vec![Bytes::from_static(b"GET"), key]);
     group.bench_function("get", |b| b.iter(|| bench.query(&gets.next().unwrap_or_default())));
+    group.throughput(Throughput::Elements(32));
+    for (name, told) in [("32 gets", false), ("32 gets, told before", true)] {
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let queries: Vec<_> = gets.by_ref().take(32).collect();
+                if told {
+                    bench.store.prefetch(queries.iter().map(|query| &query[..]));
+                }
+                queries.iter().for_each(|query| bench.query(query));
+            });
+        });
+    }
+    group.throughput(Throughput::Elements(1));
     // A snapshot's view makes the next write to each part of the tree copy it.
     let mut writes = 0;
     let mut view = bench.store.view();

@@ -84,6 +84,12 @@ impl Config {
         }
     }
 
+    /// For so long a read waits for the few who were asked whether this node still leads, until everybody is. Where messages
+    /// take longer than that, everybody is asked from the start.
+    pub(super) const fn read_patience(&self) -> Micros {
+        self.heartbeat_interval / 8
+    }
+
     /// Whether the settings can work, and if not, which one cannot.
     pub const fn validate(&self) -> Result<(), ConfigError> {
         if self.id.0 == 0 {

@@ -151,6 +151,7 @@ impl Raft {
             round: 0,
             beat_at: now.mono.saturating_add(self.config.heartbeat_interval),
             tell_at: None,
+            widen_at: None,
             clock: Clock::new(self.log.last_stamp(), now),
             stamp: None,
             // What earlier leaders left uncommitted counts on: the bound survives a change of term.

@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 
 use super::lease::Lease;
-use super::progress::{Progress, Sending, Transfer};
+use super::progress::{LONGEST_TRIP, Progress, Sending, Transfer};
 use super::queries::Queries;
 use super::role::{Incoming, Leading, Owed, State, Votes};
 use super::transfer::Handover;
@@ -110,6 +110,7 @@ impl Raft {
                     round,
                     beat_at,
                     tell_at,
+                    widen_at,
                     clock: _,
                     stamp: _,
                     uncommitted,
@@ -122,6 +123,9 @@ impl Raft {
                 let left = |at: Micros| at.saturating_sub(self.now.mono);
                 (round, left(*beat_at), tell_at.map(left), uncommitted, reads.named(names), first, settled)
                     .hash(hasher);
+                widen_at.map(left).hash(hasher);
+                // Of equally near peers the one with the lowest number is asked, whatever it is called.
+                self.nearest().map(|few| few.into_iter().map(names).collect::<Vec<_>>()).hash(hasher);
                 if let Some(Handover { to, deadline, told, transfer }) = handover {
                     (names(*to), left(*deadline), told, transfer).hash(hasher);
                 }
@@ -141,11 +145,12 @@ impl Raft {
     }
 
     fn fingerprint_peer<H: Hasher>(&self, peer: &Progress, hasher: &mut H) {
-        let Progress { matched, next, sending, told, contact, asked: _, round, clock: _ } = peer;
+        let Progress { matched, next, sending, told, contact, asked: _, round, clock: _, timed, trip } = peer;
         let timeout = self.config.election_timeout;
         // Compared with the timeout in both ways, at least as long and longer.
         let silent = peer.silent_since().map(|since| self.age(since, timeout));
         (matched, next, told, self.age(*contact, timeout + 1), silent, round).hash(hasher);
+        (timed.map(|(round, left)| (round, self.age(left, LONGEST_TRIP))), trip).hash(hasher);
         core::mem::discriminant(sending).hash(hasher);
         match sending {
             Sending::Probe { sent, bare } => {

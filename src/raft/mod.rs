@@ -471,7 +471,9 @@ impl Raft {
     fn arm(&mut self, out: &mut Actions) {
         let deadline = match &self.state {
             State::Leader(lead) if lead.peers.is_empty() => return,
-            State::Leader(lead) => lead.tell_at.map_or(lead.beat_at, |at| at.min(lead.beat_at)),
+            State::Leader(lead) => {
+                [lead.tell_at, lead.widen_at].into_iter().flatten().fold(lead.beat_at, Micros::min)
+            }
             State::Follower | State::PreCandidate(_) | State::Candidate(_) => self.election_at,
         };
         if self.armed.is_none_or(|armed| deadline < armed) {

@@ -15,6 +15,12 @@ use super::stamp::Report;
 use super::{Config, LogIndex, Round, SnapshotMeta};
 use crate::time::Micros;
 
+/// Round trips below this are alike: what they differ by is chance. Microseconds.
+const NEAR: Micros = 256;
+
+/// Longer round trips count as so long.
+pub(super) const LONGEST_TRIP: Micros = 1_000_000;
+
 /// A peer as its leader sees it. `next > matched`, always.
 #[derive(Debug, Clone)]
 pub(super) struct Progress {
@@ -32,6 +38,10 @@ pub(super) struct Progress {
     pub(super) asked: Micros,
     /// The last round of heartbeats that the peer answered.
     pub(super) round: Round,
+    /// A round on its way to it and back, and when it left; one at a time is measured.
+    pub(super) timed: Option<(Round, Micros)>,
+    /// How long a round takes there and back: a moving average. 0 before the first answer.
+    pub(super) trip: Micros,
     /// The peer's wall clock, once reported.
     pub(super) clock: Option<Report>,
 }
@@ -122,15 +132,34 @@ impl Progress {
             contact: now,
             asked: now,
             round: 0,
+            timed: None,
+            trip: 0,
             clock: None,
         }
     }
 
-    /// A round leaves for it.
-    pub(super) fn ask(&mut self, now: Micros) {
+    /// `round` leaves for it.
+    pub(super) fn ask(&mut self, round: Round, now: Micros) {
         if self.asked <= self.contact {
             self.asked = now;
         }
+        self.timed = self.timed.or(Some((round, now)));
+    }
+
+    /// It has answered `round`.
+    pub(super) fn answered(&mut self, round: Round, now: Micros) {
+        self.round = self.round.max(round);
+        if let Some((_, left)) = self.timed.take_if(|(timed, _)| *timed <= round) {
+            let trip = now.saturating_sub(left).min(LONGEST_TRIP);
+            self.trip = if self.trip == 0 { trip } else { (7 * self.trip + trip) / 8 };
+        }
+    }
+
+    /// How far away it is, in powers of two, if it can be relied on to answer a round within `patience`: that is how long it
+    /// takes, it owes no answer for longer, and it has no entry to write, as the leader's last one is at `last`.
+    pub(super) fn distance(&self, last: LogIndex, patience: Micros, now: Micros) -> Option<u32> {
+        let is_late = self.timed.is_some_and(|(_, left)| now.saturating_sub(left) >= patience);
+        (!is_late && self.matched >= last && self.trip < patience).then(|| self.trip.max(NEAR).ilog2())
     }
 
     /// Since when it owes an answer; `None` if it owes none.
@@ -285,6 +314,38 @@ mod tests {
         peer.accepted(matched, 0, 0);
         assert!(matches!(peer.sending, Sending::Replicate(_)));
         peer
+    }
+
+    #[test]
+    fn who_is_late_or_has_to_write_is_at_no_distance() {
+        let mut peer = replicating(10);
+        assert_eq!(peer.distance(10, 100, 0), Some(8), "nothing is known against it");
+        assert_eq!(peer.distance(11, 100, 0), None, "it has an entry to write");
+        peer.ask(1, 1000);
+        peer.ask(2, 1050);
+        assert_eq!(peer.distance(10, 100, 1099), Some(8));
+        assert_eq!(peer.distance(10, 100, 1100), None, "the first question counts");
+        peer.answered(1, 1100);
+        peer.contact = 1100;
+        assert_eq!(peer.distance(10, 200, 1100), Some(8));
+    }
+
+    #[test]
+    fn round_trips_are_measured_one_at_a_time_and_averaged() {
+        let mut peer = replicating(10);
+        peer.ask(1, 1000);
+        peer.ask(2, 1900);
+        peer.answered(0, 1950);
+        assert_eq!(peer.trip, 0, "an answer to what left before");
+        peer.answered(2, 2000);
+        assert_eq!((peer.trip, peer.round, peer.timed), (1000, 2, None));
+        assert_eq!(peer.distance(10, 1001, 2000), Some(9));
+        assert_eq!(peer.distance(10, 1000, 2000), None, "it takes longer");
+        for round in 3..40 {
+            peer.ask(round, 2000);
+            peer.answered(round, 6000);
+        }
+        assert_eq!(peer.distance(10, 5000, 2000), Some(11));
     }
 
     fn window(peer: &mut Progress) -> &mut Window {

@@ -4,6 +4,8 @@
 
 use alloc::vec::Vec;
 
+use smallvec::SmallVec;
+
 use super::{Configuration, NodeId};
 
 /// So many voters are counted in the simplest way, and without an allocation.
@@ -43,6 +45,29 @@ pub(super) fn verdict(
         (Verdict::Lost, _) | (_, Verdict::Lost) => Verdict::Lost,
         (Verdict::Open, _) | (_, Verdict::Open) => Verdict::Open,
     }
+}
+
+/// A few nodes.
+pub(super) type Few = SmallVec<[NodeId; 4]>;
+
+/// As few voters as are a majority together with `me`: those at the smallest `distance`, and of equal ones the lowest in
+/// number. `None` if too few are at any, and during a change of the membership, which needs two majorities.
+pub(super) fn nearest(
+    configuration: &Configuration,
+    me: NodeId,
+    mut distance: impl FnMut(NodeId) -> Option<u32>,
+) -> Option<Few> {
+    if configuration.is_joint() {
+        return None;
+    }
+    let voters = &configuration.voters;
+    let others = voters.iter().filter(|&&id| id != me);
+    let mut reached: SmallVec<[(u32, NodeId); 8]> =
+        others.filter_map(|&id| distance(id).map(|distance| (distance, id))).collect();
+    let needed = majority(voters) - usize::from(voters.contains(&me));
+    reached.sort_unstable();
+    let nearest = reached.get(..needed)?;
+    Some(nearest.iter().map(|&(_, id)| id).collect())
 }
 
 /// How many of these voters are a majority.
@@ -117,6 +142,35 @@ mod tests {
         let more_than_half = |half: &[NodeId]| half.iter().filter(|&&id| yes(id)).count() * 2 > half.len();
         more_than_half(&configuration.voters)
             && (configuration.outgoing.is_empty() || more_than_half(&configuration.outgoing))
+    }
+
+    #[test]
+    fn the_nearest_are_a_majority_with_me_and_would_not_be_with_one_less() {
+        for voters in subsets(5) {
+            let configuration = Configuration { voters, ..Configuration::default() };
+            for distances in assignments(5, 3) {
+                // 0 is out of reach.
+                let distance = |id: NodeId| distances[id.0 as usize - 1];
+                let me = NodeId(1);
+                let reach = |id: NodeId| Some(distance(id) as u32).filter(|&distance| distance > 0);
+                let few = nearest(&configuration, me, reach);
+                let reached = |id: NodeId| id == me || distance(id) > 0;
+                assert_eq!(
+                    few.is_some(),
+                    is_quorum(&configuration, reached),
+                    "{configuration:?} {distances:?}"
+                );
+                let Some(few) = few else { continue };
+                let asked = |id: NodeId| id == me || few.contains(&id);
+                assert!(is_quorum(&configuration, asked));
+                assert!(few.iter().all(|&one| !is_quorum(&configuration, |id| id != one && asked(id))));
+                let farthest = few.iter().map(|&id| (distance(id), id)).max();
+                let others = configuration.voters.iter().filter(|&&id| !asked(id) && reached(id));
+                assert!(
+                    others.map(|&id| (distance(id), id)).min().is_none_or(|other| Some(other) > farthest)
+                );
+            }
+        }
     }
 
     /// All ways to give each of `n` nodes one of `kinds` values.

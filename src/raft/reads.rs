@@ -136,11 +136,12 @@ impl Raft {
 
     /// A peer has answered `round`.
     pub(super) fn note_round(&mut self, from: NodeId, round: Round) {
+        let now = self.now.mono;
         let State::Leader(lead) = &mut self.state else { return };
         if let Some(peer) = lead.peers.get_mut(from) {
             // A round that never left is not answered.
             if round <= lead.round {
-                peer.round = peer.round.max(round);
+                peer.answered(round, now);
             }
         }
     }
@@ -176,6 +177,35 @@ impl Raft {
         if let State::Leader(lead) = &self.state
             && lead.reads.wants_round()
         {
+            self.ask_nearest(out);
+        }
+    }
+
+    /// Lets a round leave to as few as are a majority with the leader, the nearest ones: those who are not asked have nothing
+    /// to do. To everybody if one of the few may be slow, and again to everybody if they turn out to be.
+    fn ask_nearest(&mut self, out: &mut Actions) {
+        let Some(few) = self.nearest() else { return self.send_round(out) };
+        let State::Leader(lead) = &mut self.state else { return };
+        let at = self.now.mono.saturating_add(self.config.read_patience());
+        lead.widen_at = lead.widen_at.or(Some(at));
+        self.send_round_to(|id| few.contains(&id), out);
+    }
+
+    /// Whom to ask: `None` for everybody.
+    pub(super) fn nearest(&self) -> Option<quorum::Few> {
+        let State::Leader(lead) = &self.state else { return None };
+        let (last, now, patience) = (self.log.last().index, self.now.mono, self.config.read_patience());
+        let few = quorum::nearest(self.membership.latest(), self.config.id, |id| {
+            lead.peers.get(id).and_then(|peer| peer.distance(last, patience, now))
+        })?;
+        (few.len() < lead.peers.iter().count()).then_some(few)
+    }
+
+    /// Those who were asked have not answered in time: everybody is asked, for all reads that wait.
+    pub(super) fn widen_round(&mut self, out: &mut Actions) {
+        let State::Leader(lead) = &mut self.state else { return };
+        lead.widen_at = None;
+        if lead.reads.len() > 0 {
             self.send_round(out);
         }
     }
@@ -198,10 +228,19 @@ impl Raft {
         if let Some(length) = self.config.lease {
             lead.lease.confirm(confirmed, length);
         }
+        let mut answered = false;
         while let State::Leader(lead) = &mut self.state
             && let Some((asker, index)) = lead.reads.pop_confirmed(confirmed)
         {
             self.answer_read(asker, index, out);
+            answered = true;
+        }
+        if let State::Leader(lead) = &mut self.state
+            && answered
+            && lead.widen_at.is_some()
+        {
+            let at = self.now.mono.saturating_add(self.config.read_patience());
+            lead.widen_at = (lead.reads.len() > 0).then_some(at);
         }
     }
 }

@@ -80,20 +80,28 @@ impl Raft {
         }
     }
 
-    /// Sends a round of heartbeats, which speaks for every read that has come so far.
+    /// Sends a round of heartbeats to everybody, which speaks for every read that has come so far.
     pub(super) fn send_round(&mut self, out: &mut Actions) {
+        if let State::Leader(lead) = &mut self.state {
+            lead.widen_at = None;
+        }
+        self.send_round_to(|_| true, out);
+    }
+
+    /// Sends one to some peers.
+    pub(super) fn send_round_to(&mut self, whom: impl Fn(NodeId) -> bool, out: &mut Actions) {
         let State::Leader(lead) = &mut self.state else { return };
         lead.round += 1;
         lead.reads.depart(lead.round);
         if self.config.lease.is_some() {
             lead.lease.depart(lead.round, self.now.mono);
         }
-        for (to, peer) in lead.peers.iter_mut() {
+        for (to, peer) in lead.peers.iter_mut().filter(|(id, _)| whom(*id)) {
             // Only what the peer certainly has (trap 10).
             let matched = if planted!("heartbeat-commits-too-far") { self.commit } else { peer.matched };
             let commit = self.commit.min(matched);
             peer.told = peer.told.max(commit);
-            peer.ask(self.now.mono);
+            peer.ask(lead.round, self.now.mono);
             let message = Message::Heartbeat { term: self.hard.term, round: lead.round, commit };
             out.push(Action::Send { to, message });
         }

@@ -67,6 +67,8 @@ pub(super) struct Leading {
     pub(super) beat_at: Micros,
     /// When those who have all entries are told the commit index, if no append has told them by then.
     pub(super) tell_at: Option<Micros>,
+    /// When everybody is asked for reads' sake, if the few who were asked have answered none by then.
+    pub(super) widen_at: Option<Micros>,
     /// The source of stamps.
     pub(super) clock: Clock,
     /// The stamp at this time, until a peer's report changes it.

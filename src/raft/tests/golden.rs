@@ -330,6 +330,7 @@ scenarios! {
     membership_removed_node
     transfer
     read_follower
+    read_nearest
     lease
     bridge
     one_way

@@ -31,6 +31,7 @@ struct Disk {
     entries: Vec<Entry>,
     commit: LogIndex,
     files: BTreeMap<SnapshotId, Bytes>,
+    life: u64,
 }
 
 impl Disk {
@@ -48,7 +49,9 @@ impl Disk {
         self.commit = self.commit.max(persist.commit);
     }
 
-    fn recovered(&self) -> (Recovered, Option<Restored<Tape>>) {
+    fn recovered(&mut self) -> (Recovered, Option<Restored<Tape>>) {
+        // Counterexample: all starts were one life, and the late answer to a query of before a restart answered one of after.
+        self.life += 1;
         let restored = self.snapshot.as_ref().map(|meta| {
             let mut restorer = ReplicaRestorer::new();
             restorer.push(&self.files[&meta.id]).expect("own snapshot");
@@ -56,7 +59,7 @@ impl Disk {
         });
         let recovered = Recovered {
             disk: self.name,
-            life: 1,
+            life: self.life,
             vote: self.vote,
             snapshot: self.snapshot.clone(),
             entries: Entries::from(self.entries.clone()),
@@ -130,6 +133,7 @@ impl Cluster {
                 entries: formed.entries.to_vec(),
                 commit: formed.commit,
                 files: BTreeMap::new(),
+                life: 0,
             };
             let machine = Machine {
                 replica: None,
