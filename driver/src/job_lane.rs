@@ -16,8 +16,8 @@ use crate::bell::Bell;
 use crate::disk::Disk;
 
 /// How long a job that nobody waits for rests after each of its syncs, in multiples of the time that it worked since the last:
-/// it takes a quarter of a processor and of the disk at the most.
-const REST: u32 = 3;
+/// it takes a tenth of a processor and of the disk at the most.
+const REST: u32 = 9;
 
 /// The longest rest.
 const MAX_REST: Duration = Duration::from_millis(200);

@@ -360,14 +360,19 @@ impl<S: StateMachine> Replica<S> {
     /// as well.
     fn answer_reads(&mut self, out: &mut Actions<S>) {
         let applied = self.machine.applied.index;
-        let mut told = 0;
-        while self.may_answer() {
-            if told == 0 {
-                told = AHEAD;
-                self.machine.prefetch_queries(self.pending.queries(applied).take(AHEAD));
+        let mut untold = 0;
+        while self.may_answer()
+            && let Some((waiter, query)) = self.pending.answerable(applied)
+        {
+            if untold == 0 {
+                untold = AHEAD;
+                // One alone waits for its memory anyway.
+                if self.pending.has_answerable(applied) {
+                    let ahead = self.pending.queries(applied).take(AHEAD - 1);
+                    self.machine.prefetch_queries(core::iter::once(&query[..]).chain(ahead));
+                }
             }
-            let Some((waiter, query)) = self.pending.answerable(applied) else { break };
-            told -= 1;
+            untold -= 1;
             self.answer(waiter.tag, &query, out);
             if !self.may_answer() {
                 self.pending.give_way(waiter.client, applied);
