@@ -58,9 +58,13 @@ impl Digests {
     }
 
     /// `node`, perhaps this one, has `digest` at `index`. What is returned is this node's own digest there, to be announced
-    /// when it was not yet.
+    /// when it was not yet. An index before those that are kept is nobody's concern any more.
     pub(super) fn claim(&mut self, node: NodeId, index: LogIndex, digest: u128) -> Option<(LogIndex, u128)> {
         let first = !self.claims.contains_key(&index);
+        let oldest = self.claims.first_key_value().map(|(&oldest, _)| oldest);
+        if first && self.claims.len() >= CLAIMS && oldest.is_some_and(|oldest| index < oldest) {
+            return None;
+        }
         self.claims.entry(index).or_default().insert(node, digest);
         if self.claims.len() > CLAIMS {
             self.claims.pop_first();
@@ -121,6 +125,28 @@ mod tests {
         assert_eq!(digests.due(true), None);
         digests.sample(5 + EVERY, 2);
         assert_eq!(digests.due(false), Some((5 + EVERY, 2)));
+    }
+
+    /// Counterexample: such a claim was forgotten as soon as it was taken in, so that each seemed to be the first of its index
+    /// and was answered to everybody, who answered alike. Three nodes that had just been restarted said nothing else.
+    #[test]
+    fn a_claim_of_an_index_before_those_kept_is_not_answered() {
+        let mut digests = Digests::default();
+        for index in 1..=1 + CLAIMS as LogIndex {
+            digests.sample(index, 7);
+        }
+        for index in 2..=1 + CLAIMS as LogIndex {
+            assert_eq!(digests.claim(NodeId(1), index, 7), Some((index, 7)));
+        }
+        assert_eq!(digests.claim(NodeId(1), 1, 7), None);
+        assert_eq!(digests.claim(NodeId(2), 2, 7), None, "it was announced");
+        digests.sample(99, 7);
+        assert_eq!(
+            digests.claim(NodeId(1), 99, 7),
+            Some((99, 7)),
+            "a later one takes the place of the oldest"
+        );
+        assert_eq!(digests.claim(NodeId(2), 2, 7), None, "which is not answered again");
     }
 
     #[test]
