@@ -69,34 +69,26 @@ fn store(c: &mut Criterion) {
     let mut bench = Bench::new(&[b'x'; 100]);
     let mut sets = shuffled(|key| vec![Bytes::from_static(b"SET"), key, Bytes::from_static(&[b'y'; 100])]);
     group.bench_function("set", |b| b.iter(|| bench.apply(&sets.next().unwrap_or_default())));
-    // As a replica applies what is committed: it tells of the next commands before it applies them.
-    group.throughput(Throughput::Elements(32));
-    for (name, told) in [("32 sets", false), ("32 sets, told before", true)] {
-        group.bench_function(name, |b| {
-            b.iter(|| {
-                let commands: Vec<_> = sets.by_ref().take(32).collect();
-                if told {
-                    bench.store.prefetch(commands.iter().map(|command| &command[..]));
-                }
-                commands.iter().for_each(|command| bench.apply(command));
-            });
-        });
-    }
-    group.throughput(Throughput::Elements(1));
     let mut gets = shuffled(|key| vec![Bytes::from_static(b"GET"), key]);
     group.bench_function("get", |b| b.iter(|| bench.query(&gets.next().unwrap_or_default())));
+    // As a replica does what is committed or may be answered: it tells of the next commands before it runs them.
     group.throughput(Throughput::Elements(32));
-    for (name, told) in [("32 gets", false), ("32 gets, told before", true)] {
-        group.bench_function(name, |b| {
-            b.iter(|| {
-                let queries: Vec<_> = gets.by_ref().take(32).collect();
-                if told {
-                    bench.store.prefetch(queries.iter().map(|query| &query[..]));
-                }
-                queries.iter().for_each(|query| bench.query(query));
+    let mut wave =
+        |name: &str, commands: &mut dyn Iterator<Item = Bytes>, run: fn(&mut Bench, &[u8]), told: bool| {
+            group.bench_function(name, |b| {
+                b.iter(|| {
+                    let commands: Vec<_> = commands.take(32).collect();
+                    if told {
+                        bench.store.prefetch(commands.iter().map(|command| &command[..]));
+                    }
+                    commands.iter().for_each(|command| run(&mut bench, command));
+                });
             });
-        });
-    }
+        };
+    wave("32 sets", &mut sets, Bench::apply, false);
+    wave("32 sets, told before", &mut sets, Bench::apply, true);
+    wave("32 gets", &mut gets, Bench::query, false);
+    wave("32 gets, told before", &mut gets, Bench::query, true);
     group.throughput(Throughput::Elements(1));
     // A snapshot's view makes the next write to each part of the tree copy it.
     let mut writes = 0;
