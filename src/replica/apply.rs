@@ -95,11 +95,6 @@ impl<S: StateMachine> Machine<S> {
         }));
     }
 
-    /// Tells the state machine of the next queries.
-    pub(super) fn prefetch_queries<'a>(&self, queries: impl Iterator<Item = &'a [u8]>) {
-        self.state.prefetch(queries);
-    }
-
     /// Applies the next entry and appends the reply to `out`.
     pub(super) fn apply(&mut self, entry: &Entry, out: &mut Vec<u8>) -> Result<Effect, Fault> {
         if self.applied.index.checked_add(1) != Some(entry.id.index) {

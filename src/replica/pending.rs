@@ -181,15 +181,9 @@ impl Pending {
         let start = self.reads.partition_point(|read| read.at < round);
         let end = self.reads.partition_point(|read| read.at <= round);
         let at = self.ready.partition_point(|read| read.at <= index);
-        let over = self.reads.drain(start..end).map(|read| Read { at: index, ..read });
-        if at == self.ready.len() {
-            // As nearly always: no read waits for a later index.
-            self.ready.extend(over);
-            return;
-        }
-        for (offset, read) in over.enumerate() {
-            self.ready.insert(at + offset, read);
-        }
+        let mut later = self.ready.split_off(at);
+        self.ready.extend(self.reads.drain(start..end).map(|read| Read { at: index, ..read }));
+        self.ready.append(&mut later);
     }
 
     /// The next read of a round that the core gave up; to be called until `None`.

@@ -75,9 +75,9 @@ pub trait StateMachine: Sized + Send + 'static {
         0
     }
 
-    /// These commands are to be applied next, or these queries to be answered. A machine whose state is larger than the processor's caches can look for what
-    /// they touch all at once, where one after the other each would wait for memory; it must do nothing else, and need not
-    /// do that.
+    /// These commands are to be applied next, or these queries to be answered. A machine whose state is larger than the
+    /// processor's caches can look for what they touch all at once, where one after the other each would wait for memory;
+    /// it must do nothing else, and need not do that.
     fn prefetch<'a>(&self, commands: impl Iterator<Item = &'a [u8]>) {
         let _ = commands;
     }

@@ -369,7 +369,7 @@ impl<S: StateMachine> Replica<S> {
                 // One alone waits for its memory anyway.
                 if self.pending.has_answerable(applied) {
                     let ahead = self.pending.queries(applied).take(AHEAD - 1);
-                    self.machine.prefetch_queries(core::iter::once(&query[..]).chain(ahead));
+                    self.machine.state.prefetch(core::iter::once(&query[..]).chain(ahead));
                 }
             }
             untold -= 1;

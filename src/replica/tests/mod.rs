@@ -1,5 +1,6 @@
 //! Replicas over real cores, in memory.
 
+mod ahead;
 mod cluster;
 mod one;
 mod seams;
