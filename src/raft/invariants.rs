@@ -55,6 +55,9 @@ impl Raft {
         if lead.uncommitted != self.log.bytes_between(self.commit + 1, last) {
             return Some("a leader's uncommitted bytes are miscounted");
         }
+        if lead.widen_at.is_some() && lead.reads.len() == 0 && !self.halted {
+            return Some("a leader would ask everybody for the sake of no read");
+        }
         for (_, peer) in lead.peers.iter() {
             if peer.next <= peer.matched {
                 return Some("a peer's next is not past its matched");

@@ -39,10 +39,11 @@
 //! # What is where
 //!
 //! Nouns are data with tests of their own: `log`, `quorum`, `membership`, `change` (what is asked of it), `progress` (a
-//! leader's view of a peer), `peers` (of all of them), `writes` (the stream to the disk), `stamp` (log time), `lease`, `role`. Verbs are files of `impl
-//! Raft`: `election`, `replication` (the leader's half), `following` (the follower's), `commit`, `persist`, `reads` (at a
-//! leader) and `queries` (elsewhere), `reconfigure`, `transfer`, `snapshot`. `step` alone matches role and event. The numbered
-//! traps in comments and tests are those of [the page on Raft](crate::docs::raft), which names a test for each.
+//! leader's view of a peer), `peers` (of all of them), `writes` (the stream to the disk), `stamp` (log time), `lease`,
+//! `role`. Verbs are files of `impl Raft`: `election`, `replication` (the leader's half), `following` (the follower's),
+//! `commit`, `persist`, `reads` (at a leader) and `queries` (elsewhere), `reconfigure`, `transfer`, `snapshot`. `step` alone
+//! matches role and event. The numbered traps in comments and tests are those of [the page on Raft](crate::docs::raft),
+//! which names a test for each.
 //!
 //! # What a batch is worth
 //!

@@ -11,6 +11,10 @@ use super::progress::Progress;
 pub(super) struct Peers(Vec<(NodeId, Progress)>);
 
 impl Peers {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -326,7 +326,6 @@ mod tests {
         assert_eq!(peer.distance(10, 100, 1099), Some(8));
         assert_eq!(peer.distance(10, 100, 1100), None, "the first question counts");
         peer.answered(1, 1100);
-        peer.contact = 1100;
         assert_eq!(peer.distance(10, 200, 1100), Some(8));
     }
 

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::{Configuration, NodeId};
 
 /// So many voters are counted in the simplest way, and without an allocation.
-const FEW: usize = 8;
+const IN_PLACE: usize = 8;
 
 /// How an election stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +76,7 @@ pub(super) fn majority(voters: &[NodeId]) -> usize {
 }
 
 fn agreed_half(voters: &[NodeId], value: &mut impl FnMut(NodeId) -> u64) -> u64 {
-    let (mut few, mut many) = ([0; FEW], Vec::new());
+    let (mut few, mut many) = ([0; IN_PLACE], Vec::new());
     let values = if let Some(few) = few.get_mut(..voters.len()) {
         // In order as they come: a majority is counted for every entry, and it would take longer to begin a general sort.
         for (end, &id) in voters.iter().enumerate() {

@@ -198,16 +198,7 @@ impl Raft {
         let few = quorum::nearest(self.membership.latest(), self.config.id, |id| {
             lead.peers.get(id).and_then(|peer| peer.distance(last, patience, now))
         })?;
-        (few.len() < lead.peers.iter().count()).then_some(few)
-    }
-
-    /// Those who were asked have not answered in time: everybody is asked, for all reads that wait.
-    pub(super) fn widen_round(&mut self, out: &mut Actions) {
-        let State::Leader(lead) = &mut self.state else { return };
-        lead.widen_at = None;
-        if lead.reads.len() > 0 {
-            self.send_round(out);
-        }
+        (few.len() < lead.peers.len()).then_some(few)
     }
 
     /// Answers the reads whose round a majority has answered.
@@ -235,12 +226,10 @@ impl Raft {
             self.answer_read(asker, index, out);
             answered = true;
         }
-        if let State::Leader(lead) = &mut self.state
-            && answered
-            && lead.widen_at.is_some()
-        {
+        if answered && let State::Leader(lead) = &mut self.state {
+            // The few do answer: they have as long again for what still waits.
             let at = self.now.mono.saturating_add(self.config.read_patience());
-            lead.widen_at = (lead.reads.len() > 0).then_some(at);
+            lead.widen_at = lead.widen_at.filter(|_| lead.reads.len() > 0).and(Some(at));
         }
     }
 }

@@ -47,7 +47,7 @@ impl Raft {
             },
             Event::Wake => match &self.state {
                 Leader(lead) if self.now.mono >= lead.beat_at => self.on_beat(out),
-                Leader(lead) if lead.widen_at.is_some_and(|at| self.now.mono >= at) => self.widen_round(out),
+                Leader(lead) if lead.widen_at.is_some_and(|at| self.now.mono >= at) => self.send_round(out),
                 Follower | PreCandidate(_) | Candidate(_) if self.now.mono >= self.election_at => {
                     self.on_election_timeout(out);
                 }
