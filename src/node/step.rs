@@ -4,7 +4,7 @@ use alloc::format;
 use core::mem;
 
 use super::job::Work;
-use super::{Action, Actions, Event, Fault, Job, Node, Note, Phase};
+use super::{Action, Actions, Event, Fault, Job, Member, Node, Note, Phase};
 use crate::codec::peer::PeerMessage;
 use crate::raft::{NodeId, Role, RoleChange};
 use crate::replica::{self, Outcome, Refused, StateMachine};
@@ -83,8 +83,10 @@ impl<S: StateMachine> Node<S> {
         }
         self.check_room();
         let mut inbox = mem::take(&mut self.inbox);
-        let unwritten = self.member.as_ref().map_or(0, |member| member.replica.raft().unwritten_bytes());
-        let max_pending = self.config.replica().max_pending;
+        let bounds = |Member { replica, .. }: &Member<S>| {
+            (replica.raft().unwritten_bytes(), replica.config().max_pending)
+        };
+        let (unwritten, max_pending) = self.member.as_ref().map_or((0, 0), bounds);
         if self.requests.in_doubt(&inbox, &self.config.raft, max_pending, unwritten) {
             for event in inbox.drain(..) {
                 if !self.refused_meanwhile(&event, out) {

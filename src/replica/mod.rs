@@ -182,6 +182,11 @@ impl<S: StateMachine> Replica<S> {
         self.policy.is_pressing()
     }
 
+    /// The settings.
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// The core, for its status and configuration.
     pub fn raft(&self) -> &Raft {
         &self.raft
