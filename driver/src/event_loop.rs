@@ -313,7 +313,7 @@ where
         if !self.events.is_empty() {
             self.node.step_into(self.now, self.events.drain(..), &mut self.actions);
             self.note_slow();
-            self.jobs.press(self.node.is_snapshot_pressing());
+            self.jobs.stepped(self.node.is_snapshot_pressing());
             self.perform();
         }
     }

@@ -1,9 +1,10 @@
 //! The job lanes: threads that run the node's disk jobs beside the log — recovery, snapshots, spare segments — one after the
-//! other, and drop what is too large to be dropped by the event loop. What is short does not wait behind what is long.
+//! other, and drop what is too large to be dropped by the event loop. What is short does not wait behind what is long, and
+//! what nobody waits for makes way for those who do.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -22,7 +23,7 @@ const REST: u32 = 9;
 /// The longest rest.
 const MAX_REST: Duration = Duration::from_millis(200);
 
-/// The rest is taken in naps, to see early that somebody waits for the lane.
+/// The rest is taken in naps, to see early that somebody waits for the lane. A node that made no step for so long serves nobody.
 const NAP: Duration = Duration::from_millis(5);
 
 /// What a lane is given.
@@ -64,9 +65,10 @@ impl<S: StateMachine> JobLanes<S> {
         self.long.send(Work::Drop(garbage));
     }
 
-    /// Whether a job that was to be done at leisure is to be done soon.
-    pub fn press(&self, pressed: bool) {
-        self.long.pressed.store(pressed, Relaxed);
+    /// The node was stepped. `pressed` tells whether a job that was to be done at leisure is to be done soon.
+    pub fn stepped(&self, pressed: bool) {
+        self.long.news.pressed.store(pressed, Relaxed);
+        self.long.news.steps.fetch_add(1, Relaxed);
     }
 
     /// The next finished job, if there is one; those of one lane in the order in which they were handed over.
@@ -80,12 +82,22 @@ impl<S: StateMachine> JobLanes<S> {
     }
 }
 
+/// What the event loop lets a lane know besides its work.
+#[derive(Debug, Default)]
+struct News {
+    /// How much was handed over and is not begun.
+    waiting: AtomicUsize,
+    /// Whether a job that nobody waited for has become urgent.
+    pressed: AtomicBool,
+    /// How often the node was stepped: where it is not, nobody is served, and nobody disturbed.
+    steps: AtomicU64,
+}
+
 /// The event loop's end of one lane.
 #[derive(Debug)]
 struct JobLane<S: StateMachine> {
     submit: Option<Sender<Work<S>>>,
-    waiting: Arc<AtomicUsize>,
-    pressed: Arc<AtomicBool>,
+    news: Arc<News>,
     finished: Receiver<Box<Job<S>>>,
     thread: JoinHandle<()>,
 }
@@ -98,12 +110,10 @@ impl<S: StateMachine> JobLane<S> {
     {
         let (submit, work) = channel();
         let (report, finished) = channel();
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let pressed = Arc::new(AtomicBool::new(false));
-        let lane =
-            Lane { disk, work, waiting: Arc::clone(&waiting), pressed: Arc::clone(&pressed), report, bell };
+        let news = Arc::new(News::default());
+        let lane = Lane { disk, work, news: Arc::clone(&news), report, bell };
         let thread = thread::Builder::new().name(name.into()).spawn(move || lane.run())?;
-        Ok(Self { submit: Some(submit), waiting, pressed, finished, thread })
+        Ok(Self { submit: Some(submit), news, finished, thread })
     }
 
     fn submit(&self, job: Job<S>) {
@@ -120,7 +130,7 @@ impl<S: StateMachine> JobLane<S> {
 
     fn send(&self, work: Work<S>) {
         if let Some(submit) = &self.submit {
-            self.waiting.fetch_add(1, Relaxed);
+            self.news.waiting.fetch_add(1, Relaxed);
             // The thread ends only when this sender is dropped, or by a panic; `is_alive` tells.
             let _ = submit.send(work);
         }
@@ -138,10 +148,7 @@ impl<S: StateMachine> Drop for JobLane<S> {
 struct Lane<S: StateMachine> {
     disk: Disk,
     work: Receiver<Work<S>>,
-    /// How much was handed over and is not begun.
-    waiting: Arc<AtomicUsize>,
-    /// Whether a job that nobody waited for has become urgent.
-    pressed: Arc<AtomicBool>,
+    news: Arc<News>,
     report: Sender<Box<Job<S>>>,
     bell: Arc<Bell>,
 }
@@ -149,7 +156,7 @@ struct Lane<S: StateMachine> {
 impl<S: StateMachine> Lane<S> {
     fn run(self) {
         for work in &self.work {
-            self.waiting.fetch_sub(1, Relaxed);
+            self.news.waiting.fetch_sub(1, Relaxed);
             match work {
                 Work::Job(mut job) => {
                     match job.pace() {
@@ -165,23 +172,34 @@ impl<S: StateMachine> Lane<S> {
         }
     }
 
-    fn has_time(&self) -> bool {
-        self.waiting.load(Relaxed) == 0 && !self.pressed.load(Relaxed)
-    }
-
-    /// Runs a job that nobody waits for, with rests; without them as soon as something waits behind it, or it is pressed for.
+    /// Runs a job that nobody waits for, with rests while others are served.
     fn run_at_leisure(&self, job: &mut impl DiskJob) {
         let mut last = None;
         let mut begun = Instant::now();
+        let mut served = (self.news.steps.load(Relaxed), begun);
         while let Some(op) = job.next(last) {
             last = Some(self.disk.perform(&op));
             if matches!(op, DiskOp::Sync { .. }) {
-                let rested = Instant::now() + (begun.elapsed() * REST).min(MAX_REST);
-                while self.has_time() && Instant::now() < rested {
-                    thread::sleep(NAP.min(rested.saturating_duration_since(Instant::now())));
-                }
+                self.rest((begun.elapsed() * REST).min(MAX_REST), &mut served);
                 begun = Instant::now();
             }
+        }
+    }
+
+    /// Rests for so long, or until something waits behind the job, or it is pressed for, or nobody is there who would gain by
+    /// it. `served` is the number of steps that the node had made when it was last seen to have made one, and when that was.
+    fn rest(&self, time: Duration, served: &mut (u64, Instant)) {
+        let begun = Instant::now();
+        while self.news.waiting.load(Relaxed) == 0 && !self.news.pressed.load(Relaxed) {
+            let (now, steps) = (Instant::now(), self.news.steps.load(Relaxed));
+            if steps != served.0 {
+                *served = (steps, now);
+            }
+            let left = time.saturating_sub(now - begun);
+            if left.is_zero() || now - served.1 >= NAP {
+                break;
+            }
+            thread::sleep(NAP.min(left));
         }
     }
 }
@@ -212,6 +230,29 @@ mod tests {
                 _ => None,
             }
         }
+    }
+
+    #[test]
+    fn who_disturbs_nobody_does_not_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_submit, work) = channel();
+        let (report, _finished) = channel();
+        let bell = Arc::new(Bell::new(&mio::Poll::new().unwrap(), mio::Token(0)).unwrap());
+        let news = Arc::new(News::default());
+        let disk = Disk::open(dir.path()).unwrap();
+        let lane: Lane<quorate::kv::KvStore> = Lane { disk, work, news: Arc::clone(&news), report, bell };
+        const HOUR: Duration = Duration::from_secs(3600);
+        // The last step was made before the rest began.
+        news.steps.fetch_add(1, Relaxed);
+        lane.rest(HOUR, &mut (0, Instant::now()));
+        lane.rest(HOUR, &mut (1, Instant::now()));
+        // All of these would rest for a step that was just made, but for what the loop says.
+        let just_now = || (0, Instant::now() + HOUR);
+        news.pressed.store(true, Relaxed);
+        lane.rest(HOUR, &mut just_now());
+        news.pressed.store(false, Relaxed);
+        news.waiting.fetch_add(1, Relaxed);
+        lane.rest(HOUR, &mut just_now());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{Context, cluster};
 use crate::codec::resp::write;
 use crate::node::Phase;
 use crate::raft::Role;
-use crate::replica::StateSize;
+use crate::replica::{Saves, StateSize};
 use crate::time::Now;
 
 /// The Redis whose behaviour is followed; clients choose what they send by it.
@@ -96,7 +96,9 @@ fn memory(to: &mut String, _: Now, context: &Context<'_>) -> core::fmt::Result {
 fn persistence(to: &mut String, _: Now, context: &Context<'_>) -> core::fmt::Result {
     let loading = u8::from(context.node.phase == Phase::Recovering);
     write!(to, "loading:{loading}\r\nasync_loading:0\r\nrdb_changes_since_last_save:0\r\n")?;
-    write!(to, "rdb_bgsave_in_progress:0\r\nrdb_last_bgsave_status:ok\r\n")?;
+    let Saves { under_way, last_failed } = context.node.saves;
+    write!(to, "rdb_bgsave_in_progress:{}\r\n", u8::from(under_way))?;
+    write!(to, "rdb_last_bgsave_status:{}\r\n", if last_failed { "err" } else { "ok" })?;
     write!(to, "rdb_saves:{}\r\naof_enabled:1\r\n", context.node.counters.snapshots_saved)?;
     write!(to, "aof_rewrite_in_progress:0\r\naof_last_bgrewrite_status:ok\r\naof_last_write_status:ok\r\n")
 }

@@ -53,6 +53,7 @@ pub(super) fn status() -> Status {
         size: replica::StateSize { keys: 12, mortal: 3 },
         sessions: 0,
         pending: 0,
+        saves: replica::Saves::default(),
         counters: Counters { log_batches: 9, ..Counters::default() },
     }
 }

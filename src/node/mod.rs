@@ -78,7 +78,7 @@ use crate::codec::peer::MAX_HEADER;
 use crate::raft::{
     Configuration, DiskId, LogIndex, NodeId, PACKED_HEADER, Recovered, Role, SnapshotId, Term,
 };
-use crate::replica::{self, Replica, Restored, StateMachine, StateSize};
+use crate::replica::{self, Replica, Restored, Saves, StateMachine, StateSize};
 use crate::rng::Rng;
 use crate::storage::{Identity, LogWriter, Mend, Recovery, Settings};
 use crate::time::{Micros, Now};
@@ -335,10 +335,12 @@ impl<S: StateMachine> Node<S> {
         let raft = self.member.as_ref().map(|member| member.replica.raft());
         let mut counters = self.counters;
         let (mut digest, mut size, mut load) = (0, StateSize::default(), (0, 0));
+        let mut saves = Saves::default();
         if let Some(Member { replica, .. }) = &self.member {
             digest = replica.state().digest();
             size = replica.state().size();
             load = replica.load();
+            saves = replica.saves();
             counters.applied = replica.context().index.saturating_sub(self.applied_at_start);
         }
         let own = self.config.raft.id;
@@ -355,6 +357,7 @@ impl<S: StateMachine> Node<S> {
             size,
             sessions: load.0,
             pending: self.requests.under_way(),
+            saves,
             counters,
         }
     }
@@ -400,6 +403,8 @@ pub struct Status {
     pub sessions: usize,
     /// Requests under way.
     pub pending: usize,
+    /// How the saving of snapshots stands.
+    pub saves: Saves,
     /// Counters since the start.
     pub counters: Counters,
 }

@@ -38,6 +38,7 @@ mod tick;
 pub use action::{Action, Actions, Garbage};
 pub use config::Config;
 pub use event::{Event, Tag};
+pub use policy::Saves;
 pub use replay::Replay;
 pub use request::{Outcome, Refused, Request, SessionError, SessionId};
 pub use snapshot::{ReplicaRestorer, ReplicaView, Restored};
@@ -49,7 +50,7 @@ use alloc::vec::Vec;
 
 use bytes::BytesMut;
 
-use crate::raft::{self, ConfigError, NodeId, Raft, ReadId, Recovered, SnapshotId};
+use crate::raft::{self, ConfigError, LogIndex, NodeId, Raft, ReadId, Recovered, SnapshotId};
 use crate::time::{Micros, Millis, Now};
 use apply::Machine;
 use backlog::Backlog;
@@ -75,6 +76,8 @@ pub struct Replica<S: StateMachine> {
     machine: Machine<S>,
     /// Committed and not applied.
     backlog: Backlog,
+    /// Up to here entries were committed before the start.
+    recovered_commit: LogIndex,
     pending: Pending,
     policy: SnapshotPolicy,
     /// Loaded snapshots that the core has not decided about, beside the running state.
@@ -142,7 +145,8 @@ impl<S: StateMachine> Replica<S> {
     ) -> Result<Self, ConfigError> {
         config.validate()?;
         let snapshot_len = recovered.snapshot.as_ref().map_or(0, |snapshot| snapshot.len);
-        let backlog = Backlog::of_recovered(recovered.commit);
+        let recovered_commit = recovered.commit;
+        let backlog = Backlog::of_recovered(recovered_commit);
         let machine = Machine::recovered(recovered.snapshot.as_ref(), restored)?;
         let raft = Raft::new(config.raft.clone(), recovered, now)?;
         Ok(Self {
@@ -156,6 +160,7 @@ impl<S: StateMachine> Replica<S> {
             raft,
             machine,
             backlog,
+            recovered_commit,
             pending: Pending::default(),
             aside: BTreeMap::new(),
             leader: None,
@@ -175,6 +180,11 @@ impl<S: StateMachine> Replica<S> {
             entries: BytesMut::new(),
             ended: Vec::new(),
         })
+    }
+
+    /// How the saving of snapshots stands.
+    pub fn saves(&self) -> Saves {
+        self.policy.saves()
     }
 
     /// Whether the next snapshot is due while one is still being saved.

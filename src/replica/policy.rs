@@ -1,5 +1,14 @@
 //! When to take a snapshot: the log has grown by enough, and no other is being saved.
 
+/// How the saving of snapshots stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Saves {
+    /// One is being saved.
+    pub under_way: bool,
+    /// The last one could not be saved, and none was since.
+    pub last_failed: bool,
+}
+
 /// Decides when a snapshot is due. Bytes are packed bytes of applied entries.
 #[derive(Debug)]
 pub(super) struct SnapshotPolicy {
@@ -50,6 +59,11 @@ impl SnapshotPolicy {
     pub(super) fn is_pressing(&self) -> bool {
         let Saving::Since(covered) = self.saving else { return false };
         self.needed().is_some_and(|needed| self.grown.saturating_sub(covered) >= needed)
+    }
+
+    /// How it stands.
+    pub(super) fn saves(&self) -> Saves {
+        Saves { under_way: !self.is_free(), last_failed: self.retry_at > 0 }
     }
 
     fn is_free(&self) -> bool {
@@ -179,7 +193,9 @@ mod tests {
         let mut policy = SnapshotPolicy::new(Some(100), 0, 0);
         policy.applied(100);
         policy.taken();
+        assert_eq!(policy.saves(), Saves { under_way: true, last_failed: false });
         policy.not_saved();
+        assert_eq!(policy.saves(), Saves { under_way: false, last_failed: true });
         assert!(!policy.is_due());
         policy.applied(24);
         assert!(!policy.is_due());

@@ -418,7 +418,9 @@ impl<S: StateMachine> Replica<S> {
     /// Takes a picture of the state if the policy, or the embedder, wants one.
     fn take_snapshot(&mut self, out: &mut Actions<S>) {
         let asked = core::mem::take(&mut self.snapshot_asked) && self.policy.could_take();
-        if !(asked || self.policy.is_due()) || self.life != Life::Running {
+        // Clients wait for a node that starts: what its disk knows is applied before a picture makes each write copy.
+        let is_due = self.policy.is_due() && self.machine.applied.index >= self.recovered_commit;
+        if !(asked || is_due) || self.life != Life::Running {
             return;
         }
         if let Some(point) = self.raft.snapshot_point(self.machine.applied.index) {

@@ -10,6 +10,7 @@ use crate::gateway::SlowCommand;
 use crate::kv;
 use crate::node::Phase;
 use crate::raft::{NodeId, Role};
+use crate::replica::Saves;
 
 #[test]
 fn words_are_those_of_redis() {
@@ -227,6 +228,8 @@ fn info_has_what_clients_and_people_look_for() {
         "tcp_port:7101",
         "connected_clients:3",
         "loading:0",
+        "rdb_bgsave_in_progress:0",
+        "rdb_last_bgsave_status:ok",
         "role:master",
         "connected_slaves:1",
         "slave0:ip=10.0.0.2,port=7102,state=online,offset=42,lag=0",
@@ -254,7 +257,11 @@ fn info_has_what_clients_and_people_look_for() {
         "{info}"
     );
     h.status.phase = Phase::Recovering;
-    assert!(h.say("INFO persistence\r\n").contains("loading:1"));
+    h.status.saves = Saves { under_way: true, last_failed: true };
+    let info = h.say("INFO persistence\r\n");
+    for line in ["loading:1", "rdb_bgsave_in_progress:1", "rdb_last_bgsave_status:err"] {
+        assert!(info.contains(line), "{info}");
+    }
     h.say("HELLO 3\r\n");
     assert!(h.say("INFO cluster\r\n").starts_with("=34\r\ntxt:# Cluster\r\n"));
 }

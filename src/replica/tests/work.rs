@@ -144,6 +144,32 @@ fn what_was_committed_in_an_earlier_life_is_applied_beside_other_work() {
 }
 
 #[test]
+fn a_node_that_starts_takes_no_snapshot_before_it_has_applied_what_its_disk_knows() {
+    let recovered = raft::Recovered {
+        disk: raft::DiskId(1),
+        vote: raft::HardState { term: 1, vote: None },
+        snapshot: None,
+        entries: (1..=9).map(|index| entry(1, index, b"toil 100")).collect(),
+        commit: 7,
+        life: 2,
+    };
+    let config = Config { step_work: 10, snapshot_log_bytes: Some(1), ..config(1) };
+    let mut replica: Replica<Tape> = Replica::new(config, recovered, None, NOW).expect("good settings");
+    let mut saves = |event| {
+        let saved = step(&mut replica, event)
+            .iter()
+            .filter(|action| matches!(action, Action::SaveSnapshot { .. }))
+            .count();
+        (replica.state().items().len(), saved)
+    };
+    assert_eq!(saves(vec![]), (1, 0));
+    for applied in 2..=6 {
+        assert_eq!(saves(vec![Event::Wake]), (applied, 0));
+    }
+    assert_eq!(saves(vec![Event::Wake]), (7, 1));
+}
+
+#[test]
 fn who_has_much_left_takes_no_more() {
     let mut replica: Replica<Tape> = replica(Config { step_work: 10, max_pending: 3, ..config(1) });
     let ask = |tag: Tag| Event::Request { tag, client: 1, deadline: 9_000_000, request: write("w") };
