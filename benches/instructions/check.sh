@@ -17,6 +17,8 @@ if ! command -v valgrind >/dev/null; then
 fi
 
 # With the driver, so that the library has the features, and is the build, of a release.
+# What is built piece by piece is inlined otherwise, and counts otherwise.
+export CARGO_INCREMENTAL=0
 cargo build --release --quiet -p quorate-driver -p quorate-instructions
 program="$(realpath "${CARGO_TARGET_DIR:-target}")/release/quorate-instructions"
 counts="$(mktemp -d)"
