@@ -9,7 +9,7 @@ use super::reply::Reply;
 use super::{Context, cluster};
 use crate::codec::resp::write;
 use crate::node::Phase;
-use crate::raft::Role;
+use crate::raft::{self, Entry, Role};
 use crate::replica::{Saves, StateSize};
 use crate::time::Now;
 
@@ -90,7 +90,13 @@ fn memory(to: &mut String, _: Now, context: &Context<'_>) -> core::fmt::Result {
     write!(to, "used_memory:{memory}\r\nused_memory_human:{mib}.{hundredths:02}M\r\n")?;
     write!(to, "used_memory_rss:{memory}\r\nmaxmemory:0\r\nmaxmemory_human:0B\r\n")?;
     write!(to, "maxmemory_policy:noeviction\r\n")?;
-    write!(to, "log_memory:{}\r\n", context.node.raft.as_ref().map_or(0, |raft| raft.log_bytes))
+    write!(to, "log_memory:{}\r\n", context.node.raft.as_ref().map_or(0, log_memory))
+}
+
+/// What the log's entries take: their packed bytes, and what describes each.
+fn log_memory(raft: &raft::Status) -> u64 {
+    let entries = (raft.last.index + 1).saturating_sub(raft.first_index);
+    (raft.log_bytes as u64).saturating_add(entries.saturating_mul(size_of::<Entry>() as u64))
 }
 
 fn persistence(to: &mut String, _: Now, context: &Context<'_>) -> core::fmt::Result {

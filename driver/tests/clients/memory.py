@@ -84,16 +84,16 @@ def quorate(keys):
     with Cluster(1, "--snapshot-log-bytes", "none") as c:
         port, pid = c.client[1], c.processes[1].pid
         write(port, range(keys))
-        # What is in memory of the log is let go with the log.
+        log = int(c.info(1)["log_memory"]) // 1024
+        resident = kib(pid, "status", "VmRSS:")
+        # What is in memory of the log is let go with it, as when snapshots are taken unasked.
         before = int(c.info(1)["snapshots_saved"])
         command(port, "BGSAVE")
         wait(60, "a snapshot", lambda: int(c.info(1)["snapshots_saved"]) > before)
-        time.sleep(1)
-        log = int(c.info(1)["log_bytes"]) // 1024
-        resident = kib(pid, "status", "VmRSS:")
         saved = int(c.info(1)["snapshots_saved"])
         peak = during_snapshot(pid, port, keys, lambda: int(c.info(1)["snapshots_saved"]) == saved)
-        return resident, log, peak
+        time.sleep(1)
+        return resident, log, peak, kib(pid, "status", "VmRSS:")
 
 
 def redis(keys):
@@ -101,13 +101,13 @@ def redis(keys):
         write(port, range(keys))
         resident = kib(pid, "status", "VmRSS:")
         peak = during_snapshot(pid, port, keys, lambda: bool(children(pid)))
-        return resident, 0, peak
+        return resident, 0, peak, kib(pid, "status", "VmRSS:")
 
 
 if __name__ == "__main__":
     keys = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     for name, measure in [("quorate", quorate), ("redis-server", redis)]:
-        resident, log, peak = measure(keys)
+        resident, log, peak, after = measure(keys)
         own = resident - log
         print(f"{name}: {keys:,} keys: resident {mib(resident)}, of it log {mib(log)}, without it {mib(own)} ({own * 1024 / keys:.0f} bytes a key); "
-              f"most during a snapshot {mib(peak)}")
+              f"most during a snapshot {mib(peak)}, resident after it {mib(after)}")
