@@ -313,7 +313,12 @@ where
         if !self.events.is_empty() {
             self.node.step_into(self.now, self.events.drain(..), &mut self.actions);
             self.note_slow();
-            self.jobs.stepped(self.node.is_snapshot_pressing());
+            self.jobs.press(self.node.is_snapshot_pressing());
+            let mut actions = self.actions.iter();
+            let serves = actions.any(|action| matches!(action, Action::Reply { .. } | Action::Log(_)));
+            if serves || self.node.has_requests() {
+                self.jobs.served();
+            }
             self.perform();
         }
     }

@@ -95,7 +95,7 @@ fn memory(to: &mut String, _: Now, context: &Context<'_>) -> core::fmt::Result {
 
 /// What the log's entries take: their packed bytes, and what describes each.
 fn log_memory(raft: &raft::Status) -> u64 {
-    let entries = (raft.last.index + 1).saturating_sub(raft.first_index);
+    let entries = raft.last.index.saturating_add(1).saturating_sub(raft.first_index);
     (raft.log_bytes as u64).saturating_add(entries.saturating_mul(size_of::<Entry>() as u64))
 }
 

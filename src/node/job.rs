@@ -86,8 +86,8 @@ pub enum Pace {
     /// All of a state, and somebody waits for it.
     Long,
     /// All of a state, and nobody waits for it: best done a little at a time, so that the disk and the processor are free for
-    /// those who wait; without rests while [`Node::is_snapshot_pressing`](super::Node::is_snapshot_pressing), or while the node
-    /// is not stepped.
+    /// those who wait; without rests while [`Node::is_snapshot_pressing`](super::Node::is_snapshot_pressing), or when nobody has
+    /// been served for a while.
     Leisure,
 }
 

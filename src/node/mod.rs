@@ -362,6 +362,11 @@ impl<S: StateMachine> Node<S> {
         }
     }
 
+    /// Whether requests wait for their outcome.
+    pub fn has_requests(&self) -> bool {
+        !self.requests.is_idle()
+    }
+
     /// The members by the configuration in force; the founders before there is one.
     fn members(&self) -> BTreeMap<NodeId, Addresses> {
         let members = self.member.as_ref().map(|member| &member.replica.raft().configuration().members);
