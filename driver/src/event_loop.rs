@@ -314,11 +314,6 @@ where
             self.node.step_into(self.now, self.events.drain(..), &mut self.actions);
             self.note_slow();
             self.jobs.press(self.node.is_snapshot_pressing());
-            let mut actions = self.actions.iter();
-            let serves = actions.any(|action| matches!(action, Action::Reply { .. } | Action::Log(_)));
-            if serves || self.node.has_requests() {
-                self.jobs.served();
-            }
             self.perform();
         }
     }
@@ -333,7 +328,8 @@ where
 
     /// Performs the actions of a step. What follows from them at once goes into the next turn's batch.
     fn perform(&mut self) {
-        if self.actions.iter().any(|action| matches!(action, Action::Reply { .. })) {
+        let replies = self.actions.iter().any(|action| matches!(action, Action::Reply { .. }));
+        if replies {
             // What the step took is part of what its replies took.
             self.now = self.clock.now();
             self.count();
@@ -363,6 +359,9 @@ where
             }
         }
         self.clients.after_replies(now, &context, events);
+        if replies || !self.batches.is_empty() || self.node.has_requests() {
+            self.jobs.served();
+        }
     }
 
     /// Hands the log's writes to its thread. A follower keeps them if its disk is quick: see [`sync_here`](Self::sync_here).

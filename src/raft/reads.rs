@@ -229,7 +229,7 @@ impl Raft {
         if answered && let State::Leader(lead) = &mut self.state {
             // The few do answer: they have as long again for what still waits.
             let at = self.now.mono.saturating_add(self.config.read_patience());
-            lead.widen_at = lead.widen_at.filter(|_| lead.reads.len() > 0).and(Some(at));
+            lead.widen_at = lead.widen_at.filter(|_| lead.reads.len() > 0).map(|_| at);
         }
     }
 }
