@@ -35,7 +35,7 @@
 //! | --- | --- | --- |
 //! | main | the loop | |
 //! | [`log`](log_lane) | writes and syncs the log; all batches that wait are synced at once | a stalled disk stalls no leader |
-//! | [`jobs`](job_lane) | spare segments, pieces of snapshots for and from peers | the log waits for no other file |
+//! | [`jobs`](job_lane) | at the start the newest snapshot; then spare segments, pieces of snapshots for and from peers | recovery waits for no snapshot, the log for no other file |
 //! | [`snapshots`](job_lane) | recovery; loads and saves snapshots, the latter at leisure; drops what is large | nothing waits behind a snapshot |
 //! | `resolver` | names of peers, if there are any | a slow name server stalls nothing |
 //! | `stderr` | the log for people | a pipe that nobody reads stalls nothing |

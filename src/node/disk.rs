@@ -130,6 +130,7 @@ impl<S: StateMachine> Node<S> {
     pub(super) fn job_done(&mut self, job: Job<S>, out: &mut Actions<S>) {
         match *job.work {
             Work::Recover(recovery) => self.recovered(recovery.take(), out),
+            Work::LoadEarly(early) => self.loaded_early(early, out),
             Work::Form(formation) => self.formed(formation.take(), out),
             Work::Load(load) => self.loaded(load.take(), out),
             Work::Mend(mend) => self.mended(mend.take(), out),

@@ -6,8 +6,8 @@ use core::fmt;
 use crate::raft::{NodeId, SnapshotId, SnapshotMeta, Term};
 use crate::replica::{ReplicaRestorer, ReplicaView, StateMachine};
 use crate::storage::{
-    DiskJob, DiskOp, DiskResult, FileName, Formation, LoadSnapshot, Mend, ReadChunk, Recovery, RemoveFile,
-    SaveSnapshot, Upkeep, WriteChunk,
+    DiskJob, DiskOp, DiskResult, EarlyLoad, FileName, Formation, LoadSnapshot, Mend, ReadChunk, Recovery,
+    RemoveFile, SaveSnapshot, Upkeep, WriteChunk,
 };
 
 /// A job for the driver's disk thread: `while let Some(op) = job.next(last) { last = Some(perform(op)) }`, then
@@ -20,9 +20,11 @@ pub struct Job<S: StateMachine> {
 pub(super) enum Work<S: StateMachine> {
     /// Reads the data directory.
     Recover(Recovery),
+    /// Loads the state that recovery will most likely ask for.
+    LoadEarly(EarlyLoad<ReplicaRestorer<S>>),
     /// Makes an unformed directory a member's.
     Form(Formation),
-    /// Loads the state of the snapshot that recovery found.
+    /// Loads the state of the snapshot that recovery found, where it was not loaded early.
     Load(LoadSnapshot<ReplicaRestorer<S>>),
     /// Mends the directory that recovery found sound.
     Mend(Mend),
@@ -49,6 +51,7 @@ impl<S: StateMachine> Job<S> {
     pub fn name(&self) -> &'static str {
         match &*self.work {
             Work::Recover(_) => "recovery",
+            Work::LoadEarly(_) => "early load",
             Work::Form(_) => "formation",
             Work::Load(_) => "load snapshot",
             Work::Mend(_) => "mending",
@@ -68,6 +71,8 @@ impl<S: StateMachine> Job<S> {
                 Pace::Long
             }
             Work::Save(_) => Pace::Leisure,
+            // Nothing else of this pace is there before it is done, and recovery goes on beside it.
+            Work::LoadEarly(_) => Pace::Short,
             Work::ReadChunk { .. } | Work::WriteChunk { .. } | Work::Remove { .. } | Work::Upkeep(_) => {
                 Pace::Short
             }
@@ -101,6 +106,7 @@ impl<S: StateMachine> DiskJob for Job<S> {
     fn next(&mut self, last: Option<DiskResult>) -> Option<DiskOp> {
         match &mut *self.work {
             Work::Recover(job) => job.next(last),
+            Work::LoadEarly(job) => job.next(last),
             Work::Form(job) => job.next(last),
             Work::Load(job) | Work::Install { load: job, .. } => job.next(last),
             Work::Mend(job) => job.next(last),

@@ -10,8 +10,8 @@ use crate::codec::peer::{Facts, PeerMessage};
 use crate::raft::{Configuration, HardState, NodeId, Recovered};
 use crate::replica::{Replica, ReplicaRestorer, Restored, StateMachine};
 use crate::storage::{
-    ClusterId, DiskError, FileName, Formation, Identity, LoadError, LoadSnapshot, LogWriter, Mend, OpenError,
-    Opened,
+    ClusterId, DiskError, EarlyLoad, FileName, Formation, Identity, LoadError, LoadSnapshot, LogWriter, Mend,
+    OpenError, Opened,
 };
 
 impl<S: StateMachine> Node<S> {
@@ -42,15 +42,33 @@ impl<S: StateMachine> Node<S> {
                 out_notes(notes, out);
                 self.identity = Some(identity);
                 self.founding.learn(identity.node, identity.disk, identity.cluster);
-                let Some(snapshot) = recovered.snapshot.clone() else {
-                    return self.mend(recovered, None, mend, out);
-                };
-                let file = FileName::snapshot(snapshot.id.last);
-                let load = LoadSnapshot::new(&identity, snapshot, file, ReplicaRestorer::new());
                 self.loading = Some((recovered, mend));
-                out.push(Action::Job(Job::new(Work::Load(load))));
+                self.find_state(out);
             }
         }
+    }
+
+    /// The newest snapshot is loaded, if there is one that can be.
+    pub(super) fn loaded_early(&mut self, early: EarlyLoad<ReplicaRestorer<S>>, out: &mut Actions<S>) {
+        self.early = Some(early);
+        self.find_state(out);
+    }
+
+    /// When the directory is judged and the newest snapshot loaded: the state that the log goes on from is loaded, or is to be.
+    fn find_state(&mut self, out: &mut Actions<S>) {
+        let Some((recovered, mend)) = self.loading.take_if(|_| self.early.is_some()) else { return };
+        let (Some(early), Some(identity)) = (self.early.take(), self.identity) else { return };
+        let Some(snapshot) = recovered.snapshot.clone() else {
+            return self.mend(recovered, None, mend, out);
+        };
+        if let Some(restored) = early.take(&identity, &snapshot) {
+            return self.mend(recovered, Some(restored), mend, out);
+        }
+        // It cannot be loaded, and it is to be said why; or a crash came before the log named the newest.
+        let file = FileName::snapshot(snapshot.id.last);
+        let load = LoadSnapshot::new(&identity, snapshot, file, ReplicaRestorer::new());
+        self.loading = Some((recovered, mend));
+        out.push(Action::Job(Job::new(Work::Load(load))));
     }
 
     /// The state of the recovered snapshot is loaded.

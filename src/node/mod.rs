@@ -16,8 +16,8 @@
 //!
 //! # Life
 //!
-//! [`Phase::Recovering`]: a job reads the directory, another one loads the snapshot if there is one, and when neither found a
-//! reason to refuse, a third one mends what the last life left.
+//! [`Phase::Recovering`]: a job reads the directory, beside it another one loads the newest snapshot if there is one, and when
+//! neither found a reason to refuse, a third one mends what the last life left.
 //! [`Phase::Forming`]: the directory belongs to no cluster, or not every founder is known to belong to it. The founders say
 //! hello; when all disks are named, each writes the founding entry; when each has said so, the core gets its clock and may
 //! campaign. A node that finds a later term or a second entry on its disk, or hears a core speak, knows that all this is
@@ -78,9 +78,9 @@ use crate::codec::peer::MAX_HEADER;
 use crate::raft::{
     Configuration, DiskId, LogIndex, NodeId, PACKED_HEADER, Recovered, Role, SnapshotId, Term,
 };
-use crate::replica::{self, Replica, Restored, Saves, StateMachine, StateSize};
+use crate::replica::{self, Replica, ReplicaRestorer, Restored, Saves, StateMachine, StateSize};
 use crate::rng::Rng;
-use crate::storage::{Identity, LogWriter, Mend, Recovery, Settings};
+use crate::storage::{EarlyLoad, Identity, LogWriter, Mend, Recovery, Settings};
 use crate::time::{Micros, Now};
 use digest::Digests;
 use disk::Lane;
@@ -205,6 +205,8 @@ pub struct Node<S: StateMachine> {
     founding: Founding,
     /// What the formation job under way writes.
     forming: Option<Recovered>,
+    /// What was loaded before recovery knew what to load.
+    early: Option<EarlyLoad<ReplicaRestorer<S>>>,
     /// What recovery found, while the snapshot is loaded.
     loading: Option<(Recovered, Mend)>,
     /// What the replica starts from, while the directory is mended.
@@ -265,6 +267,7 @@ impl<S: StateMachine> Node<S> {
         config.raft.validate()?;
         config.replica().validate()?;
         out.push(Action::Job(Job::new(Work::Recover(Recovery::new(config.storage())))));
+        out.push(Action::Job(Job::new(Work::LoadEarly(EarlyLoad::new(ReplicaRestorer::new())))));
         let own = config.raft.id;
         // The core draws from a stream of its own.
         let rng = Rng::stream(config.raft.seed, own.0.rotate_left(32));
@@ -276,6 +279,7 @@ impl<S: StateMachine> Node<S> {
             phase: Phase::Recovering,
             identity: None,
             forming: None,
+            early: None,
             loading: None,
             mending: None,
             complete: false,

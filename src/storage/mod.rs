@@ -43,7 +43,7 @@
 //!    durable and nothing pins it.
 //! 7. *A vote's slot is reused* only when a later vote is known to be durable, however many are on their way.
 //! 8. *All is read and judged before anything is written*: [`Recovery`] judges the directory, [`LoadSnapshot`] the snapshot that
-//!    it names, and only then [`Mend`] writes. What it writes may be interrupted anywhere and done again. Everything that nothing proves to be synced is written again, the same bytes in the same place, and synced
+//!    it names (or [`EarlyLoad`] has, beside it), and only then [`Mend`] writes. What it writes may be interrupted anywhere and done again. Everything that nothing proves to be synced is written again, the same bytes in the same place, and synced
 //!    before anything rests on it: after a failed sync it may have come from memory only.
 //!
 //! # Assumptions about the disk
@@ -64,6 +64,7 @@ mod block;
 mod chunk;
 #[cfg(test)]
 mod crash_tests;
+mod early_load;
 mod error;
 mod formation;
 #[cfg(any(test, feature = "sim"))]
@@ -92,6 +93,7 @@ mod vote;
 mod writer;
 
 pub use chunk::{ReadChunk, RemoveFile, WriteChunk};
+pub use early_load::EarlyLoad;
 pub use error::{LoadError, OpenError};
 pub use formation::Formation;
 pub use identity::{ClusterId, Identity, Settings};

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ClusterId;
 use super::block::{self, BLOCK, Sealer, Unreadable};
-use crate::raft::{Configuration, LogId, SnapshotMeta, SnapshotPoint, Stamp};
+use crate::raft::{Configuration, LogId, SnapshotPoint, Stamp};
 
 const HEAD_MAGIC: [u8; 4] = *b"QSNP";
 const TAIL_MAGIC: [u8; 4] = *b"QEND";
@@ -46,12 +46,10 @@ pub(super) fn open_head(bytes: &[u8]) -> Result<(ClusterId, u64), Unreadable> {
     Ok((fields.u128(), fields.u64()))
 }
 
-/// Whether the CBOR in the file says what `meta` says.
-pub(super) fn matches(mut cbor: &[u8], meta: &SnapshotMeta) -> bool {
-    let point: Result<Point, _> = ciborium::from_reader(&mut cbor);
-    point.is_ok_and(|Point(last, stamp, configuration)| {
-        cbor.is_empty() && last == meta.id.last && stamp == meta.stamp && configuration == meta.configuration
-    })
+/// What the CBOR in the file says that the state is of.
+pub(super) fn open_point(mut cbor: &[u8]) -> Option<SnapshotPoint> {
+    let Point(last, stamp, configuration) = ciborium::from_reader(&mut cbor).ok()?;
+    cbor.is_empty().then_some(SnapshotPoint { last, stamp, configuration })
 }
 
 /// The last block of a file of `len` bytes, itself included; `checksum` is that of all before it.

@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 use super::block::{BLOCK, Unreadable};
 use super::snapshot_format as format;
 use super::{ClusterId, DiskError, DiskJob, DiskOp, DiskReply, DiskResult, FileName, Identity, LoadError};
-use crate::raft::SnapshotMeta;
+use crate::raft::{LogId, SnapshotId, SnapshotMeta, SnapshotPoint};
 use crate::replica::{RestoreError, Restorer};
 
 const PIECE: u64 = 256 << 10;
@@ -27,14 +27,25 @@ enum Phase {
     Failed,
 }
 
+#[derive(Debug)]
+struct Wanted {
+    /// A disk that belongs to none has no snapshot.
+    cluster: Option<ClusterId>,
+    snapshot: SnapshotMeta,
+}
+
 /// Job: verifies a snapshot file and builds its state in one pass over it; a received one is then made durable under its
 /// own name. One that does not verify is removed if it was received, and left for a person if it was in use.
 ///
 /// Nothing of the state comes out before length and checksum are right (STORAGE row 14).
 pub struct LoadSnapshot<R: Restorer> {
-    cluster: Option<ClusterId>,
-    meta: SnapshotMeta,
+    /// What the file has to hold; `None` for any snapshot.
+    wanted: Option<Wanted>,
     from: FileName,
+    /// The length of the file in bytes.
+    len: u64,
+    /// What it holds, from its header on; the checksum, when all of it is read.
+    found: Option<(ClusterId, SnapshotMeta)>,
     restorer: Option<R>,
     phase: Phase,
     offset: u64,
@@ -54,7 +65,7 @@ pub struct LoadSnapshot<R: Restorer> {
 impl<R: Restorer> fmt::Debug for LoadSnapshot<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LoadSnapshot")
-            .field("meta", &self.meta)
+            .field("wanted", &self.wanted)
             .field("from", &self.from)
             .finish_non_exhaustive()
     }
@@ -63,10 +74,21 @@ impl<R: Restorer> fmt::Debug for LoadSnapshot<R> {
 impl<R: Restorer> LoadSnapshot<R> {
     /// Loads `snapshot` `from` its `Incoming` or `Snapshot` file.
     pub fn new(identity: &Identity, snapshot: SnapshotMeta, from: FileName, restorer: R) -> Self {
+        let len = snapshot.len;
+        Self::open(Some(Wanted { cluster: identity.cluster, snapshot }), from, len, restorer)
+    }
+
+    /// Loads whatever snapshot the file of `len` bytes holds.
+    pub(super) fn any(from: FileName, len: u64, restorer: R) -> Self {
+        Self::open(None, from, len, restorer)
+    }
+
+    fn open(wanted: Option<Wanted>, from: FileName, len: u64, restorer: R) -> Self {
         Self {
-            cluster: identity.cluster,
-            meta: snapshot,
+            wanted,
             from,
+            len,
+            found: None,
             restorer: Some(restorer),
             phase: Phase::Read,
             offset: 0,
@@ -85,13 +107,19 @@ impl<R: Restorer> LoadSnapshot<R> {
         self.outcome.unwrap_or(Err(LoadError::Unfinished))
     }
 
+    /// What the file turned out to hold, with its state, when the job is done.
+    pub(super) fn take_found(self) -> Option<(ClusterId, SnapshotMeta, R::State)> {
+        let state = self.outcome?.ok()?;
+        self.found.map(|(cluster, snapshot)| (cluster, snapshot, state))
+    }
+
     fn corrupt<T>(&self, what: &'static str) -> Result<T, LoadError> {
         Err(LoadError::Corrupt { file: self.from, what })
     }
 
     /// Asks for the next piece, and at the end for one byte more than there should be.
     fn read(&mut self) -> DiskOp {
-        let left = self.meta.len.saturating_sub(self.offset);
+        let left = self.len.saturating_sub(self.offset);
         self.asked = left.min(PIECE);
         let len = if left <= PIECE { self.asked.saturating_add(1) } else { self.asked };
         DiskOp::ReadAt { file: self.from, offset: self.offset, len }
@@ -105,13 +133,13 @@ impl<R: Restorer> LoadSnapshot<R> {
             core::cmp::Ordering::Equal => {}
         }
         // The last block is not covered by the checksum that it holds.
-        let end = self.meta.len.saturating_sub(TAIL).saturating_sub(self.offset);
+        let end = self.len.saturating_sub(TAIL).saturating_sub(self.offset);
         let split = usize::try_from(end).unwrap_or(usize::MAX).min(piece.len());
         self.hash.update(piece.get(..split).unwrap_or(&[]));
         self.push(piece.slice(..split))?;
         self.tail.extend_from_slice(piece.get(split..).unwrap_or(&[]));
         self.offset = self.offset.saturating_add(self.asked);
-        if self.offset < self.meta.len {
+        if self.offset < self.len {
             return Ok(Phase::Read);
         }
         self.verify()?;
@@ -130,27 +158,35 @@ impl<R: Restorer> LoadSnapshot<R> {
             self.head = Some(head);
             return Ok(());
         }
-        let (cluster, cbor) = match format::open_head(&head) {
+        let (cluster, point_len) = match format::open_head(&head) {
             Ok(fields) => fields,
             Err(Unreadable::Version(found)) => return Err(LoadError::Version { file: self.from, found }),
             Err(Unreadable::Absent | Unreadable::Checksum) => {
                 return self.corrupt("its header cannot be read");
             }
         };
-        if Some(cluster) != self.cluster {
+        if self.wanted.as_ref().is_some_and(|wanted| wanted.cluster != Some(cluster)) {
             return self.corrupt("it belongs to another cluster");
         }
-        if cbor > format::MAX_POINT.min(self.meta.len) {
+        if point_len > format::MAX_POINT.min(self.len) {
             return self.corrupt("its header is too long");
         }
-        let start = BLOCK.saturating_add(usize::try_from(cbor).unwrap_or(usize::MAX));
+        let start = BLOCK.saturating_add(usize::try_from(point_len).unwrap_or(usize::MAX));
         let Some((all, state)) = head.split_at_checked(start) else {
             self.head = Some(head);
             return Ok(());
         };
-        if !format::matches(all.get(BLOCK..).unwrap_or(&[]), &self.meta) {
+        let Some(point) = format::open_point(all.get(BLOCK..).unwrap_or(&[])) else {
+            return self.corrupt("its header cannot be read");
+        };
+        let SnapshotPoint { last, stamp, configuration } = point;
+        if let Some(Wanted { snapshot: wanted, .. }) = &self.wanted
+            && (last, stamp, &configuration) != (wanted.id.last, wanted.stamp, &wanted.configuration)
+        {
             return self.corrupt("it covers something else than was asked for");
         }
+        let id = SnapshotId { last, checksum: 0 };
+        self.found = Some((cluster, SnapshotMeta { id, len: self.len, stamp, configuration }));
         self.restore(state);
         Ok(())
     }
@@ -170,15 +206,19 @@ impl<R: Restorer> LoadSnapshot<R> {
         let Ok((len, checksum)) = format::open_tail(&self.tail) else {
             return self.corrupt("its trailer cannot be read");
         };
-        if len != self.meta.len {
+        if len != self.len {
             return self.corrupt("its length does not fit its trailer");
         }
         if checksum != self.hash.digest() {
             return self.corrupt("its checksum does not fit its trailer");
         }
         self.hash.update(&mem::take(&mut self.tail));
-        if self.hash.digest() != self.meta.id.checksum {
+        let checksum = self.hash.digest();
+        if self.wanted.as_ref().is_some_and(|wanted| wanted.snapshot.id.checksum != checksum) {
             return self.corrupt("it is another snapshot than was asked for");
+        }
+        if let Some((_, found)) = &mut self.found {
+            found.id.checksum = checksum;
         }
         Ok(())
     }
@@ -224,7 +264,8 @@ impl<R: Restorer> DiskJob for LoadSnapshot<R> {
             }
             Phase::Rename => {
                 self.phase = Phase::SyncDirectory;
-                Some(DiskOp::Rename { from: self.from, to: FileName::snapshot(self.meta.id.last) })
+                let last = self.found.as_ref().map_or(LogId::ZERO, |(_, found)| found.id.last);
+                Some(DiskOp::Rename { from: self.from, to: FileName::snapshot(last) })
             }
             Phase::SyncDirectory => {
                 self.phase = Phase::Finish;

@@ -636,6 +636,47 @@ fn row_14_any_flipped_bit_or_lost_byte_of_a_snapshot_is_found() {
     assert!(!disk.bytes(file).is_empty(), "a snapshot in use is left for a person");
 }
 
+#[test]
+fn row_14_what_was_loaded_early_counts_only_as_the_snapshot_that_the_log_names() {
+    fn early(disk: &mut TestDisk, identity: &Identity, snapshot: &SnapshotMeta) -> Option<Vec<u8>> {
+        disk.finish(EarlyLoad::new(Collect::default())).take(identity, snapshot)
+    }
+    let mut disk = TestDisk::default();
+    let older = save(&mut disk, LogId::new(1, 6), 700);
+    assert_eq!(early(&mut disk, &identity(), &older).map(|state| state.len()), Some(700));
+
+    let stranger = Identity { cluster: Some(CLUSTER + 1), ..identity() };
+    assert_eq!(early(&mut disk, &stranger, &older), None);
+    let (mut other, mut longer, mut later) = (older.clone(), older.clone(), older.clone());
+    other.id.checksum ^= 1;
+    longer.len += 1;
+    later.stamp.unix_ms += 1;
+    for wanted in [other, longer, later] {
+        assert_eq!(early(&mut disk, &identity(), &wanted), None, "{wanted:?}");
+    }
+
+    // The name is what the log would go by.
+    let mut renamed = disk.clone();
+    let to = FileName::Snapshot { index: 5, term: 1 };
+    renamed.perform(DiskOp::Rename { from: snapshot_file(&older), to }).unwrap();
+    assert_eq!(early(&mut renamed, &identity(), &older), None);
+
+    let newer = save(&mut disk, LogId::new(2, 7), 800);
+    assert_eq!(early(&mut disk, &identity(), &older), None, "it was the newest");
+    assert_eq!(early(&mut disk, &identity(), &newer).map(|state| state.len()), Some(800));
+    let file = snapshot_file(&newer);
+    let whole = disk.bytes(file);
+    for at in 0..whole.len() {
+        disk.spoil(file, |bytes| bytes[at] ^= 1 << (at % 8));
+        assert_eq!(early(&mut disk, &identity(), &newer), None, "byte {at}");
+        disk.spoil(file, |bytes| *bytes = whole[..at].to_vec());
+        assert_eq!(early(&mut disk, &identity(), &newer), None, "cut at {at}");
+        assert_eq!(disk.bytes(file).len(), at, "it writes nothing");
+        disk.spoil(file, |bytes| *bytes = whole.clone());
+    }
+    assert_eq!(early(&mut TestDisk::default(), &identity(), &newer), None, "there is none");
+}
+
 /// The snapshot that the log goes on from is loaded between recovery and mending: when it does not verify, the directory is
 /// refused as it was found, boot counter and vote included.
 #[test]

@@ -15,6 +15,7 @@ use crate::codec::peer::PeerMessage;
 use crate::node::{Event, Fault, Phase};
 use crate::raft::{DiskId, LogId, Message, NodeId, Role, SnapshotId, SnapshotProgress};
 use crate::replica::{Outcome, Refused, Request};
+use crate::storage::FileName;
 
 fn reply(text: &str) -> Outcome {
     Outcome::Reply(Bytes::copy_from_slice(text.as_bytes()))
@@ -205,6 +206,44 @@ fn a_follower_that_was_away_is_caught_up_by_a_snapshot() {
     run_until_alike(&mut world, away, leader);
     let all = world.ask(away, Request::ReadLocal(Bytes::from_static(b"count")));
     assert_eq!(world.answer(away, all), reply("200"));
+}
+
+#[test]
+fn the_snapshot_of_a_restart_is_loaded_once_whether_before_the_verdict_or_after_it() {
+    let mut world = compacting();
+    let leader = world.leader();
+    grow(&mut world, leader);
+    let again = world.follower();
+    for from_the_end in [false, true] {
+        world.crash(again);
+        let machine = world.machine(again);
+        machine.jobs_from_the_end = from_the_end;
+        world.start(again);
+        run_until_alike(&mut world, again, leader);
+        let mut done = world.machine(again).jobs_done[..3].to_vec();
+        done[..2].sort_unstable();
+        assert_eq!(done, ["early load", "recovery", "mending"], "from the end: {from_the_end}");
+    }
+}
+
+/// A crash between the saving of a snapshot and the switch to it, or rot in the file.
+#[test]
+fn a_newest_snapshot_that_the_log_does_not_name_delays_a_restart_and_no_more() {
+    let mut world = compacting();
+    let leader = world.leader();
+    grow(&mut world, leader);
+    let again = world.follower();
+    world.crash(again);
+    let files = &mut world.machine(again).disk.files;
+    let is_snapshot = |file: &FileName| matches!(file, FileName::Snapshot { .. });
+    let (&named, bytes) = files.iter().rfind(|(file, _)| is_snapshot(file)).expect("it was saved");
+    let (unnamed, bytes) = (FileName::Snapshot { index: 1 << 40, term: 1 }, bytes.clone());
+    files.insert(unnamed, bytes);
+    world.start(again);
+    run_until_alike(&mut world, again, leader);
+    let machine = world.machine(again);
+    assert_eq!(machine.jobs_done[..4], ["recovery", "early load", "load snapshot", "mending"]);
+    assert!(machine.disk.files.contains_key(&named) && !machine.disk.files.contains_key(&unnamed));
 }
 
 #[test]

@@ -90,6 +90,10 @@ pub(super) struct Machine {
     pub(super) disk_stalls: bool,
     /// Nor do jobs while this is set.
     pub(super) jobs_stall: bool,
+    /// The last job is done first.
+    pub(super) jobs_from_the_end: bool,
+    /// The names of the jobs that were done.
+    pub(super) jobs_done: Vec<&'static str>,
     log: VecDeque<DiskBatch>,
     jobs: VecDeque<Job<Tape>>,
     inbox: Vec<Event<Tape>>,
@@ -369,8 +373,10 @@ impl World {
             machine.log.pop_front();
         }
         if !machine.jobs_stall
-            && let Some(mut job) = machine.jobs.pop_front()
+            && let Some(mut job) =
+                if machine.jobs_from_the_end { machine.jobs.pop_back() } else { machine.jobs.pop_front() }
         {
+            machine.jobs_done.push(job.name());
             let mut last = None;
             while let Some(op) = job.next(last.take()) {
                 last = Some(machine.disk.perform(op));
@@ -450,6 +456,8 @@ impl Machine {
             notes: Vec::new(),
             disk_stalls: false,
             jobs_stall: false,
+            jobs_from_the_end: false,
+            jobs_done: Vec::new(),
             log: VecDeque::new(),
             jobs: VecDeque::new(),
             inbox: Vec::new(),
