@@ -96,17 +96,20 @@ impl KvStore {
     /// Gives `key` a value, in place where that can be.
     pub(super) fn put(&mut self, meta: Meta, key: &[u8], value: &[u8]) {
         let place = self.keyed.place(key);
-        let Some(record) = self.tree.get_mut(place, key) else {
-            let record = Record::new(meta, key, value, &mut self.scratch);
-            self.digest = self.digest.wrapping_add(self.keyed.digest(place, &record, ALL));
-            self.tree.insert(place, record);
-            return self.deadlines.insert(meta.deadline, place);
-        };
-        let deadline = record.meta().deadline;
-        let before = self.keyed.digest(place, record, ALL);
-        record.set_value(meta, value, &mut self.scratch);
-        let after = self.keyed.digest(place, record, ALL);
-        self.digest = self.digest.wrapping_sub(before).wrapping_add(after);
+        let Self { keyed, tree, digest, scratch, .. } = self;
+        let mut deadline = 0;
+        tree.upsert(place, key, |found| {
+            let Some(record) = found else {
+                let record = Record::new(meta, key, value, scratch);
+                *digest = digest.wrapping_add(keyed.digest(place, &record, ALL));
+                return Some(record);
+            };
+            deadline = record.meta().deadline;
+            let before = keyed.digest(place, record, ALL);
+            record.set_value(meta, value, scratch);
+            *digest = digest.wrapping_sub(before).wrapping_add(keyed.digest(place, record, ALL));
+            None
+        });
         self.moved(place, deadline, meta.deadline);
     }
 

@@ -64,9 +64,10 @@ struct Inner {
     children: Vec<Node>,
 }
 
-/// What an insertion did to a node.
-struct Inserted {
-    old: Option<Record>,
+/// What a write did to a node.
+struct Upserted {
+    /// There is one record more.
+    is_new: bool,
     /// The node's new right neighbour, and where it begins.
     split: Option<(u64, Node)>,
 }
@@ -155,18 +156,21 @@ impl Tree {
         black_box(records.iter().fold(0, |sum, record| sum ^ record.touch()));
     }
 
-    /// Puts a record in; the one that had its key before comes out.
-    pub(super) fn insert(&mut self, hash: u64, record: Record) -> Option<Record> {
-        let Inserted { old, split } = self.root.insert(Span::ALL, hash, record);
+    /// Hands `write` the record of `key`, to be changed, or puts in the one that it makes when there is none. Neither may
+    /// have another key.
+    pub(super) fn upsert(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        write: impl FnOnce(Option<&mut Record>) -> Option<Record>,
+    ) {
+        let Upserted { is_new, split } = self.root.upsert(Span::ALL, hash, key, write);
         if let Some((bound, right)) = split {
             let left = mem::replace(&mut self.root, Node::Leaf(Arc::default()));
             let inner = Inner { bounds: alloc::vec![bound], children: alloc::vec![left, right] };
             self.root = Node::Inner(Arc::new(inner));
         }
-        if old.is_none() {
-            self.len += 1;
-        }
-        old
+        self.len += usize::from(is_new);
     }
 
     /// Takes the record of `key` out.
@@ -226,32 +230,35 @@ impl Node {
         }
     }
 
-    fn insert(&mut self, span: Span, hash: u64, record: Record) -> Inserted {
+    fn upsert(
+        &mut self,
+        span: Span,
+        hash: u64,
+        key: &[u8],
+        write: impl FnOnce(Option<&mut Record>) -> Option<Record>,
+    ) -> Upserted {
         match self {
-            Self::Leaf(slots) => {
-                let slots = Arc::make_mut(slots);
-                match position(slots, span, hash, record.key()) {
-                    Ok(at) => {
-                        let old = slots.get_mut(at).map(|slot| mem::replace(&mut slot.record, record));
-                        Inserted { old, split: None }
-                    }
-                    Err(at) => Inserted { old: None, split: insert_at(slots, at, Slot { hash, record }) },
+            Self::Leaf(slots) => match position(slots, span, hash, key) {
+                Ok(at) => {
+                    write(Arc::make_mut(slots).get_mut(at).map(|slot| &mut slot.record));
+                    Upserted { is_new: false, split: None }
                 }
-            }
+                Err(at) => {
+                    let Some(record) = write(None) else { return Upserted { is_new: false, split: None } };
+                    let split = insert_at(Arc::make_mut(slots), at, Slot { hash, record });
+                    Upserted { is_new: true, split }
+                }
+            },
             Self::Inner(inner) => {
                 let at = inner.child_of(hash);
                 let span = span.of_child(inner, at);
                 let inner = Arc::make_mut(inner);
                 let Some(child) = inner.children.get_mut(at) else {
-                    return Inserted { old: None, split: None };
+                    return Upserted { is_new: false, split: None };
                 };
-                let Inserted { old, split } = child.insert(span, hash, record);
-                if let Some((bound, right)) = split {
-                    inner.bounds.insert(at, bound);
-                    inner.children.insert(at + 1, right);
-                }
-                let split = if inner.children.len() > MAX { inner.split() } else { None };
-                Inserted { old, split }
+                let Upserted { is_new, split } = child.upsert(span, hash, key, write);
+                let split = split.and_then(|(bound, right)| inner.add(at, bound, right));
+                Upserted { is_new, split }
             }
         }
     }
@@ -315,6 +322,14 @@ impl Inner {
     /// The position of the child that holds `hash`.
     fn child_of(&self, hash: u64) -> usize {
         self.bounds.partition_point(|&bound| bound <= hash)
+    }
+
+    /// Puts `right`, which begins at `bound`, behind the child at `at`; answers the new right neighbour when that is one too
+    /// many.
+    fn add(&mut self, at: usize, bound: u64, right: Node) -> Option<(u64, Node)> {
+        self.bounds.insert(at, bound);
+        self.children.insert(at + 1, right);
+        if self.children.len() > MAX { self.split() } else { None }
     }
 
     /// Moves the right half of the children into a new neighbour.
