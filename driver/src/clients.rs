@@ -77,7 +77,8 @@ pub(crate) struct Clients {
     /// To be written to.
     dirty: WorkList,
     timers: BTreeSet<(Micros, u64)>,
-    actions: Vec<gateway::Action>,
+    /// Empty between steps; kept for its space.
+    actions: gateway::Actions,
     /// Buffers to read into.
     spares: Vec<BytesMut>,
     received: u64,
@@ -103,7 +104,7 @@ impl Clients {
             answered: WorkList::default(),
             dirty: WorkList::default(),
             timers: BTreeSet::new(),
-            actions: Vec::new(),
+            actions: gateway::Actions::new(),
             spares: Vec::new(),
             received: 0,
         }
@@ -330,14 +331,8 @@ impl Clients {
         events: &mut Vec<node::Event<S>>,
     ) {
         // The answer to one action may be the next.
-        while !self.actions.is_empty() {
-            let mut actions = mem::take(&mut self.actions);
-            for action in actions.drain(..) {
-                self.perform(now, name, action, context, events);
-            }
-            if self.actions.is_empty() {
-                self.actions = actions;
-            }
+        while let Some(action) = self.actions.pop() {
+            self.perform(now, name, action, context, events);
         }
         let Some(client) = self.clients.get_mut(name) else { return };
         if client.closing && client.connection.output().is_empty() {

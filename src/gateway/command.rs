@@ -1,6 +1,6 @@
 //! What a command is: a request for the node, a control command, or an error.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::command_stats::Row;
 use super::control::{Control, Verb};
@@ -47,7 +47,7 @@ pub(super) enum Command {
 }
 
 /// Decides what `arguments` are; the first of them is the name of `row`. `reads_local` is set by READONLY; `draw` is for a
-/// command that chooses.
+/// command that chooses; in `space` it is packed.
 pub(super) fn classify(
     arguments: &[Bytes],
     row: Row,
@@ -55,6 +55,7 @@ pub(super) fn classify(
     reads_local: bool,
     draw: impl FnOnce() -> u64,
     node: &Look<'_>,
+    space: &mut BytesMut,
 ) -> Command {
     let data = match row {
         Row::None if is_http(arguments) => return Command::Http,
@@ -62,13 +63,13 @@ pub(super) fn classify(
         Row::Control(Control { verb: Verb::Once, .. }) if session::is_exec(arguments) => {
             return session::exec(arguments).map_or_else(Command::Answer, |once| Command::Exec(Some(once)));
         }
-        Row::None => plain(arguments, None, settings, reads_local, draw),
-        Row::Data(info) => plain(arguments, Some(info), settings, reads_local, draw),
+        Row::None => plain(arguments, None, settings, reads_local, draw, space),
+        Row::Data(info) => plain(arguments, Some(info), settings, reads_local, draw, space),
         Row::Control(control) if !control.takes(arguments.len()) => {
             Err(of_error(&kv::CommandError::Arity(control.name)))
         }
         Row::Control(control) => match control.verb {
-            Verb::Once => session::once(arguments, settings),
+            Verb::Once => session::once(arguments, settings, space),
             Verb::Session => session::session(arguments),
             Verb::Member => membership::member(arguments, node),
             Verb::Transfer => membership::transfer(arguments),
@@ -91,8 +92,9 @@ fn plain(
     settings: &Settings,
     reads_local: bool,
     draw: impl FnOnce() -> u64,
+    space: &mut BytesMut,
 ) -> Result<Data, Reply> {
-    let (call, slot) = pack(arguments, info, settings)?;
+    let (call, slot) = pack(arguments, info, settings, space)?;
     let call = call.drawing(draw);
     let (kv::Call::Write(packed) | kv::Call::Read(packed)) = &call;
     let bytes = packed.len();
@@ -110,10 +112,11 @@ pub(super) fn pack(
     arguments: &[Bytes],
     info: Option<&CommandInfo>,
     settings: &Settings,
+    space: &mut BytesMut,
 ) -> Result<(kv::Call, u16), Reply> {
     let slot = check_limits(arguments, info, settings)?;
     let info = info.ok_or_else(|| of_error(&kv::CommandError::unknown(arguments)))?;
-    Ok((info.call(arguments).map_err(|error| of_error(&error))?, slot))
+    Ok((info.call(arguments, space).map_err(|error| of_error(&error))?, slot))
 }
 
 /// Checks keys and values against the connection's own limits; the slot of the first key if redirects need it.

@@ -4,6 +4,8 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::mem;
 
+use bytes::BytesMut;
+
 use super::command::{Command, Data, Held, classify};
 use super::command_stats::{CommandId, Row};
 use super::queue::{Queue, Stamp};
@@ -168,7 +170,11 @@ impl Connection {
         let node = step.context.node;
         let row = command.map_or(Row::None, CommandId::row);
         let draw = || self.draw(step.now);
-        let command = classify(&arguments, row, &self.settings, reads_local, draw, node);
+        // What waits for EXEC may do so for long: it keeps no others' memory alive.
+        let shared = if self.transaction.is_none() { step.out.space_for(&arguments) } else { None };
+        let mut own = BytesMut::new();
+        let space = shared.unwrap_or(&mut own);
+        let command = classify(&arguments, row, &self.settings, reads_local, draw, node, space);
         match self.queue_up(command, &arguments, node) {
             Some(Command::Data(data)) => self.hold(data, step),
             Some(Command::Control(control)) => {

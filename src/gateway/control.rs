@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::reply::{Reply, c_string, fields, number, of_error};
-use super::{Action, Connection, Context, Protocol, Step};
+use super::{Action, Actions, Connection, Context, Protocol, Step};
 use super::{client, cluster, command_docs, config, info, slow_log, transaction};
 use crate::codec::resp::{parse_integer, write};
 use crate::kv::{self, CommandError};
@@ -159,7 +159,7 @@ impl Control {
 
 /// BGSAVE [SCHEDULE]. A snapshot that is being saved already is not joined by a second one: then there is nothing to do, which
 /// is what SCHEDULE asks for.
-fn bgsave(arguments: &[Bytes], out: &mut Vec<Action>) -> Reply {
+fn bgsave(arguments: &[Bytes], out: &mut Actions) -> Reply {
     let schedule = arguments.get(1).is_some_and(|option| option.eq_ignore_ascii_case(b"schedule"));
     if arguments.len() > 2 || (arguments.len() == 2 && !schedule) {
         return of_error(&CommandError::Syntax);

@@ -29,6 +29,7 @@
 //! While MULTI is open commands are queued instead, and EXEC sends them as one request (`transaction`). Nothing follows a
 //! WATCH before its keys' versions have come.
 
+mod action;
 mod client;
 mod cluster;
 mod command;
@@ -51,6 +52,7 @@ mod slow_log;
 mod tests;
 mod transaction;
 
+pub use action::{Action, Actions};
 pub use command_stats::CommandStats;
 pub use slow_log::{SlowCommand, SlowLog};
 
@@ -58,8 +60,8 @@ use bytes::Bytes;
 
 use crate::codec::input::Input;
 use crate::codec::resp::RequestParser;
-use crate::node::{RequestId, Status};
-use crate::replica::{Outcome, Request};
+use crate::node::Status;
+use crate::replica::Outcome;
 use crate::time::{Micros, Now};
 use command::Held;
 use output::Output;
@@ -84,27 +86,6 @@ pub enum Event {
     Clients(alloc::vec::Vec<u8>),
     /// The time of [`Connection::wake_at`] has come.
     Wake,
-}
-
-/// Something a connection asks of its driver.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Action {
-    /// Step `node::Event::Request` with these.
-    Request {
-        /// The request's name.
-        id: RequestId,
-        /// The connection's epoch.
-        epoch: u32,
-        /// What is asked.
-        request: Request,
-    },
-    /// Gather the lines of all connections and step `Event::Clients`.
-    ListClients,
-    /// Step `node::Event::TakeSnapshot`.
-    TakeSnapshot,
-    /// Close the connection as soon as its output is written.
-    Close,
 }
 
 /// What gives a node's status when a connection looks at it: the status itself, or, since few commands look, a
@@ -224,7 +205,7 @@ impl Protocol {
 struct Step<'a> {
     now: Now,
     context: &'a Context<'a>,
-    out: &'a mut alloc::vec::Vec<Action>,
+    out: &'a mut Actions,
 }
 
 /// What may be under way beside what.
@@ -316,7 +297,7 @@ impl Connection {
     }
 
     /// Steps one event; what is to be done is added to `out`, what is to be written to [`output`](Self::output).
-    pub fn step(&mut self, now: Now, event: Event, context: &Context<'_>, out: &mut alloc::vec::Vec<Action>) {
+    pub fn step(&mut self, now: Now, event: Event, context: &Context<'_>, out: &mut Actions) {
         self.on_event(event, &mut Step { now, context, out });
     }
 

@@ -9,7 +9,7 @@
 //!
 //! `seq` numbers the session's commands from 1; `ack` says that the client has the replies to all numbers below it.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::command::{Data, pack};
 use super::reply::{Reply, of_error};
@@ -57,13 +57,13 @@ pub(super) fn exec(arguments: &[Bytes]) -> Result<OnceNumbers, Reply> {
 }
 
 /// The request that a ONCE asks for.
-pub(super) fn once(arguments: &[Bytes], settings: &Settings) -> Result<Data, Reply> {
+pub(super) fn once(arguments: &[Bytes], settings: &Settings, space: &mut BytesMut) -> Result<Data, Reply> {
     let (Some([session, seq, ack]), Some(inner @ [_, ..])) = (arguments.get(1..4), arguments.get(4..)) else {
         return Err(of_error(&CommandError::Arity("once")));
     };
     let (session, seq, ack) = (number(session)?, number(seq)?, number(ack)?);
     let info = inner.first().and_then(|name| CommandInfo::find(name));
-    let (call, slot) = pack(inner, info, settings)?;
+    let (call, slot) = pack(inner, info, settings, space)?;
     match call {
         kv::Call::Write(command) => {
             let bytes = command.len();

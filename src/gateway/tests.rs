@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::{Action, Connection, Context, Event, Process, Settings};
+use super::{Action, Actions, Connection, Context, Event, Process, Settings};
 use crate::kv::KvStore;
 use crate::node::{Addresses, Counters, Phase, Status};
 use crate::raft::{self, LogId, NodeId, Role};
@@ -70,6 +70,7 @@ pub(super) struct Harness {
     pub(super) lists: usize,
     pub(super) snapshots: usize,
     pub(super) closed: bool,
+    pub(super) actions: Actions,
     applied: u64,
 }
 
@@ -90,15 +91,15 @@ impl Harness {
             lists: 0,
             snapshots: 0,
             closed: false,
+            actions: Actions::new(),
             applied: 0,
         }
     }
 
     pub(super) fn step(&mut self, event: Event) {
-        let mut actions = Vec::new();
         let context = Context { node: &&self.status, process: &self.process };
-        self.connection.step(self.now, event, &context, &mut actions);
-        for action in actions {
+        self.connection.step(self.now, event, &context, &mut self.actions);
+        while let Some(action) = self.actions.pop() {
             assert!(!self.closed, "nothing comes after Close: {action:?}");
             match action {
                 Action::Request { id, epoch, request } => {

@@ -1,6 +1,6 @@
 //! The table of commands: what COMMAND tells clients, and where the parser looks up a name.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use Group::{Bitmap, Generic, Server, String};
 
@@ -27,8 +27,11 @@ pub struct CommandInfo {
     pub since: &'static str,
     /// What it costs.
     pub complexity: &'static str,
-    pub(super) parse: fn(&[Bytes]) -> Result<Call, CommandError>,
+    pub(super) parse: Parse,
 }
+
+/// Checks a command's arguments and packs it into the space that is given.
+type Parse = fn(&[Bytes], &mut BytesMut) -> Result<Call, CommandError>;
 
 /// Where keys are among a command's arguments, the name being argument 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,9 +101,10 @@ impl CommandInfo {
         COMMANDS.get(position_by_name(COMMANDS, name, |info| info.name)?)
     }
 
-    /// Checks the arguments of this command, its name first, and packs it.
-    pub(crate) fn call(&self, args: &[Bytes]) -> Result<Call, CommandError> {
-        if self.takes(args.len()) { (self.parse)(args) } else { Err(CommandError::Arity(self.name)) }
+    /// Checks the arguments of this command, its name first, and packs it. `space` is kept between calls, so that many small
+    /// commands share one allocation.
+    pub(crate) fn call(&self, args: &[Bytes], space: &mut BytesMut) -> Result<Call, CommandError> {
+        if self.takes(args.len()) { (self.parse)(args, space) } else { Err(CommandError::Arity(self.name)) }
     }
 
     /// Whether `args` arguments, the name among them, are a number that it takes.
@@ -140,7 +144,7 @@ const fn command(
     arity: i32,
     flags: &'static [&'static str],
     keys: KeyPositions,
-    parse: fn(&[Bytes]) -> Result<Call, CommandError>,
+    parse: Parse,
 ) -> CommandInfo {
     CommandInfo {
         name,

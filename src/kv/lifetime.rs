@@ -85,7 +85,7 @@ impl Lifetime {
         }
     }
 
-    pub(super) fn pack(self, to: Packer) -> Packer {
+    pub(super) fn pack(self, to: Packer<'_>) -> Packer<'_> {
         match self {
             Self::Forever => to.byte(0),
             Self::Kept => to.byte(1),

@@ -9,9 +9,7 @@
 //! opcode, so that an old log means what it meant. Opcodes below 0x80 are writes, the others are reads. 0 is none,
 //! 0x40–0x4f are kept for commands that carry commands (transactions), and 0x7f and 0xff for opcodes of two bytes.
 
-use alloc::vec::Vec;
-
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 
 use super::bits::BitRange;
 use super::expire::{Replaces, Tells};
@@ -399,31 +397,33 @@ impl<'a> Unpacker<'a> {
     }
 }
 
-/// Writes a command.
-pub(super) struct Packer(Vec<u8>);
+/// Writes a command, into space that others' commands share.
+pub(super) struct Packer<'a>(&'a mut BytesMut);
 
-impl Packer {
+impl<'a> Packer<'a> {
     /// Room that any argument's length, or number, needs at most.
     pub(super) const VARINT: usize = 10;
 
-    /// The command `op`, whose arguments need about `room` bytes.
-    pub(super) fn new(op: u8, room: usize) -> Self {
-        let mut out = Vec::with_capacity(1 + room);
-        out.push(op);
-        Self(out)
+    /// The command `op`, whose arguments need about `room` bytes of `space`.
+    pub(super) fn new(space: &'a mut BytesMut, op: u8, room: usize) -> Self {
+        // What was begun and not finished.
+        space.clear();
+        space.reserve(1 + room);
+        space.put_u8(op);
+        Self(space)
     }
 
-    pub(super) fn byte(mut self, byte: u8) -> Self {
-        self.0.push(byte);
+    pub(super) fn byte(self, byte: u8) -> Self {
+        self.0.put_u8(byte);
         self
     }
 
-    pub(super) fn varint(mut self, mut value: u64) -> Self {
+    pub(super) fn varint(self, mut value: u64) -> Self {
         while value >= 0x80 {
-            self.0.push(value as u8 | 0x80);
+            self.0.put_u8(value as u8 | 0x80);
             value >>= 7;
         }
-        self.0.push(value as u8);
+        self.0.put_u8(value as u8);
         self
     }
 
@@ -432,8 +432,8 @@ impl Packer {
     }
 
     pub(super) fn bytes(self, bytes: &[u8]) -> Self {
-        let mut to = self.varint(bytes.len() as u64);
-        to.0.extend_from_slice(bytes);
+        let to = self.varint(bytes.len() as u64);
+        to.0.put_slice(bytes);
         to
     }
 
@@ -449,7 +449,7 @@ impl Packer {
     }
 
     pub(super) fn finish(self) -> Bytes {
-        Bytes::from(self.0)
+        self.0.split().freeze()
     }
 }
 
@@ -457,6 +457,7 @@ impl Packer {
 mod tests {
     use super::*;
     use crate::rng::Rng;
+    use alloc::vec::Vec;
 
     #[test]
     fn numbers_come_back() {
@@ -464,7 +465,7 @@ mod tests {
         let edges = [0, 1, -1, 63, 64, -64, -65, i64::MAX, i64::MIN];
         let drawn = (0..1000).map(|i| rng.next_u64() as i64 >> (i % 64));
         for value in edges.into_iter().chain(drawn.collect::<Vec<_>>()) {
-            let packed = Packer::new(1, 20).signed(value).varint(value as u64).finish();
+            let packed = Packer::new(&mut BytesMut::new(), 1, 20).signed(value).varint(value as u64).finish();
             let mut from = Unpacker(&packed[1..]);
             assert_eq!((from.signed(), from.varint()), (Some(value), Some(value as u64)));
             assert!(from.0.is_empty());
@@ -481,16 +482,31 @@ mod tests {
     }
 
     #[test]
+    fn commands_share_space_and_what_was_not_finished_is_in_none() {
+        let mut space = BytesMut::with_capacity(64);
+        let at = space.as_ptr();
+        let one = Packer::new(&mut space, 1, 10).bytes(b"one").finish();
+        let _ = Packer::new(&mut space, 2, 10).bytes(b"given up");
+        let other = Packer::new(&mut space, 3, 10).bytes(b"other").finish();
+        assert_eq!((&one[..], &other[..]), (&b"\x01\x03one"[..], &b"\x03\x05other"[..]));
+        assert_eq!((one.as_ptr(), other.as_ptr()), (at, at.wrapping_add(one.len())));
+    }
+
+    #[test]
     fn room_is_exact() {
         for len in [0, 1, 127, 128, 16_383, 16_384] {
             let bytes = alloc::vec![7; len];
-            assert_eq!(Packer::new(1, 0).bytes(&bytes).finish().len(), 1 + Packer::room(&bytes));
+            assert_eq!(
+                Packer::new(&mut BytesMut::new(), 1, 0).bytes(&bytes).finish().len(),
+                1 + Packer::room(&bytes)
+            );
         }
     }
 
     #[test]
     fn bytes_cut_off_or_left_over_are_malformed() {
-        let set = Packer::new(opcode::SET, 0).byte(0).bytes(b"key").bytes(b"value").finish();
+        let set =
+            Packer::new(&mut BytesMut::new(), opcode::SET, 0).byte(0).bytes(b"key").bytes(b"value").finish();
         assert!(Write::decode(&set).is_ok());
         for cut in 1..set.len() {
             assert_eq!(Write::decode(&set[..cut]), Err(Malformed::Arguments(opcode::SET)));
@@ -505,14 +521,16 @@ mod tests {
 
     #[test]
     fn what_the_parser_would_refuse_is_malformed_too() {
-        let both = Packer::new(opcode::SET, 0).byte(3).bytes(b"k").bytes(b"v").finish();
-        let unknown = Packer::new(opcode::SET, 0).byte(16).bytes(b"k").bytes(b"v").finish();
+        let both = Packer::new(&mut BytesMut::new(), opcode::SET, 0).byte(3).bytes(b"k").bytes(b"v").finish();
+        let unknown =
+            Packer::new(&mut BytesMut::new(), opcode::SET, 0).byte(16).bytes(b"k").bytes(b"v").finish();
         let key = alloc::vec![0; MAX_KEY + 1];
-        let long = Packer::new(opcode::SET, 0).byte(0).bytes(&key).bytes(b"v").finish();
+        let long = Packer::new(&mut BytesMut::new(), opcode::SET, 0).byte(0).bytes(&key).bytes(b"v").finish();
         for packed in [both, unknown, long] {
             assert_eq!(Write::decode(&packed), Err(Malformed::Arguments(opcode::SET)));
         }
-        let half = Packer::new(opcode::MSET, 0).bytes(b"k").bytes(b"v").bytes(b"k").finish();
+        let half =
+            Packer::new(&mut BytesMut::new(), opcode::MSET, 0).bytes(b"k").bytes(b"v").bytes(b"k").finish();
         assert_eq!(Write::decode(&half), Err(Malformed::Arguments(opcode::MSET)));
         assert_eq!(Write::decode(&[opcode::DEL]), Err(Malformed::Arguments(opcode::DEL)));
     }

@@ -1,6 +1,6 @@
 //! From a command's arguments to its packed bytes, with Redis's own checks in Redis's own order.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::command::CommandInfo;
 use super::error::CommandError;
@@ -33,7 +33,7 @@ impl Call {
     pub fn drawing(self, draw: impl FnOnce() -> u64) -> Self {
         match self {
             Self::Read(packed) if packed.first() == Some(&opcode::RANDOMKEY) => {
-                keyspace::pack_randomkey(draw())
+                keyspace::pack_randomkey(draw(), &mut BytesMut::new())
             }
             other => other,
         }
@@ -54,85 +54,88 @@ pub(super) type Parsed = Result<Call, CommandError>;
 /// ```
 pub fn parse(args: &[Bytes]) -> Result<Call, CommandError> {
     let name = args.first().ok_or(CommandError::Empty)?;
-    CommandInfo::find(name).ok_or_else(|| CommandError::unknown(args))?.call(args)
+    CommandInfo::find(name).ok_or_else(|| CommandError::unknown(args))?.call(args, &mut BytesMut::new())
 }
 
-pub(super) fn get(args: &[Bytes]) -> Parsed {
-    read_key(opcode::GET, args)
+pub(super) fn get(args: &[Bytes], space: &mut BytesMut) -> Parsed {
+    read_key(opcode::GET, args, space)
 }
 
-pub(super) fn strlen(args: &[Bytes]) -> Parsed {
-    read_key(opcode::STRLEN, args)
+pub(super) fn strlen(args: &[Bytes], space: &mut BytesMut) -> Parsed {
+    read_key(opcode::STRLEN, args, space)
 }
 
-pub(super) fn getdel(args: &[Bytes]) -> Parsed {
-    write_key(opcode::GETDEL, args)
+pub(super) fn getdel(args: &[Bytes], space: &mut BytesMut) -> Parsed {
+    write_key(opcode::GETDEL, args, space)
 }
 
-pub(super) fn getrange(args: &[Bytes]) -> Parsed {
+pub(super) fn getrange(args: &[Bytes], space: &mut BytesMut) -> Parsed {
     let (start, end) = (integer(args, 2)?, integer(args, 3)?);
     let key = key(args, 1)?;
-    let to = Packer::new(opcode::GETRANGE, Packer::room(key) + 2 * Packer::VARINT);
+    let to = Packer::new(space, opcode::GETRANGE, Packer::room(key) + 2 * Packer::VARINT);
     Ok(Call::Read(to.bytes(key).signed(start).signed(end).finish()))
 }
 
-pub(super) fn getset(args: &[Bytes]) -> Parsed {
+pub(super) fn getset(args: &[Bytes], space: &mut BytesMut) -> Parsed {
     let (key, value) = (key(args, 1)?, value(args, 2)?);
-    set::pack(Set { flags: SetFlags::GET, compare: Compare::Any, lifetime: Lifetime::Forever, key, value })
+    set::pack(
+        Set { flags: SetFlags::GET, compare: Compare::Any, lifetime: Lifetime::Forever, key, value },
+        space,
+    )
 }
 
-pub(super) fn setnx(args: &[Bytes]) -> Parsed {
-    write_pair(opcode::SETNX, args)
+pub(super) fn setnx(args: &[Bytes], space: &mut BytesMut) -> Parsed {
+    write_pair(opcode::SETNX, args, space)
 }
 
-pub(super) fn append(args: &[Bytes]) -> Parsed {
-    write_pair(opcode::APPEND, args)
+pub(super) fn append(args: &[Bytes], space: &mut BytesMut) -> Parsed {
+    write_pair(opcode::APPEND, args, space)
 }
 
-pub(super) fn del(args: &[Bytes]) -> Parsed {
-    Ok(Call::Write(pack_keys(opcode::DEL, args.get(1..).unwrap_or_default())?))
+pub(super) fn del(args: &[Bytes], space: &mut BytesMut) -> Parsed {
+    Ok(Call::Write(pack_keys(opcode::DEL, args.get(1..).unwrap_or_default(), space)?))
 }
 
-pub(super) fn exists(args: &[Bytes]) -> Parsed {
-    Ok(Call::Read(pack_keys(opcode::EXISTS, args.get(1..).unwrap_or_default())?))
+pub(super) fn exists(args: &[Bytes], space: &mut BytesMut) -> Parsed {
+    Ok(Call::Read(pack_keys(opcode::EXISTS, args.get(1..).unwrap_or_default(), space)?))
 }
 
-pub(super) fn mget(args: &[Bytes]) -> Parsed {
-    Ok(Call::Read(pack_keys(opcode::MGET, args.get(1..).unwrap_or_default())?))
+pub(super) fn mget(args: &[Bytes], space: &mut BytesMut) -> Parsed {
+    Ok(Call::Read(pack_keys(opcode::MGET, args.get(1..).unwrap_or_default(), space)?))
 }
 
-pub(super) fn mset(args: &[Bytes]) -> Parsed {
-    pack_pairs(opcode::MSET, "mset", args)
+pub(super) fn mset(args: &[Bytes], space: &mut BytesMut) -> Parsed {
+    pack_pairs(opcode::MSET, "mset", args, space)
 }
 
-pub(super) fn incr(args: &[Bytes]) -> Parsed {
-    pack_incr(args, 1)
+pub(super) fn incr(args: &[Bytes], space: &mut BytesMut) -> Parsed {
+    pack_incr(args, 1, space)
 }
 
-pub(super) fn decr(args: &[Bytes]) -> Parsed {
-    pack_incr(args, -1)
+pub(super) fn decr(args: &[Bytes], space: &mut BytesMut) -> Parsed {
+    pack_incr(args, -1, space)
 }
 
-pub(super) fn incrby(args: &[Bytes]) -> Parsed {
-    pack_incr(args, integer(args, 2)?)
+pub(super) fn incrby(args: &[Bytes], space: &mut BytesMut) -> Parsed {
+    pack_incr(args, integer(args, 2)?, space)
 }
 
-pub(super) fn decrby(args: &[Bytes]) -> Parsed {
+pub(super) fn decrby(args: &[Bytes], space: &mut BytesMut) -> Parsed {
     let by = integer(args, 2)?.checked_neg().ok_or(CommandError::DecrementOverflow)?;
-    pack_incr(args, by)
+    pack_incr(args, by, space)
 }
 
-fn pack_incr(args: &[Bytes], by: i64) -> Parsed {
+fn pack_incr(args: &[Bytes], by: i64, space: &mut BytesMut) -> Parsed {
     let key = key(args, 1)?;
-    let to = Packer::new(opcode::INCRBY, Packer::room(key) + Packer::VARINT);
+    let to = Packer::new(space, opcode::INCRBY, Packer::room(key) + Packer::VARINT);
     Ok(Call::Write(to.bytes(key).signed(by).finish()))
 }
 
-pub(super) fn dbsize(_: &[Bytes]) -> Parsed {
-    Ok(Call::Read(Packer::new(opcode::DBSIZE, 0).finish()))
+pub(super) fn dbsize(_: &[Bytes], space: &mut BytesMut) -> Parsed {
+    Ok(Call::Read(Packer::new(space, opcode::DBSIZE, 0).finish()))
 }
 
-pub(super) fn scan(args: &[Bytes]) -> Parsed {
+pub(super) fn scan(args: &[Bytes], space: &mut BytesMut) -> Parsed {
     let cursor = args.get(1).and_then(|arg| parse_cursor(arg)).ok_or(CommandError::Cursor)?;
     let (mut count, mut pattern, mut only_type) = (10, None, None);
     for option in args.get(2..).unwrap_or_default().chunks(2) {
@@ -150,32 +153,32 @@ pub(super) fn scan(args: &[Bytes]) -> Parsed {
     }
     let room = 2 * Packer::VARINT + 1 + pattern.map_or(0, Packer::room) + only_type.map_or(0, Packer::room);
     let options = u8::from(pattern.is_some()) | u8::from(only_type.is_some()) << 1;
-    let to = Packer::new(opcode::SCAN, room).varint(cursor).varint(count).byte(options);
+    let to = Packer::new(space, opcode::SCAN, room).varint(cursor).varint(count).byte(options);
     Ok(Call::Read([pattern, only_type].into_iter().flatten().fold(to, Packer::bytes).finish()))
 }
 
-fn read_key(op: u8, args: &[Bytes]) -> Parsed {
+fn read_key(op: u8, args: &[Bytes], space: &mut BytesMut) -> Parsed {
     let key = key(args, 1)?;
-    Ok(Call::Read(Packer::new(op, Packer::room(key)).bytes(key).finish()))
+    Ok(Call::Read(Packer::new(space, op, Packer::room(key)).bytes(key).finish()))
 }
 
-fn write_key(op: u8, args: &[Bytes]) -> Parsed {
+fn write_key(op: u8, args: &[Bytes], space: &mut BytesMut) -> Parsed {
     let key = key(args, 1)?;
-    Ok(Call::Write(Packer::new(op, Packer::room(key)).bytes(key).finish()))
+    Ok(Call::Write(Packer::new(space, op, Packer::room(key)).bytes(key).finish()))
 }
 
-fn write_pair(op: u8, args: &[Bytes]) -> Parsed {
+fn write_pair(op: u8, args: &[Bytes], space: &mut BytesMut) -> Parsed {
     let (key, value) = (key(args, 1)?, value(args, 2)?);
-    let to = Packer::new(op, Packer::room(key) + Packer::room(value));
+    let to = Packer::new(space, op, Packer::room(key) + Packer::room(value));
     Ok(Call::Write(to.bytes(key).bytes(value).finish()))
 }
 
-fn pack_pairs(op: u8, name: &'static str, args: &[Bytes]) -> Parsed {
+fn pack_pairs(op: u8, name: &'static str, args: &[Bytes], space: &mut BytesMut) -> Parsed {
     if args.len().is_multiple_of(2) {
         return Err(CommandError::Arity(name));
     }
     let pairs = args.get(1..).unwrap_or_default();
-    Ok(Call::Write(Packer::new(op, room_of_pairs(pairs)?).all(pairs).finish()))
+    Ok(Call::Write(Packer::new(space, op, room_of_pairs(pairs)?).all(pairs).finish()))
 }
 
 /// Room for keys and values in turn, which are found to be within their limits.
@@ -190,7 +193,7 @@ fn room_of_pairs(pairs: &[Bytes]) -> Result<usize, CommandError> {
     Ok(room)
 }
 
-pub(super) fn pack_keys(op: u8, keys: &[Bytes]) -> Result<Bytes, CommandError> {
+pub(super) fn pack_keys(op: u8, keys: &[Bytes], space: &mut BytesMut) -> Result<Bytes, CommandError> {
     if keys.len() > MAX_KEYS {
         return Err(CommandError::TooManyKeys);
     }
@@ -198,7 +201,7 @@ pub(super) fn pack_keys(op: u8, keys: &[Bytes]) -> Result<Bytes, CommandError> {
     for at in 0..keys.len() {
         room += Packer::room(key(keys, at)?);
     }
-    Ok(Packer::new(op, room).all(keys).finish())
+    Ok(Packer::new(space, op, room).all(keys).finish())
 }
 
 fn key(args: &[Bytes], at: usize) -> Result<&[u8], CommandError> {

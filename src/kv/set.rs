@@ -51,7 +51,7 @@ impl<'a> Compare<'a> {
         }
     }
 
-    pub(super) fn pack(self, to: Packer) -> Packer {
+    pub(super) fn pack(self, to: Packer<'_>) -> Packer<'_> {
         match self {
             Self::Any => to.byte(0),
             Self::Equal(text) => to.byte(1).bytes(text),

@@ -11,7 +11,7 @@ mod work;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::{Call, KvStore, parse};
 use crate::replica::{Context, StateMachine, View};

@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::error::CommandError;
 use super::packed::{Fields, Packer, Read, Unpacker, Write, opcode};
@@ -52,7 +52,8 @@ pub fn transaction(watched: &[(Bytes, u64)], calls: &[Call]) -> Call {
     let room = watched.iter().map(|(key, _)| Packer::room(key) + Packer::VARINT).sum::<usize>();
     let room = room + calls.iter().map(|call| Packer::room(&packed(call))).sum::<usize>();
     let op = if is_read { opcode::EXEC_READS } else { opcode::EXEC };
-    let mut to = Packer::new(op, Packer::VARINT + room).varint(watched.len() as u64);
+    let mut space = BytesMut::new();
+    let mut to = Packer::new(&mut space, op, Packer::VARINT + room).varint(watched.len() as u64);
     for (key, version) in watched {
         to = to.bytes(key).varint(*version);
     }
@@ -68,7 +69,7 @@ pub fn transaction(watched: &[(Bytes, u64)], calls: &[Call]) -> Call {
 ///
 /// A key is too long.
 pub fn versions(keys: &[Bytes]) -> Result<Call, CommandError> {
-    Ok(Call::Read(pack_keys(opcode::VERSIONS, keys)?))
+    Ok(Call::Read(pack_keys(opcode::VERSIONS, keys, &mut BytesMut::new())?))
 }
 
 /// What a transaction that writes watches, and the same transaction watching nothing; `None` for any other command.

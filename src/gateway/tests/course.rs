@@ -1,5 +1,6 @@
 //! Order, barriers, refusals, limits, ends.
 
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -8,6 +9,7 @@ use bytes::Bytes;
 
 use super::super::{Deadlines, Event, Settings};
 use super::Harness;
+use crate::codec::forward::payload;
 use crate::raft::NodeId;
 use crate::replica::{Outcome, Refused, SessionError};
 
@@ -44,6 +46,21 @@ fn replies_that_come_in_another_order_leave_in_order() {
     h.step(Event::Reply { number: numbers[0], outcome: Outcome::Undetermined });
     h.step(Event::Reply { number: 999, outcome: Outcome::Undetermined });
     assert_eq!(h.connection.output(), b"", "a reply that nobody waits for is not written");
+}
+
+#[test]
+fn short_commands_share_memory_and_what_is_long_or_waits_for_exec_keeps_none_of_it() {
+    let mut h = Harness::new();
+    let long = "x".repeat(3000);
+    h.feed(format!("GET a\r\nGET {long}\r\nGET b\r\n").as_bytes());
+    let at: Vec<_> = h.requests.iter().map(|(.., request)| payload(request).as_ptr_range()).collect();
+    assert_eq!(at[0].end, at[2].start);
+    assert!(!(at[0].start..at[0].start.wrapping_add(16 << 10)).contains(&at[1].start));
+    let room = h.actions.space.capacity();
+    h.feed(b"MULTI\r\nSET a 1\r\n");
+    assert_eq!(h.actions.space.capacity(), room);
+    h.feed(b"DISCARD\r\nGET c\r\n");
+    assert!(h.actions.space.capacity() < room);
 }
 
 #[test]

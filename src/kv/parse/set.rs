@@ -1,6 +1,6 @@
 //! SET with its options, SETEX, PSETEX, MSETEX, DELEX.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::{Call, Parsed, key, room_of_pairs, value};
 use crate::kv::CommandError;
@@ -9,7 +9,7 @@ use crate::kv::number::parse_i64;
 use crate::kv::packed::{Packer, SetFlags, opcode};
 use crate::kv::set::{Compare, Set};
 
-pub(in crate::kv) fn set(args: &[Bytes]) -> Parsed {
+pub(in crate::kv) fn set(args: &[Bytes], space: &mut BytesMut) -> Parsed {
     let (mut flags, mut time, mut compare) = (SetFlags::default(), LifetimeOption::default(), Compare::Any);
     let mut at = 3;
     while let Some(option) = args.get(at) {
@@ -39,40 +39,44 @@ pub(in crate::kv) fn set(args: &[Bytes]) -> Parsed {
         };
     }
     let lifetime = time.lifetime("set")?;
-    pack(Set { flags, compare, lifetime, key: key(args, 1)?, value: value(args, 2)? })
+    pack(Set { flags, compare, lifetime, key: key(args, 1)?, value: value(args, 2)? }, space)
 }
 
 /// The shorter form wherever it will do.
-pub(super) fn pack(set: Set<'_>) -> Parsed {
+pub(super) fn pack(set: Set<'_>, space: &mut BytesMut) -> Parsed {
     let Set { flags, compare, lifetime, key, value } = set;
     let room = Packer::room(key) + Packer::room(value);
-    let plain = |flags: u8| Packer::new(opcode::SET, 1 + room).byte(flags);
-    let to = match (compare, lifetime) {
-        (Compare::Any, Lifetime::Forever) => plain(flags.byte()),
-        (Compare::Any, Lifetime::Kept) => plain(flags.byte() | Lifetime::KEPT_FLAG),
-        _ => {
-            let to = Packer::new(opcode::SET_WITH, 1 + compare.room() + Lifetime::ROOM + room);
-            lifetime.pack(compare.pack(to.byte(flags.byte())))
+    let short = match (compare, lifetime) {
+        (Compare::Any, Lifetime::Forever) => Some(flags.byte()),
+        (Compare::Any, Lifetime::Kept) => Some(flags.byte() | Lifetime::KEPT_FLAG),
+        _ => None,
+    };
+    let to = match short {
+        Some(flags) => Packer::new(space, opcode::SET, 1 + room).byte(flags),
+        None => {
+            let room = 1 + compare.room() + Lifetime::ROOM + room;
+            let to = Packer::new(space, opcode::SET_WITH, room).byte(flags.byte());
+            lifetime.pack(compare.pack(to))
         }
     };
     Ok(Call::Write(to.bytes(key).bytes(value).finish()))
 }
 
-fn set_for(unit: Unit, name: &'static str, args: &[Bytes]) -> Parsed {
+fn set_for(unit: Unit, name: &'static str, args: &[Bytes], space: &mut BytesMut) -> Parsed {
     let lifetime = unit.parse(args.get(2).ok_or(CommandError::Syntax)?, name, false)?;
     let (key, value) = (key(args, 1)?, value(args, 3)?);
-    pack(Set { flags: SetFlags::default(), compare: Compare::Any, lifetime, key, value })
+    pack(Set { flags: SetFlags::default(), compare: Compare::Any, lifetime, key, value }, space)
 }
 
-pub(in crate::kv) fn setex(args: &[Bytes]) -> Parsed {
-    set_for(Unit::Seconds, "setex", args)
+pub(in crate::kv) fn setex(args: &[Bytes], space: &mut BytesMut) -> Parsed {
+    set_for(Unit::Seconds, "setex", args, space)
 }
 
-pub(in crate::kv) fn psetex(args: &[Bytes]) -> Parsed {
-    set_for(Unit::Millis, "psetex", args)
+pub(in crate::kv) fn psetex(args: &[Bytes], space: &mut BytesMut) -> Parsed {
+    set_for(Unit::Millis, "psetex", args, space)
 }
 
-pub(in crate::kv) fn delex(args: &[Bytes]) -> Parsed {
+pub(in crate::kv) fn delex(args: &[Bytes], space: &mut BytesMut) -> Parsed {
     let mut compare = Compare::Any;
     match args.get(2..).unwrap_or_default() {
         [] => {}
@@ -80,12 +84,12 @@ pub(in crate::kv) fn delex(args: &[Bytes]) -> Parsed {
         _ => return Err(CommandError::Arity("delex")),
     }
     let key = key(args, 1)?;
-    let to = compare.pack(Packer::new(opcode::DELEX, compare.room() + Packer::room(key)));
+    let to = compare.pack(Packer::new(space, opcode::DELEX, compare.room() + Packer::room(key)));
     Ok(Call::Write(to.bytes(key).finish()))
 }
 
 /// MSETEX numkeys key value … [NX | XX] [EX seconds | PX … | EXAT … | PXAT … | KEEPTTL].
-pub(in crate::kv) fn msetex(args: &[Bytes]) -> Parsed {
+pub(in crate::kv) fn msetex(args: &[Bytes], space: &mut BytesMut) -> Parsed {
     let keys = args.get(1).and_then(|text| parse_i64(text)).filter(|n| (1..=i64::from(i32::MAX)).contains(n));
     let keys =
         keys.and_then(|n| usize::try_from(n).ok()).ok_or(CommandError::Text("ERR invalid numkeys value"))?;
@@ -111,6 +115,7 @@ pub(in crate::kv) fn msetex(args: &[Bytes]) -> Parsed {
         };
     }
     let lifetime = time.lifetime("msetex")?;
-    let to = Packer::new(opcode::MSETEX, 1 + Lifetime::ROOM + room_of_pairs(pairs)?).byte(flags.byte());
+    let to =
+        Packer::new(space, opcode::MSETEX, 1 + Lifetime::ROOM + room_of_pairs(pairs)?).byte(flags.byte());
     Ok(Call::Write(lifetime.pack(to).all(pairs).finish()))
 }

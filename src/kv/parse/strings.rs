@@ -1,6 +1,6 @@
 //! SETRANGE, INCRBYFLOAT, MSETNX, LCS.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::{Call, Parsed, integer, key, pack_pairs, value};
 use crate::kv::CommandError;
@@ -8,26 +8,26 @@ use crate::kv::float::Extended;
 use crate::kv::lcs::LcsForm;
 use crate::kv::packed::{Packer, opcode};
 
-pub(in crate::kv) fn setrange(args: &[Bytes]) -> Parsed {
+pub(in crate::kv) fn setrange(args: &[Bytes], space: &mut BytesMut) -> Parsed {
     let offset = u64::try_from(integer(args, 2)?).map_err(|_| CommandError::Offset)?;
     let (key, part) = (key(args, 1)?, value(args, 3)?);
-    let to = Packer::new(opcode::SETRANGE, Packer::room(key) + Packer::VARINT + Packer::room(part));
+    let to = Packer::new(space, opcode::SETRANGE, Packer::room(key) + Packer::VARINT + Packer::room(part));
     Ok(Call::Write(to.bytes(key).varint(offset).bytes(part).finish()))
 }
 
-pub(in crate::kv) fn incrbyfloat(args: &[Bytes]) -> Parsed {
+pub(in crate::kv) fn incrbyfloat(args: &[Bytes], space: &mut BytesMut) -> Parsed {
     let by = args.get(2).and_then(|arg| Extended::parse(arg)).ok_or(CommandError::NotFloat)?;
     let (key, by) = (key(args, 1)?, by.to_bytes());
-    let to = Packer::new(opcode::INCRBYFLOAT, Packer::room(key) + by.len()).bytes(key);
+    let to = Packer::new(space, opcode::INCRBYFLOAT, Packer::room(key) + by.len()).bytes(key);
     Ok(Call::Write(by.into_iter().fold(to, Packer::byte).finish()))
 }
 
-pub(in crate::kv) fn msetnx(args: &[Bytes]) -> Parsed {
-    pack_pairs(opcode::MSETNX, "msetnx", args)
+pub(in crate::kv) fn msetnx(args: &[Bytes], space: &mut BytesMut) -> Parsed {
+    pack_pairs(opcode::MSETNX, "msetnx", args, space)
 }
 
 /// `LCS key1 key2 [LEN] [IDX] [MINMATCHLEN length] [WITHMATCHLEN]`
-pub(in crate::kv) fn lcs(args: &[Bytes]) -> Parsed {
+pub(in crate::kv) fn lcs(args: &[Bytes], space: &mut BytesMut) -> Parsed {
     let (mut is_len, mut is_idx, mut min_length, mut with_lengths) = (false, false, 0, false);
     let mut at = 3;
     while let Some(option) = args.get(at) {
@@ -53,7 +53,7 @@ pub(in crate::kv) fn lcs(args: &[Bytes]) -> Parsed {
         (false, false) => LcsForm::Text,
     };
     let (one, other) = (key(args, 1)?, key(args, 2)?);
-    let to = Packer::new(opcode::LCS, Packer::room(one) + Packer::room(other) + 1 + Packer::VARINT);
+    let to = Packer::new(space, opcode::LCS, Packer::room(one) + Packer::room(other) + 1 + Packer::VARINT);
     let to = to.bytes(one).bytes(other);
     let to = match form {
         LcsForm::Text => to.byte(0),

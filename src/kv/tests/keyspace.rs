@@ -174,11 +174,16 @@ fn a_value_is_made_no_longer_than_its_limit() {
     for offset in [67_108_864_u64, u64::MAX] {
         use crate::kv::packed::{Packer, opcode};
         let mut out = Vec::new();
-        let packed = Packer::new(opcode::SETBIT, 0).bytes(b"k").varint(offset).byte(1).finish();
+        let packed =
+            Packer::new(&mut BytesMut::new(), opcode::SETBIT, 0).bytes(b"k").varint(offset).byte(1).finish();
         client.store.apply(client.context(), &packed, &mut out);
         assert_eq!(out, b"-ERR malformed arguments of the opcode 0x11\r\n");
         let mut out = Vec::new();
-        let packed = Packer::new(opcode::SETRANGE, 0).bytes(b"k").varint(offset).bytes(b"x").finish();
+        let packed = Packer::new(&mut BytesMut::new(), opcode::SETRANGE, 0)
+            .bytes(b"k")
+            .varint(offset)
+            .bytes(b"x")
+            .finish();
         client.store.apply(client.context(), &packed, &mut out);
         assert_eq!(out, b"-ERR string exceeds maximum allowed size (proto-max-bulk-len)\r\n");
     }

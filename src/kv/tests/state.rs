@@ -174,7 +174,12 @@ fn arbitrary_bytes_get_one_reply_and_do_the_same_everywhere() {
 #[test]
 fn a_command_that_breaks_off_changes_nothing() {
     let mut client = Client::new();
-    let whole = Packer::new(opcode::MSET, 0).bytes(b"a").bytes(b"1").bytes(b"b").bytes(b"2").finish();
+    let whole = Packer::new(&mut BytesMut::new(), opcode::MSET, 0)
+        .bytes(b"a")
+        .bytes(b"1")
+        .bytes(b"b")
+        .bytes(b"2")
+        .finish();
     for cut in 0..whole.len() {
         let mut out = Vec::new();
         client.store.apply(client.context(), &whole[..cut], &mut out);

@@ -106,7 +106,8 @@ fn only_reads_are_a_read_and_one_write_makes_all_a_write() {
     let call = |line: &str| parse(&words(line)).unwrap();
     assert!(matches!(transaction(&[], &[call("get a"), call("ttl a")]), Call::Read(_)));
     assert!(matches!(transaction(&[], &[call("get a"), call("del a")]), Call::Write(_)));
-    let packed = Packer::new(opcode::EXEC_READS, 0).varint(0).bytes(b"\x05\x01a").finish();
+    let packed =
+        Packer::new(&mut BytesMut::new(), opcode::EXEC_READS, 0).varint(0).bytes(b"\x05\x01a").finish();
     let mut out = Vec::new();
     let mut client = Client::new();
     client.say("set a 1");
@@ -117,9 +118,16 @@ fn only_reads_are_a_read_and_one_write_makes_all_a_write() {
 
 #[test]
 fn a_transaction_holds_no_transaction_and_nothing_that_cannot_be_read() {
-    let inner = Packer::new(opcode::EXEC, 0).varint(0).finish();
-    for bad in [&inner[..], b"", b"\x99", b"\x05", &Packer::new(opcode::EXEC_READS, 0).varint(0).finish()] {
-        let packed = Packer::new(opcode::EXEC, 0).varint(0).bytes(b"\x86").bytes(bad).finish();
+    let inner = Packer::new(&mut BytesMut::new(), opcode::EXEC, 0).varint(0).finish();
+    for bad in [
+        &inner[..],
+        b"",
+        b"\x99",
+        b"\x05",
+        &Packer::new(&mut BytesMut::new(), opcode::EXEC_READS, 0).varint(0).finish(),
+    ] {
+        let packed =
+            Packer::new(&mut BytesMut::new(), opcode::EXEC, 0).varint(0).bytes(b"\x86").bytes(bad).finish();
         assert_eq!(Write::decode(&packed), Err(Malformed::Arguments(opcode::EXEC)));
     }
     let deep = (0..100_000).fold(inner, |inner, _| {

@@ -333,7 +333,7 @@ impl<S: StateMachine> Cluster<S> {
         let (clock, life) = (machine.clock, machine.lives);
         let Some(running) = &mut machine.process else { return };
         let context = Context { node: &running.status(), process: &self.process };
-        let mut out = Vec::new();
+        let mut out = gateway::Actions::new();
         gateway.connection.step(clock.read(self.now), event, &context, &mut out);
         let wake = gateway.connection.wake_at();
         let written = gateway.connection.take_output();
@@ -345,7 +345,7 @@ impl<S: StateMachine> Cluster<S> {
             let at = clock.when(at).max(self.now);
             self.queue.push(at, Happening::Wire(Wire::GatewayWakes { connection }));
         }
-        for action in out {
+        while let Some(action) = out.pop() {
             match action {
                 gateway::Action::Request { id, epoch, request } => {
                     self.deliver(node, life, Event::Request { id, epoch, deadline: None, request });
