@@ -3,10 +3,13 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::inline::split_inline;
 use crate::codec::input::Input;
+
+/// Arrays of so many arguments are a few.
+const FEW: usize = 8;
 
 /// Limits of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,8 +105,9 @@ impl RequestParser {
             if self.arguments_left > 0 {
                 break self.bulks(input, arguments);
             }
-            match input.filled().first() {
+            match input.filled().first().copied() {
                 None => break Ok(false),
+                Some(b'*') if self.whole_array(input, arguments) => break Ok(true),
                 Some(b'*') => match self.multibulk(input) {
                     Ok(true) => arguments.reserve(self.arguments_left.min(64)),
                     other => break other,
@@ -131,6 +135,39 @@ impl RequestParser {
     /// How many waiting bytes the next step needs, if it is known.
     pub fn needed(&self) -> usize {
         self.bulk.map_or(0, |length| length.saturating_add(2))
+    }
+
+    /// Takes an array of a few arguments that waits whole and whose lengths are short lines, as nearly all are; `false`, and
+    /// nothing is taken, for every other.
+    fn whole_array(&mut self, input: &mut Input, arguments: &mut Vec<Bytes>) -> bool {
+        let mut spans = [(0, 0); FEW];
+        let Some((count, end)) = self.few_bulks(input.filled(), &mut spans) else { return false };
+        let Some(((start, length), before)) = spans.get(..count).and_then(<[_]>::split_last) else {
+            return false;
+        };
+        self.scanned = 0;
+        let mut taken = input.take(end);
+        arguments.extend(before.iter().map(|&(start, length)| taken.slice(start..start + length)));
+        // The last takes over what the others share with it.
+        taken.advance(*start);
+        taken.truncate(*length);
+        arguments.push(taken);
+        true
+    }
+
+    /// Where the arguments of such an array are: how many, and the array's end.
+    fn few_bulks(&self, waiting: &[u8], spans: &mut [(usize, usize); FEW]) -> Option<(usize, usize)> {
+        let (count, mut at) = short_length(waiting)?;
+        let mut bytes = 0;
+        for span in spans.get_mut(..count)? {
+            let rest = waiting.get(at..).filter(|rest| rest.first() == Some(&b'$'))?;
+            let (length, head) = short_length(rest)?;
+            bytes += length;
+            *span = (at + head, length);
+            at += head + length + 2;
+        }
+        (count <= self.limits.arguments && bytes <= self.limits.bytes && at <= waiting.len())
+            .then_some((count, at))
     }
 
     /// The line of a `*`.
@@ -364,6 +401,31 @@ mod tests {
         assert_eq!(shown(b"*0\r\n*-1\r\n\r\n  \r\nPING\nPING\r\n"), "[b\"PING\"] [b\"PING\"]");
         assert_eq!(shown(b"*2\r\n$0\r\n\r\n$2\r\n\r\n\r\n"), "[b\"\", b\"\\r\\n\"]");
         assert_eq!(shown(b"*1\r\n$4\r\nPIN"), "");
+    }
+
+    #[test]
+    fn an_array_of_any_length_is_parsed_in_any_division() {
+        for count in 1..=FEW + 2 {
+            let mut bytes = format!("*{count}\r\n").into_bytes();
+            (0..count).for_each(|n| bytes.extend_from_slice(format!("$2\r\n{n:02}\r\n").as_bytes()));
+            let expected: Vec<String> = (0..count).map(|n| format!("b\"{n:02}\"")).collect();
+            assert_eq!(shown(&bytes), format!("[{}]", expected.join(", ")));
+        }
+    }
+
+    #[test]
+    fn what_is_whole_is_held_to_the_limits_too() {
+        let parse = |limits, bytes: &[u8]| {
+            let mut input = Input::new(64);
+            input.push(bytes);
+            RequestParser::new(limits).parse(&mut input, &mut Vec::new())
+        };
+        let bytes = b"*2\r\n$3\r\nGET\r\n$3\r\nabc\r\n";
+        assert_eq!(parse(RequestLimits { arguments: 2, bytes: 6, ..LIMITS }, bytes), Ok(true));
+        let few = RequestLimits { arguments: 1, ..LIMITS };
+        assert_eq!(parse(few, bytes), Err(ProtocolError::MultibulkLength));
+        let short = RequestLimits { bytes: 5, ..LIMITS };
+        assert_eq!(parse(short, bytes), Err(ProtocolError::TooBigRequest));
     }
 
     #[test]
