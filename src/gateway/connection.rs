@@ -4,7 +4,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::mem;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use super::command::{Command, Data, Held, classify};
 use super::command_stats::{CommandId, Row};
@@ -151,6 +151,9 @@ impl Connection {
     }
 
     fn parse(&mut self) -> Result<bool, crate::codec::resp::ProtocolError> {
+        if self.input.filled().is_empty() {
+            return Ok(false);
+        }
         if !self.parser.is_in_array() {
             self.command_start = self.consumed;
         }
@@ -175,10 +178,21 @@ impl Connection {
         let mut own = BytesMut::new();
         let space = shared.unwrap_or(&mut own);
         let command = classify(&arguments, row, &self.settings, reads_local, draw, node, space);
-        match self.queue_up(command, &arguments, node) {
+        match command {
+            Command::Data(data) if self.transaction.is_none() => self.hold(data, step),
+            command => self.queue_up_or_run(command, &arguments, step),
+        }
+        arguments.clear();
+        arguments.shrink_to(ARGUMENTS_KEPT);
+        self.arguments = arguments;
+    }
+
+    /// Queues a command if MULTI is open, and runs it if not.
+    fn queue_up_or_run(&mut self, command: Command, arguments: &[Bytes], step: &mut Step<'_>) {
+        match self.queue_up(command, arguments, step.context.node) {
             Some(Command::Data(data)) => self.hold(data, step),
             Some(Command::Control(control)) => {
-                if let Some(reply) = self.control(control, &arguments, step) {
+                if let Some(reply) = self.control(control, arguments, step) {
                     self.answer_now(reply);
                 }
             }
@@ -190,9 +204,6 @@ impl Connection {
             Some(Command::Http) => self.phase = Phase::Closing,
             None => {}
         }
-        arguments.clear();
-        arguments.shrink_to(ARGUMENTS_KEPT);
-        self.arguments = arguments;
     }
 
     /// A number for a command that chooses: another one for each command of each connection.
@@ -264,7 +275,7 @@ impl Connection {
 
     fn on_reply(&mut self, number: u64, outcome: Outcome, node: &Look<'_>) {
         let Some(waiting) = self.queue.waiting(number) else { return };
-        let then = self.then.remove(&number).unwrap_or_default();
+        let then = if self.then.is_empty() { None } else { self.then.remove(&number) }.unwrap_or_default();
         let is_watch = matches!(then, Then::Watch(_));
         if is_watch {
             self.asks_versions = false;
