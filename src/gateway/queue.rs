@@ -148,10 +148,9 @@ impl Queue {
 
     /// Takes the first reply, if it has come.
     pub(super) fn pop(&mut self) -> Option<(Protocol, Stamp, Reply)> {
-        let place = self.places.front_mut()?;
-        let reply = place.reply.take()?;
-        let (protocol, stamp) = (place.protocol, place.stamp);
-        self.places.pop_front();
+        self.places.front()?.reply.as_ref()?;
+        let Place { protocol, stamp, reply, .. } = self.places.pop_front()?;
+        let reply = reply?;
         self.first = self.first.wrapping_add(1);
         self.reply_bytes = self.reply_bytes.saturating_sub(reply.len());
         Some((protocol, stamp, reply))

@@ -40,7 +40,7 @@ impl<T> Tagged<T> {
         if self.recent.is_empty() || gap > SPARE as u64 {
             while self.retire() {}
             self.first = tag;
-        } else {
+        } else if gap > 0 {
             self.recent.extend((0..gap).map(|_| None));
         }
         self.recent.push_back(Some(value));

@@ -13,6 +13,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::mem;
 
 use bytes::Bytes;
 
@@ -180,6 +181,12 @@ impl Pending {
     pub(super) fn round_ready(&mut self, round: ReadId, index: LogIndex) {
         let start = self.reads.partition_point(|read| read.at < round);
         let end = self.reads.partition_point(|read| read.at <= round);
+        if self.ready.is_empty() && end - start == self.reads.len() {
+            // Mostly all that wait share one round.
+            mem::swap(&mut self.ready, &mut self.reads);
+            self.ready.iter_mut().for_each(|read| read.at = index);
+            return;
+        }
         let at = self.ready.partition_point(|read| read.at <= index);
         let mut later = self.ready.split_off(at);
         self.ready.extend(self.reads.drain(start..end).map(|read| Read { at: index, ..read }));
