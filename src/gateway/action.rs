@@ -28,8 +28,11 @@ pub enum Action {
     Close,
 }
 
-/// Commands whose arguments have so many bytes at most share an allocation.
+/// Commands that take so many bytes at most share an allocation.
 const SHORT: usize = 2 << 10;
+
+/// Most bytes that an argument takes besides its own.
+const EACH: usize = 10;
 
 /// The length of such an allocation: what a small command that waits keeps alive at most.
 const BLOCK: usize = 16 << 10;
@@ -62,9 +65,9 @@ impl Actions {
         self.list.push_back(action);
     }
 
-    /// Where a command of these arguments may be packed beside others, if it is short.
+    /// Where a command of these arguments may be packed beside others, if it is short. Many empty ones are not.
     pub(super) fn space_for(&mut self, arguments: &[Bytes]) -> Option<&mut BytesMut> {
-        if arguments.iter().map(Bytes::len).sum::<usize>() > SHORT {
+        if arguments.iter().map(|argument| argument.len() + EACH).sum::<usize>() > SHORT {
             return None;
         }
         if self.space.capacity() < SHORT {

@@ -5,7 +5,9 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::test_disk::TestDisk;
-use super::{DiskOp, FileName, Formation, Identity, LoadSnapshot, OpenError, Opened, Recovery, Settings};
+use super::{
+    DiskOp, EarlyLoad, FileName, Formation, Identity, LoadSnapshot, OpenError, Opened, Recovery, Settings,
+};
 use crate::raft::{
     Configuration, DiskId, Entries, Entry, EntryKind, HardState, LogId, NodeId, Persist, Recovered,
     SnapshotId, SnapshotMeta, Stamp,
@@ -128,7 +130,10 @@ pub fn load_arbitrary(input: &[u8]) -> bool {
     drop(disk.perform(DiskOp::Create { file }));
     disk.spoil(file, |file| *file = bytes);
     let identity = Identity { node: NodeId(1), disk: DiskId(7), cluster: Some(3), boots: 1 };
-    disk.finish(LoadSnapshot::new(&identity, meta, file, Sink)).take().is_ok()
+    let early = disk.finish(EarlyLoad::new(Sink)).take(&identity, &meta).is_some();
+    let named = disk.finish(LoadSnapshot::new(&identity, meta, file, Sink)).take().is_ok();
+    assert_eq!(early, named, "what is loaded early is what would be loaded by name");
+    named
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 use super::block::{BLOCK, Unreadable};
 use super::snapshot_format as format;
 use super::{ClusterId, DiskError, DiskJob, DiskOp, DiskReply, DiskResult, FileName, Identity, LoadError};
-use crate::raft::{LogId, SnapshotId, SnapshotMeta, SnapshotPoint};
+use crate::raft::{SnapshotId, SnapshotMeta, SnapshotPoint};
 use crate::replica::{RestoreError, Restorer};
 
 const PIECE: u64 = 256 << 10;
@@ -44,8 +44,8 @@ pub struct LoadSnapshot<R: Restorer> {
     from: FileName,
     /// The length of the file in bytes.
     len: u64,
-    /// What it holds, from its header on; the checksum, when all of it is read.
-    found: Option<(ClusterId, SnapshotMeta)>,
+    /// What its header says that it holds.
+    found: Option<(ClusterId, SnapshotPoint)>,
     restorer: Option<R>,
     phase: Phase,
     offset: u64,
@@ -110,7 +110,9 @@ impl<R: Restorer> LoadSnapshot<R> {
     /// What the file turned out to hold, with its state, when the job is done.
     pub(super) fn take_found(self) -> Option<(ClusterId, SnapshotMeta, R::State)> {
         let state = self.outcome?.ok()?;
-        self.found.map(|(cluster, snapshot)| (cluster, snapshot, state))
+        let (cluster, SnapshotPoint { last, stamp, configuration }) = self.found?;
+        let id = SnapshotId { last, checksum: self.hash.digest() };
+        Some((cluster, SnapshotMeta { id, len: self.len, stamp, configuration }, state))
     }
 
     fn corrupt<T>(&self, what: &'static str) -> Result<T, LoadError> {
@@ -179,14 +181,13 @@ impl<R: Restorer> LoadSnapshot<R> {
         let Some(point) = format::open_point(all.get(BLOCK..).unwrap_or(&[])) else {
             return self.corrupt("its header cannot be read");
         };
-        let SnapshotPoint { last, stamp, configuration } = point;
+        let SnapshotPoint { last, stamp, configuration } = &point;
         if let Some(Wanted { snapshot: wanted, .. }) = &self.wanted
-            && (last, stamp, &configuration) != (wanted.id.last, wanted.stamp, &wanted.configuration)
+            && (*last, *stamp, configuration) != (wanted.id.last, wanted.stamp, &wanted.configuration)
         {
             return self.corrupt("it covers something else than was asked for");
         }
-        let id = SnapshotId { last, checksum: 0 };
-        self.found = Some((cluster, SnapshotMeta { id, len: self.len, stamp, configuration }));
+        self.found = Some((cluster, point));
         self.restore(state);
         Ok(())
     }
@@ -216,9 +217,6 @@ impl<R: Restorer> LoadSnapshot<R> {
         let checksum = self.hash.digest();
         if self.wanted.as_ref().is_some_and(|wanted| wanted.snapshot.id.checksum != checksum) {
             return self.corrupt("it is another snapshot than was asked for");
-        }
-        if let Some((_, found)) = &mut self.found {
-            found.id.checksum = checksum;
         }
         Ok(())
     }
@@ -264,8 +262,8 @@ impl<R: Restorer> DiskJob for LoadSnapshot<R> {
             }
             Phase::Rename => {
                 self.phase = Phase::SyncDirectory;
-                let last = self.found.as_ref().map_or(LogId::ZERO, |(_, found)| found.id.last);
-                Some(DiskOp::Rename { from: self.from, to: FileName::snapshot(last) })
+                let own = |wanted: &Wanted| FileName::snapshot(wanted.snapshot.id.last);
+                Some(DiskOp::Rename { from: self.from, to: self.wanted.as_ref().map_or(self.from, own) })
             }
             Phase::SyncDirectory => {
                 self.phase = Phase::Finish;

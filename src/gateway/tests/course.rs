@@ -57,6 +57,9 @@ fn short_commands_share_memory_and_what_is_long_or_waits_for_exec_keeps_none_of_
     assert_eq!(at[0].end, at[2].start);
     assert!(!(at[0].start..at[0].start.wrapping_add(16 << 10)).contains(&at[1].start));
     let room = h.actions.space.capacity();
+    let empty = "$0\r\n\r\n".repeat(3000);
+    h.feed(format!("*3001\r\n$4\r\nMGET\r\n{empty}").as_bytes());
+    assert_eq!(h.actions.space.capacity(), room, "what is packed counts, not what it says");
     h.feed(b"MULTI\r\nSET a 1\r\n");
     assert_eq!(h.actions.space.capacity(), room);
     h.feed(b"DISCARD\r\nGET c\r\n");

@@ -183,6 +183,16 @@ fn grow(world: &mut World, leader: u64) {
     assert!(world.node(leader).status().counters.snapshots_saved > 0);
 }
 
+/// Such a cluster that has compacted its logs, its leader, and a follower.
+fn compacted() -> (World, u64, u64) {
+    let mut world = compacting();
+    let leader = world.leader();
+    grow(&mut world, leader);
+    let follower = world.follower();
+    assert!(world.node(follower).status().counters.snapshots_saved > 0);
+    (world, leader, follower)
+}
+
 fn run_until_alike(world: &mut World, a: u64, b: u64) {
     world.run_until(20_000_000, |world| world.node(a).status().digest == world.node(b).status().digest);
 }
@@ -210,10 +220,7 @@ fn a_follower_that_was_away_is_caught_up_by_a_snapshot() {
 
 #[test]
 fn the_snapshot_of_a_restart_is_loaded_once_whether_before_the_verdict_or_after_it() {
-    let mut world = compacting();
-    let leader = world.leader();
-    grow(&mut world, leader);
-    let again = world.follower();
+    let (mut world, leader, again) = compacted();
     for from_the_end in [false, true] {
         world.crash(again);
         let machine = world.machine(again);
@@ -229,10 +236,7 @@ fn the_snapshot_of_a_restart_is_loaded_once_whether_before_the_verdict_or_after_
 /// A crash between the saving of a snapshot and the switch to it, or rot in the file.
 #[test]
 fn a_newest_snapshot_that_the_log_does_not_name_delays_a_restart_and_no_more() {
-    let mut world = compacting();
-    let leader = world.leader();
-    grow(&mut world, leader);
-    let again = world.follower();
+    let (mut world, leader, again) = compacted();
     world.crash(again);
     let files = &mut world.machine(again).disk.files;
     let is_snapshot = |file: &FileName| matches!(file, FileName::Snapshot { .. });
