@@ -102,6 +102,10 @@ impl PendingReads {
 impl Raft {
     /// A read at a leader.
     pub(super) fn on_read(&mut self, asker: Asker, out: &mut Actions) {
+        // What came before it in the batch may have made room, as it would have by itself.
+        if matches!(&self.state, State::Leader(lead) if lead.reads.len() >= self.config.max_pending_reads) {
+            self.count_round(out);
+        }
         let (commit, now) = (self.commit, self.now.mono);
         let State::Leader(lead) = &mut self.state else { return };
         if lead.reads.len() >= self.config.max_pending_reads {

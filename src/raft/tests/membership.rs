@@ -592,3 +592,19 @@ fn a_leader_answers_a_followers_query_like_a_read_of_its_own() {
     let told = append(1, at(1, 2), &[], 2);
     assert_eq!(sent(&out), [(N3, Message::ReadIndexReply { term: 1, query, index: 2 }), (N3, told)]);
 }
+
+#[test]
+fn a_read_has_the_room_that_its_batch_has_made() {
+    let config = Config { max_pending_reads: 1, ..Config::new(ME, 1) };
+    let mut one = One::with(config, &[1, 2, 3, 4], &[], 0, &[]);
+    one.lead();
+    acknowledge(&mut one);
+    one.step(Event::Read { read: 5 });
+    let State::Leader(lead) = &one.raft.state else { panic!() };
+    let round = lead.round;
+    one.hear(N2, Message::HeartbeatReply { term: 1, round, wall: WALL });
+    one.out.clear();
+    one.batch(vec![change(vec![MemberChange::Remove(N4)]), Event::Read { read: 6 }]);
+    assert!(one.out.contains(&Action::ReadReady { read: 5, index: 2 }), "two of three have answered");
+    assert!(!one.out.iter().any(|action| matches!(action, Action::ReadAborted { .. })));
+}
