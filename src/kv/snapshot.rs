@@ -9,6 +9,7 @@
 
 use alloc::vec::Vec;
 use core::fmt;
+use core::hint::black_box;
 
 use super::deadlines::Deadlines;
 use super::record::{ALL, HEADER, MAX_RECORD, Record};
@@ -22,6 +23,10 @@ const VERSION: u32 = 1;
 
 /// Bytes of the version, the seed and the number of records.
 const HEAD: usize = 4 + 16 + 8;
+
+/// For each byte of a snapshot, at most about so many of memory: short records have a header in the allocator and a slot in
+/// the tree.
+const MEMORY: usize = 2;
 
 /// A picture of a [`KvStore`].
 pub struct KvView {
@@ -221,6 +226,9 @@ impl Restorer for KvRestorer {
     type State = KvStore;
 
     fn push(&mut self, mut chunk: &[u8]) -> Result<(), RestoreError> {
+        // Had at once and given back, so that the allocator has it for the records: glibc's takes memory from the system by
+        // single pages in every thread but the first.
+        drop(black_box(Vec::<u8>::with_capacity(MEMORY.saturating_mul(chunk.len()))));
         while !chunk.is_empty() {
             let missing = self.needs().saturating_sub(self.partial.len());
             let Some((part, rest)) = chunk.split_at_checked(missing) else {
