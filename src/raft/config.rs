@@ -77,7 +77,7 @@ impl Config {
             max_uncommitted_bytes: 64 << 20,
             max_pending_reads: 1 << 16,
             snapshot_chunk_bytes: 128 << 10,
-            max_inflight_chunks: 2,
+            max_inflight_chunks: 4,
             lease: None,
             max_promotion_lag_bytes: 1 << 20,
             trailing_bytes: 4 << 20,
