@@ -3,6 +3,7 @@
 
 use alloc::boxed::Box;
 use alloc::format;
+use core::mem;
 
 use bytes::Bytes;
 
@@ -10,8 +11,31 @@ use super::job::Work;
 use super::{Action, Actions, Fault, Job, Node, Note};
 use crate::codec::peer::PeerMessage;
 use crate::raft::{Message, NodeId, SnapshotId, SnapshotMeta, Term};
-use crate::replica::{self, ReplicaRestorer, Restored, StateMachine};
+use crate::replica::{self, Garbage, ReplicaRestorer, Restored, StateMachine};
 use crate::storage::{DiskError, FileName, LoadError, LoadSnapshot, ReadChunk, RemoveFile, WriteChunk};
+
+/// So many pieces, once they are written, are loaded by one job.
+const LOADED_AT_ONCE: u64 = 8;
+
+/// A snapshot that a leader sends: its state is loaded while its pieces come, so that the last piece is not waited for with
+/// all of the loading to be done.
+pub(super) struct Receiving<S: StateMachine> {
+    pub(super) snapshot: SnapshotMeta,
+    /// Tells its jobs from those of another reception, even of the same snapshot, whose file was another.
+    pub(super) number: u64,
+    pub(super) written: u64,
+    load: Loading<S>,
+}
+
+enum Loading<S: StateMachine> {
+    /// What it has read so far is all that was written when it was sent.
+    Here(Box<LoadSnapshot<ReplicaRestorer<S>>>),
+    /// A job loads on.
+    Away {
+        all_is_there: bool,
+    },
+    Failed,
+}
 
 impl<S: StateMachine> Node<S> {
     /// A piece for a follower: read beside the log lane, unless there is no connection to send it on; the core asks again.
@@ -92,19 +116,82 @@ impl<S: StateMachine> Node<S> {
         }
     }
 
-    /// A piece from a leader.
+    /// A piece from a leader. The first begins the file anew.
     pub(super) fn write_chunk(
         &mut self,
-        snapshot: SnapshotId,
+        snapshot: SnapshotMeta,
         offset: u64,
         data: Bytes,
         out: &mut Actions<S>,
     ) {
-        let write = WriteChunk::new(snapshot, offset, data);
-        out.push(Action::Job(Job::new(Work::WriteChunk { snapshot, write })));
+        let id = snapshot.id;
+        if offset == 0 {
+            self.begin_reception(snapshot, out);
+        }
+        let write = WriteChunk::new(id, offset, data);
+        out.push(Action::Job(Job::new(Work::WriteChunk { snapshot: id, reception: self.receptions, write })));
     }
 
-    /// All pieces are there.
+    fn begin_reception(&mut self, snapshot: SnapshotMeta, out: &mut Actions<S>) {
+        self.end_reception(out);
+        let Some(identity) = &self.identity else { return };
+        self.receptions += 1;
+        let load = LoadSnapshot::growing(identity, snapshot.clone(), ReplicaRestorer::new());
+        let load = Loading::Here(Box::new(load));
+        self.receiving = Some(Receiving { snapshot, number: self.receptions, written: 0, load });
+    }
+
+    fn end_reception(&mut self, out: &mut Actions<S>) {
+        if let Some(Receiving { load: Loading::Here(load), .. }) = self.receiving.take() {
+            out.push(Action::Discard(Garbage::Leftovers(load)));
+        }
+    }
+
+    /// More of a snapshot is written.
+    pub(super) fn chunk_written(&mut self, reception: u64, written: u64, out: &mut Actions<S>) {
+        let Some(receiving) = self.receiving.as_mut().filter(|receiving| receiving.number == reception)
+        else {
+            return;
+        };
+        receiving.written = receiving.written.max(written);
+        self.load_on(out);
+    }
+
+    /// Loads what is written meanwhile, when that is enough to be worth a job.
+    fn load_on(&mut self, out: &mut Actions<S>) {
+        let enough = self.config.raft.snapshot_chunk_bytes.saturating_mul(LOADED_AT_ONCE);
+        let Some(Receiving { number, written, load, .. }) = &mut self.receiving else { return };
+        let Loading::Here(here) = load else { return };
+        here.go_on(*written);
+        if here.unread() >= enough
+            && let Loading::Here(load) = mem::replace(load, Loading::Away { all_is_there: false })
+        {
+            out.push(Action::Job(Job::new(Work::LoadOn { reception: *number, load })));
+        }
+    }
+
+    /// What was written is loaded.
+    pub(super) fn loaded_on(
+        &mut self,
+        reception: u64,
+        loaded: Box<LoadSnapshot<ReplicaRestorer<S>>>,
+        out: &mut Actions<S>,
+    ) {
+        let Some(receiving) = self.receiving.as_mut().filter(|receiving| receiving.number == reception)
+        else {
+            return out.push(Action::Discard(Garbage::Leftovers(loaded)));
+        };
+        let all_is_there = matches!(receiving.load, Loading::Away { all_is_there: true });
+        // What could not be loaded piece by piece is judged when it is whole.
+        receiving.load = if loaded.has_failed() { Loading::Failed } else { Loading::Here(loaded) };
+        if all_is_there {
+            let snapshot = receiving.snapshot.clone();
+            return self.install(snapshot, ReplicaRestorer::new(), out);
+        }
+        self.load_on(out);
+    }
+
+    /// All pieces are there: what is not loaded yet is.
     pub(super) fn install(
         &mut self,
         snapshot: SnapshotMeta,
@@ -113,8 +200,21 @@ impl<S: StateMachine> Node<S> {
     ) {
         let Some(identity) = &self.identity else { return };
         let id = snapshot.id;
-        let file = FileName::Incoming { index: id.last.index, term: id.last.term };
-        let load = LoadSnapshot::new(identity, snapshot, file, restorer);
+        let begun = self.receiving.as_mut().filter(|receiving| receiving.snapshot == snapshot);
+        if let Some(Receiving { load: Loading::Away { all_is_there }, .. }) = begun {
+            *all_is_there = true;
+            return;
+        }
+        let load = match self.receiving.take_if(|receiving| receiving.snapshot == snapshot) {
+            Some(Receiving { load: Loading::Here(mut load), .. }) => {
+                load.go_on(snapshot.len);
+                *load
+            }
+            _ => {
+                let file = FileName::Incoming { index: id.last.index, term: id.last.term };
+                LoadSnapshot::new(identity, snapshot, file, restorer)
+            }
+        };
         out.push(Action::Job(Job::new(Work::Install { snapshot: id, load })));
     }
 
@@ -143,6 +243,9 @@ impl<S: StateMachine> Node<S> {
 
     /// A received snapshot is not needed any more.
     pub(super) fn drop_incoming(&mut self, snapshot: SnapshotId, out: &mut Actions<S>) {
+        if self.receiving.as_ref().is_some_and(|receiving| receiving.snapshot.id == snapshot) {
+            self.end_reception(out);
+        }
         let file = FileName::Incoming { index: snapshot.last.index, term: snapshot.last.term };
         out.push(Action::Job(Job::new(Work::Remove { file, remove: RemoveFile::new(file) })));
     }

@@ -134,6 +134,7 @@ impl<S: StateMachine> Node<S> {
             Work::Form(formation) => self.formed(formation.take(), out),
             Work::Load(load) => self.loaded(load.take(), out),
             Work::Mend(mend) => self.mended(mend.take(), out),
+            Work::LoadOn { reception, load } => self.loaded_on(reception, load, out),
             Work::Install { snapshot, load } => self.installed(snapshot, load.take(), out),
             Work::Save(save) => match save.take() {
                 Ok(snapshot) => {
@@ -149,8 +150,11 @@ impl<S: StateMachine> Node<S> {
             Work::ReadChunk { to, term, snapshot, offset, read } => {
                 self.chunk_read(to, term, snapshot, offset, read.take(), out);
             }
-            Work::WriteChunk { snapshot, write } => match write.take() {
-                Ok(written) => self.inbox.push(replica::Event::SnapshotChunkWritten { snapshot, written }),
+            Work::WriteChunk { snapshot, reception, write } => match write.take() {
+                Ok(written) => {
+                    self.chunk_written(reception, written, out);
+                    self.inbox.push(replica::Event::SnapshotChunkWritten { snapshot, written });
+                }
                 // The leader sends it again after a while.
                 Err(error) => {
                     self.inbox.push(replica::Event::SnapshotFailed { snapshot });

@@ -28,6 +28,8 @@ pub(super) enum Work<S: StateMachine> {
     Load(LoadSnapshot<ReplicaRestorer<S>>),
     /// Mends the directory that recovery found sound.
     Mend(Mend),
+    /// Loads of a snapshot that a leader sends what is written of it.
+    LoadOn { reception: u64, load: Box<LoadSnapshot<ReplicaRestorer<S>>> },
     /// Loads a snapshot that a leader sent.
     Install { snapshot: SnapshotId, load: LoadSnapshot<ReplicaRestorer<S>> },
     /// Saves a picture of the state.
@@ -35,7 +37,7 @@ pub(super) enum Work<S: StateMachine> {
     /// Reads a piece of a snapshot for a follower.
     ReadChunk { to: NodeId, term: Term, snapshot: Box<SnapshotMeta>, offset: u64, read: ReadChunk },
     /// Writes a piece of a snapshot from a leader.
-    WriteChunk { snapshot: SnapshotId, write: WriteChunk },
+    WriteChunk { snapshot: SnapshotId, reception: u64, write: WriteChunk },
     /// Removes a file that is not needed any more.
     Remove { file: FileName, remove: RemoveFile },
     /// Makes spares, removes what no recovery needs.
@@ -55,6 +57,7 @@ impl<S: StateMachine> Job<S> {
             Work::Form(_) => "formation",
             Work::Load(_) => "load snapshot",
             Work::Mend(_) => "mending",
+            Work::LoadOn { .. } => "load on",
             Work::Install { .. } => "install snapshot",
             Work::Save(_) => "save snapshot",
             Work::ReadChunk { .. } => "read chunk",
@@ -67,9 +70,12 @@ impl<S: StateMachine> Job<S> {
     /// How a driver that has threads to spare runs it.
     pub fn pace(&self) -> Pace {
         match &*self.work {
-            Work::Recover(_) | Work::Form(_) | Work::Load(_) | Work::Mend(_) | Work::Install { .. } => {
-                Pace::Long
-            }
+            Work::Recover(_)
+            | Work::Form(_)
+            | Work::Load(_)
+            | Work::Mend(_)
+            | Work::LoadOn { .. }
+            | Work::Install { .. } => Pace::Long,
             Work::Save(_) => Pace::Leisure,
             // Nothing else of this pace is there before it is done, and recovery goes on beside it.
             Work::LoadEarly(_) => Pace::Short,
@@ -110,6 +116,7 @@ impl<S: StateMachine> DiskJob for Job<S> {
             Work::Form(job) => job.next(last),
             Work::Load(job) | Work::Install { load: job, .. } => job.next(last),
             Work::Mend(job) => job.next(last),
+            Work::LoadOn { load, .. } => load.next(last),
             Work::Save(job) => job.next(last),
             Work::ReadChunk { read, .. } => read.next(last),
             Work::WriteChunk { write, .. } => write.next(last),

@@ -230,6 +230,9 @@ pub struct Node<S: StateMachine> {
     lane: Lane,
     /// The snapshot that each follower is being sent: its file is pinned.
     sending: BTreeMap<NodeId, SnapshotId>,
+    /// The snapshot that a leader sends, and how many were begun.
+    receiving: Option<chunks::Receiving<S>>,
+    receptions: u64,
     role: Role,
     term: Term,
     leader: Option<NodeId>,
@@ -295,6 +298,8 @@ impl<S: StateMachine> Node<S> {
             digests: Digests::default(),
             lane: Lane::default(),
             sending: BTreeMap::new(),
+            receiving: None,
+            receptions: 0,
             role: Role::Follower,
             term: 0,
             leader: None,

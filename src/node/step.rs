@@ -129,7 +129,7 @@ impl<S: StateMachine> Node<S> {
                 self.read_chunk(to, term, snapshot, offset, len, out);
             }
             replica::Action::WriteSnapshotChunk { snapshot, offset, data } => {
-                self.write_chunk(snapshot, offset, data, out);
+                self.write_chunk(*snapshot, offset, data, out);
             }
             replica::Action::InstallSnapshot { snapshot, restorer } => {
                 self.install(*snapshot, *restorer, out)

@@ -98,7 +98,7 @@ pub enum Action {
     /// `Event::SnapshotChunkWritten`, or `Event::SnapshotFailed` if that cannot be done now.
     WriteSnapshotChunk {
         /// Which snapshot.
-        snapshot: SnapshotId,
+        snapshot: Box<SnapshotMeta>,
         /// Where.
         offset: u64,
         /// What.

@@ -188,7 +188,7 @@ impl Raft {
             && (ahead == 0 || ahead + data.len() as u64 <= room);
         if takes {
             incoming.received = end;
-            out.push(Action::WriteSnapshotChunk { snapshot: meta.id, offset, data });
+            out.push(Action::WriteSnapshotChunk { snapshot: Box::new(meta), offset, data });
         } else if incoming.meta.id == meta.id {
             let progress = SnapshotProgress::Written(incoming.written);
             let reply = Message::SnapshotReply { term: self.hard.term, snapshot: meta.id, progress };

@@ -58,7 +58,7 @@ pub enum Action<S: StateMachine> {
     /// Write a piece of a snapshot being received, then step `Event::SnapshotChunkWritten`.
     WriteSnapshotChunk {
         /// Which one.
-        snapshot: SnapshotId,
+        snapshot: Box<SnapshotMeta>,
         /// Where.
         offset: u64,
         /// What.
@@ -97,7 +97,7 @@ pub enum Garbage<S: StateMachine> {
     State(Box<Restored<S>>),
     /// A log that a snapshot has replaced.
     Entries(Discarded),
-    /// What a state machine's commands left behind ([`StateMachine::take_garbage`]).
+    /// What a state machine's commands left behind ([`StateMachine::take_garbage`]), or a state that was never whole.
     Leftovers(Box<dyn Any + Send>),
 }
 

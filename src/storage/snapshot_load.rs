@@ -18,7 +18,7 @@ const TAIL: u64 = BLOCK as u64;
 
 #[derive(Debug)]
 enum Phase {
-    /// Reads on at the offset.
+    /// Reads on at the offset, as far as the file is written.
     Read,
     Sync,
     Rename,
@@ -42,8 +42,9 @@ pub struct LoadSnapshot<R: Restorer> {
     /// What the file has to hold; `None` for any snapshot.
     wanted: Option<Wanted>,
     from: FileName,
-    /// The length of the file in bytes.
+    /// The length of the file in bytes, and how many of them are written.
     len: u64,
+    written: u64,
     /// What its header says that it holds.
     found: Option<(ClusterId, SnapshotPoint)>,
     restorer: Option<R>,
@@ -78,6 +79,29 @@ impl<R: Restorer> LoadSnapshot<R> {
         Self::open(Some(Wanted { cluster: identity.cluster, snapshot }), from, len, restorer)
     }
 
+    /// Loads `snapshot` from its `Incoming` file while that is being written. The job comes to its end whenever it has read
+    /// what is written ([`go_on`](Self::go_on)), and leaves the file alone until all is.
+    pub fn growing(identity: &Identity, snapshot: SnapshotMeta, restorer: R) -> Self {
+        let SnapshotId { last, .. } = snapshot.id;
+        let from = FileName::Incoming { index: last.index, term: last.term };
+        Self { written: 0, ..Self::new(identity, snapshot, from, restorer) }
+    }
+
+    /// The file is written up to `written`: as a job again, it reads on.
+    pub fn go_on(&mut self, written: u64) {
+        self.written = written.min(self.len);
+    }
+
+    /// How many bytes are written and not read.
+    pub fn unread(&self) -> u64 {
+        self.written.saturating_sub(self.offset)
+    }
+
+    /// Whether it has failed before all was written.
+    pub fn has_failed(&self) -> bool {
+        matches!(self.phase, Phase::Failed)
+    }
+
     /// Loads whatever snapshot the file of `len` bytes holds.
     pub(super) fn any(from: FileName, len: u64, restorer: R) -> Self {
         Self::open(None, from, len, restorer)
@@ -88,6 +112,7 @@ impl<R: Restorer> LoadSnapshot<R> {
             wanted,
             from,
             len,
+            written: len,
             found: None,
             restorer: Some(restorer),
             phase: Phase::Read,
@@ -119,12 +144,16 @@ impl<R: Restorer> LoadSnapshot<R> {
         Err(LoadError::Corrupt { file: self.from, what })
     }
 
-    /// Asks for the next piece, and at the end for one byte more than there should be.
-    fn read(&mut self) -> DiskOp {
-        let left = self.len.saturating_sub(self.offset);
-        self.asked = left.min(PIECE);
-        let len = if left <= PIECE { self.asked.saturating_add(1) } else { self.asked };
-        DiskOp::ReadAt { file: self.from, offset: self.offset, len }
+    /// Asks for the next piece, and at the end for one byte more than there should be; `None` when more is yet to be written.
+    fn read(&mut self) -> Option<DiskOp> {
+        let unread = self.unread();
+        if unread == 0 && self.written < self.len {
+            return None;
+        }
+        self.asked = unread.min(PIECE);
+        let is_last = self.offset.saturating_add(self.asked) == self.len;
+        let len = self.asked.saturating_add(u64::from(is_last));
+        Some(DiskOp::ReadAt { file: self.from, offset: self.offset, len })
     }
 
     /// Takes a piece; the phase that follows.
@@ -236,7 +265,8 @@ impl<R: Restorer> LoadSnapshot<R> {
         self.restorer = None;
         self.phase = Phase::Failed;
         self.outcome = Some(Err(error));
-        matches!(self.from, FileName::Incoming { .. }).then_some(DiskOp::Remove { file: self.from })
+        let is_received = self.written == self.len && matches!(self.from, FileName::Incoming { .. });
+        is_received.then_some(DiskOp::Remove { file: self.from })
     }
 }
 
@@ -255,7 +285,7 @@ impl<R: Restorer> DiskJob for LoadSnapshot<R> {
             Ok(Some(DiskReply::Done) | None) => {}
         }
         match self.phase {
-            Phase::Read => Some(self.read()),
+            Phase::Read => self.read(),
             Phase::Sync => {
                 self.phase = Phase::Rename;
                 Some(DiskOp::Sync { file: self.from })

@@ -724,6 +724,43 @@ fn row_14_a_received_snapshot_is_durable_under_its_name_before_it_is_loaded() {
 }
 
 #[test]
+fn a_received_snapshot_is_loaded_while_it_is_written_and_like_a_whole_one() {
+    let mut sender = TestDisk::default();
+    let meta = save(&mut sender, LogId::new(3, 60), 700_000);
+    let all = sender.bytes(snapshot_file(&meta)).to_vec();
+    let from = FileName::Incoming { index: 60, term: 3 };
+    let receive = |spoiled: Option<usize>, piece: usize| {
+        let mut disk = TestDisk::default();
+        let mut load = LoadSnapshot::growing(&identity(), meta.clone(), Collect::default());
+        assert_eq!(load.next(None), None, "nothing is written");
+        let mut bytes = all.clone();
+        if let Some(at) = spoiled {
+            bytes[at] ^= 1;
+        }
+        for (number, part) in bytes.chunks(piece).enumerate() {
+            let write = WriteChunk::new(meta.id, (number * piece) as u64, Bytes::copy_from_slice(part));
+            let written = disk.finish(write).take().unwrap();
+            load.go_on(written);
+            load = disk.finish(load);
+            assert!(load.has_failed() || load.unread() == 0);
+            // Pieces are still to come: the file stays until all of it can be judged.
+            assert!(written == meta.len || !disk.bytes(from).is_empty());
+        }
+        (load.take(), disk)
+    };
+    for piece in [1_000, 100_000, 300_000, all.len()] {
+        let (state, mut disk) = receive(None, piece);
+        assert_eq!(state.unwrap().len(), 700_000);
+        disk.lose_unsynced();
+        assert!(load(&mut disk, &meta, snapshot_file(&meta)).is_ok());
+        for at in [0, 5_000, 350_000, all.len() - 1] {
+            let (state, _) = receive(Some(at), piece);
+            assert!(matches!(state, Err(LoadError::Corrupt { .. })), "a byte at {at}, pieces of {piece}");
+        }
+    }
+}
+
+#[test]
 fn row_14_the_older_snapshot_stays_until_the_switch_is_durable_and_while_it_is_pinned() {
     let (mut disk, mut log) = formed();
     log.write(&mut disk, run_of(1, 2..=9, 10));

@@ -12,9 +12,9 @@ use bytes::Bytes;
 use self::world::World;
 use crate::codec::forward::Forwarded;
 use crate::codec::peer::PeerMessage;
-use crate::node::{Event, Fault, Phase};
+use crate::node::{Action, Actions, Event, Fault, Phase};
 use crate::raft::{DiskId, LogId, Message, NodeId, Role, SnapshotId, SnapshotProgress};
-use crate::replica::{Outcome, Refused, Request};
+use crate::replica::{Garbage, Outcome, Refused, Request};
 use crate::storage::FileName;
 
 fn reply(text: &str) -> Outcome {
@@ -216,6 +216,69 @@ fn a_follower_that_was_away_is_caught_up_by_a_snapshot() {
     run_until_alike(&mut world, away, leader);
     let all = world.ask(away, Request::ReadLocal(Bytes::from_static(b"count")));
     assert_eq!(world.answer(away, all), reply("200"));
+}
+
+/// Such a cluster whose leader has a long snapshot to send to the follower `away`, which has just been started.
+fn catching_up() -> (World, u64, u64) {
+    let mut world = compacting();
+    let away = world.follower();
+    world.crash(away);
+    world.run_for(1_000_000);
+    let leader = world.leader();
+    grow(&mut world, leader);
+    world.start(away);
+    (world, leader, away)
+}
+
+fn count_of(world: &mut World, id: u64, job: &str) -> usize {
+    world.machine(id).jobs_done.iter().filter(|name| **name == job).count()
+}
+
+#[test]
+fn the_state_of_a_snapshot_is_loaded_while_its_pieces_come() {
+    for from_the_end in [false, true] {
+        let (mut world, leader, away) = catching_up();
+        world.machine(away).jobs_from_the_end = from_the_end;
+        run_until_alike(&mut world, away, leader);
+        let (on, whole) =
+            (count_of(&mut world, away, "load on"), count_of(&mut world, away, "install snapshot"));
+        assert!(on > 0 && whole == 1, "from the end: {from_the_end}, {on} jobs before, {whole} for the rest");
+    }
+}
+
+/// The pieces go on where they were, under another leader or after a pause, but a file that is begun anew is loaded anew.
+#[test]
+fn what_was_loaded_of_a_file_that_is_begun_anew_counts_for_nothing() {
+    let (mut world, leader, away) = catching_up();
+    world.run_until(20_000_000, |world| world.machines[&away].jobs_done.contains(&"load on"));
+    let node = world.machine(away).node.as_mut().expect("it runs");
+    let snapshot = node.receiving.as_ref().expect("pieces come").snapshot.clone();
+    let mut out = Actions::new();
+    node.write_chunk(snapshot, 0, Bytes::from_static(b"the first piece, once more"), &mut out);
+    assert!(matches!(out.iter().next(), Some(Action::Discard(Garbage::Leftovers(_)))));
+    let receiving = node.receiving.as_ref().expect("anew");
+    assert_eq!((receiving.written, receiving.number), (0, 2));
+    // The writing of pieces of the file before says nothing of this one.
+    node.chunk_written(1, 2048, &mut Actions::new());
+    assert_eq!(node.receiving.as_ref().map(|receiving| receiving.written), Some(0));
+    run_until_alike(&mut world, away, leader);
+}
+
+/// Rot in the part that is not loaded yet.
+#[test]
+fn row_14_a_snapshot_that_is_spoiled_while_its_pieces_come_is_refused_and_sent_again() {
+    let (mut world, leader, away) = catching_up();
+    let is_received = |file: &FileName| matches!(file, FileName::Incoming { .. });
+    world.run_until(20_000_000, |world| {
+        let machine = &world.machines[&away];
+        machine.jobs_done.contains(&"load on") && machine.jobs_done.last() == Some(&"write chunk")
+    });
+    let files = &mut world.machine(away).disk.files;
+    let (_, bytes) = files.iter_mut().find(|(file, _)| is_received(file)).expect("pieces");
+    *bytes.last_mut().expect("a byte") ^= 1;
+    run_until_alike(&mut world, away, leader);
+    assert!(world.machines[&away].notes.iter().any(|note| note.contains("was refused")));
+    assert_eq!(count_of(&mut world, away, "install snapshot"), 2);
 }
 
 #[test]

@@ -389,6 +389,7 @@ impl Cluster {
                 self.flights.push(Flight { from: id, to, message });
             }
             Action::WriteSnapshotChunk { snapshot, offset, data } => {
+                let snapshot = snapshot.id;
                 let file = member.temporary.entry(snapshot).or_default();
                 if offset == 0 {
                     file.clear();

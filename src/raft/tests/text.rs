@@ -107,7 +107,7 @@ pub(super) fn action(action: &Action) -> Option<String> {
             format!("→ {to:?} chunk of {:?} {offset}+{len}", snapshot.id.last)
         }
         Action::WriteSnapshotChunk { snapshot, offset, data } => {
-            format!("writes chunk of {:?} {offset}+{}", snapshot.last, data.len())
+            format!("writes chunk of {:?} {offset}+{}", snapshot.id.last, data.len())
         }
         Action::InstallSnapshot { snapshot } => format!("installs {:?}", snapshot.id.last),
         Action::SwitchSnapshot { snapshot } => format!("switches to {:?}", snapshot.id.last),

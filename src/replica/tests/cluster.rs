@@ -231,6 +231,7 @@ impl Cluster {
                 }
             }
             Action::WriteSnapshotChunk { snapshot, offset, data } => {
+                let snapshot = snapshot.id;
                 let file = node.incoming.entry(snapshot).or_default();
                 file.truncate(offset as usize);
                 file.extend_from_slice(&data);

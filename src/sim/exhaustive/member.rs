@@ -264,7 +264,7 @@ impl Member {
             }
             Action::Apply(entries) => entries.iter().for_each(|entry| self.apply(entry, effects)),
             Action::WriteSnapshotChunk { snapshot, offset, data } => {
-                self.jobs.push_back(Job::Written(snapshot, offset + data.len() as u64));
+                self.jobs.push_back(Job::Written(snapshot.id, offset + data.len() as u64));
             }
             Action::InstallSnapshot { snapshot } => self.jobs.push_back(Job::Installed(snapshot.id)),
             Action::SwitchSnapshot { snapshot } => {

@@ -296,7 +296,7 @@ impl Bench {
                     assert!(self.reads.remove(&read), "a read is answered once");
                 }
                 Action::WriteSnapshotChunk { snapshot, offset, data } => {
-                    self.unwritten.push_back((snapshot, offset + data.len() as u64));
+                    self.unwritten.push_back((snapshot.id, offset + data.len() as u64));
                 }
                 Action::InstallSnapshot { snapshot } => self.installing.push_back(*snapshot),
                 Action::SwitchSnapshot { snapshot } => {
