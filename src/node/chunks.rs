@@ -157,6 +157,13 @@ impl<S: StateMachine> Node<S> {
         self.load_on(out);
     }
 
+    /// There may be a gap, and the pieces behind it say that they are written: what this snapshot is, is seen when it is whole.
+    pub(super) fn chunk_not_written(&mut self, reception: u64, out: &mut Actions<S>) {
+        if self.receiving.as_ref().is_some_and(|receiving| receiving.number == reception) {
+            self.end_reception(out);
+        }
+    }
+
     /// Loads what is written meanwhile, when that is enough to be worth a job.
     fn load_on(&mut self, out: &mut Actions<S>) {
         let enough = self.config.raft.snapshot_chunk_bytes.saturating_mul(LOADED_AT_ONCE);

@@ -157,6 +157,7 @@ impl<S: StateMachine> Node<S> {
                 }
                 // The leader sends it again after a while.
                 Err(error) => {
+                    self.chunk_not_written(reception, out);
                     self.inbox.push(replica::Event::SnapshotFailed { snapshot });
                     self.disk_trouble("a piece of a snapshot was not written", error, out);
                 }

@@ -264,6 +264,22 @@ fn what_was_loaded_of_a_file_that_is_begun_anew_counts_for_nothing() {
     run_until_alike(&mut world, away, leader);
 }
 
+/// Counterexample: a piece found no space and the one behind it did. What was loaded of the gap was zeros, and the whole
+/// snapshot had to be sent again.
+#[test]
+fn row_07_a_piece_that_found_no_space_is_no_gap_in_what_is_loaded() {
+    let (mut world, leader, away) = catching_up();
+    world.run_until(20_000_000, |world| world.machines[&away].jobs_done.contains(&"load on"));
+    world.machine(away).disk.full = true;
+    world.run_until(20_000_000, |world| {
+        world.machines[&away].notes.iter().any(|note| note.contains("was not written"))
+    });
+    world.machine(away).disk.full = false;
+    run_until_alike(&mut world, away, leader);
+    assert!(!world.machines[&away].notes.iter().any(|note| note.contains("was refused")));
+    assert_eq!(count_of(&mut world, away, "install snapshot"), 1);
+}
+
 /// Rot in the part that is not loaded yet.
 #[test]
 fn row_14_a_snapshot_that_is_spoiled_while_its_pieces_come_is_refused_and_sent_again() {
