@@ -269,7 +269,13 @@ fn what_was_loaded_of_a_file_that_is_begun_anew_counts_for_nothing() {
 #[test]
 fn row_07_a_piece_that_found_no_space_is_no_gap_in_what_is_loaded() {
     let (mut world, leader, away) = catching_up();
-    world.run_until(20_000_000, |world| world.machines[&away].jobs_done.contains(&"load on"));
+    // Five pieces are written and not loaded, and four more wait to be.
+    let written =
+        |world: &World| world.node(away).receiving.as_ref().map_or(0, |receiving| receiving.written);
+    world.run_until(20_000_000, |world| written(world) == 13 * 256);
+    world.machine(away).jobs_stall = true;
+    world.run_for(1_000);
+    world.machine(away).jobs_stall = false;
     world.machine(away).disk.full = true;
     world.run_until(20_000_000, |world| {
         world.machines[&away].notes.iter().any(|note| note.contains("was not written"))
