@@ -164,11 +164,15 @@ impl<S: StateMachine> Node<S> {
         }
     }
 
-    /// Loads what is written meanwhile, when that is enough to be worth a job.
+    /// Loads what is written meanwhile, when that is enough to be worth a job. The last of it is for the installation: only the
+    /// core says whether the file is to have its own name.
     fn load_on(&mut self, out: &mut Actions<S>) {
         let enough = self.config.raft.snapshot_chunk_bytes.saturating_mul(LOADED_AT_ONCE);
-        let Some(Receiving { number, written, load, .. }) = &mut self.receiving else { return };
+        let Some(Receiving { snapshot, number, written, load }) = &mut self.receiving else { return };
         let Loading::Here(here) = load else { return };
+        if *written == snapshot.len {
+            return;
+        }
         here.go_on(*written);
         if here.unread() >= enough
             && let Loading::Here(load) = mem::replace(load, Loading::Away { all_is_there: false })

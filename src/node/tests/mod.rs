@@ -246,6 +246,19 @@ fn the_state_of_a_snapshot_is_loaded_while_its_pieces_come() {
     }
 }
 
+/// Counterexample: a job that had all of the file gave it its own name, though the core might have dropped it meanwhile.
+#[test]
+fn the_last_of_a_snapshot_is_loaded_by_its_installation() {
+    let (mut world, _, away) = catching_up();
+    world.run_until(20_000_000, |world| world.machines[&away].jobs_done.contains(&"load on"));
+    let node = world.machine(away).node.as_mut().expect("it runs");
+    let receiving = node.receiving.as_ref().expect("pieces come");
+    let (number, len) = (receiving.number, receiving.snapshot.len);
+    let mut out = Actions::new();
+    node.chunk_written(number, len, &mut out);
+    assert!(out.iter().next().is_none());
+}
+
 /// The pieces go on where they were, under another leader or after a pause, but a file that is begun anew is loaded anew.
 #[test]
 fn what_was_loaded_of_a_file_that_is_begun_anew_counts_for_nothing() {
