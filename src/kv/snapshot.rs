@@ -227,8 +227,10 @@ impl Restorer for KvRestorer {
 
     fn push(&mut self, mut chunk: &[u8]) -> Result<(), RestoreError> {
         // Had at once and given back, so that the allocator has it for the records: glibc's takes memory from the system by
-        // single pages in every thread but the first.
-        drop(black_box(Vec::<u8>::with_capacity(MEMORY.saturating_mul(chunk.len()))));
+        // single pages in every thread but the first. Without it the records find theirs as well.
+        let mut room = Vec::<u8>::new();
+        let _ = room.try_reserve_exact(MEMORY.saturating_mul(chunk.len()));
+        drop(black_box(room));
         while !chunk.is_empty() {
             let missing = self.needs().saturating_sub(self.partial.len());
             let Some((part, rest)) = chunk.split_at_checked(missing) else {

@@ -31,7 +31,7 @@ const MERGED: usize = 48;
 /// How full a tree built in order is: the next writes should not split every leaf.
 const BUILT: usize = 56;
 
-/// At most so many slots have a line of memory in common.
+/// One slot of so many is on nearly every line of a leaf's memory.
 const SLOTS_OF_LINE: usize = 3;
 
 /// Most searches that are meant to go on at the same time: enough for the memory that a processor asks for at once.

@@ -170,7 +170,7 @@ impl<S: StateMachine> Node<S> {
         let enough = self.config.raft.snapshot_chunk_bytes.saturating_mul(LOADED_AT_ONCE);
         let Some(Receiving { snapshot, number, written, load }) = &mut self.receiving else { return };
         let Loading::Here(here) = load else { return };
-        if *written == snapshot.len {
+        if *written >= snapshot.len {
             return;
         }
         here.go_on(*written);

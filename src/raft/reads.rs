@@ -103,23 +103,27 @@ impl Raft {
     /// A read at a leader.
     pub(super) fn on_read(&mut self, asker: Asker, out: &mut Actions) {
         // What came before it in the batch may have made room, as it would have by itself.
-        if matches!(&self.state, State::Leader(lead) if lead.reads.len() >= self.config.max_pending_reads) {
+        if self.is_full_of_reads() {
             self.count_round(out);
         }
-        let (commit, now) = (self.commit, self.now.mono);
-        let State::Leader(lead) = &mut self.state else { return };
-        if lead.reads.len() >= self.config.max_pending_reads {
+        if self.is_full_of_reads() {
             // A peer asks again.
             if let Asker::Own(read) = asker {
                 out.push(Action::ReadAborted { read, reason: Refusal::ReadsFull });
             }
             return;
         }
+        let (commit, now) = (self.commit, self.now.mono);
+        let State::Leader(lead) = &mut self.state else { return };
         let known = commit >= lead.first || planted!("read-before-the-no-op");
         if known && lead.lease.holds(now) {
             return self.answer_read(asker, commit, out);
         }
         lead.reads.push(asker, known.then_some(commit));
+    }
+
+    fn is_full_of_reads(&self) -> bool {
+        matches!(&self.state, State::Leader(lead) if lead.reads.len() >= self.config.max_pending_reads)
     }
 
     fn answer_read(&mut self, asker: Asker, index: LogIndex, out: &mut Actions) {

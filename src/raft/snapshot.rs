@@ -152,7 +152,7 @@ impl Raft {
     pub(super) fn on_snapshot_chunk(
         &mut self,
         from: NodeId,
-        meta: SnapshotMeta,
+        meta: Box<SnapshotMeta>,
         offset: u64,
         data: bytes::Bytes,
         out: &mut Actions,
@@ -181,14 +181,14 @@ impl Raft {
         let end = offset.saturating_add(data.len() as u64);
         let ahead = incoming.received - incoming.written;
         let room = self.config.snapshot_chunk_bytes.saturating_mul(self.config.max_inflight_chunks as u64);
-        let takes = incoming.meta == meta
+        let takes = incoming.meta == *meta
             && offset == incoming.received
             && !data.is_empty()
             && end <= meta.len
             && (ahead == 0 || ahead + data.len() as u64 <= room);
         if takes {
             incoming.received = end;
-            out.push(Action::WriteSnapshotChunk { snapshot: Box::new(meta), offset, data });
+            out.push(Action::WriteSnapshotChunk { snapshot: meta, offset, data });
         } else if incoming.meta.id == meta.id {
             let progress = SnapshotProgress::Written(incoming.written);
             let reply = Message::SnapshotReply { term: self.hard.term, snapshot: meta.id, progress };

@@ -125,7 +125,7 @@ impl Raft {
             Message::ReadIndex { query, .. } => self.on_read(Asker::Peer(from, query), out),
             Message::ReadIndexReply { query, index, .. } => self.on_read_index_reply(query, index, out),
             Message::SnapshotChunk { snapshot, offset, data, .. } => {
-                self.on_snapshot_chunk(from, *snapshot, offset, data, out);
+                self.on_snapshot_chunk(from, snapshot, offset, data, out);
             }
             Message::SnapshotReply { snapshot, progress, .. } => {
                 return self.on_snapshot_reply(from, snapshot, progress);

@@ -63,6 +63,10 @@ impl Run {
             config.raft.seed = seed;
             config.raft.max_uncommitted_bytes = 2 << 10;
             config.raft.trailing_bytes = 512;
+            if seed % 2 == 1 {
+                // Snapshots are loaded while they come.
+                config.raft.snapshot_chunk_bytes = 256;
+            }
             config.snapshot_log_bytes = Some(8 << 10);
             config.request_timeout = 2_000_000;
         }

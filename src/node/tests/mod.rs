@@ -197,15 +197,27 @@ fn run_until_alike(world: &mut World, a: u64, b: u64) {
     world.run_until(20_000_000, |world| world.node(a).status().digest == world.node(b).status().digest);
 }
 
-#[test]
-fn a_follower_that_was_away_is_caught_up_by_a_snapshot() {
+/// Such a cluster, its leader, and a follower that is off and has missed so much that it needs a snapshot.
+fn left_behind() -> (World, u64, u64) {
     let mut world = compacting();
     let away = world.follower();
     world.crash(away);
     world.run_for(1_000_000);
     let leader = world.leader();
     grow(&mut world, leader);
+    (world, leader, away)
+}
+
+/// The same, the follower just started.
+fn catching_up() -> (World, u64, u64) {
+    let (mut world, leader, away) = left_behind();
     world.start(away);
+    (world, leader, away)
+}
+
+#[test]
+fn a_follower_that_was_away_is_caught_up_by_a_snapshot() {
+    let (mut world, leader, away) = catching_up();
     world.run_until(20_000_000, |world| {
         let status = world.node(away).status();
         status.counters.snapshots_installed > 0 && status.digest == world.node(leader).status().digest
@@ -216,18 +228,6 @@ fn a_follower_that_was_away_is_caught_up_by_a_snapshot() {
     run_until_alike(&mut world, away, leader);
     let all = world.ask(away, Request::ReadLocal(Bytes::from_static(b"count")));
     assert_eq!(world.answer(away, all), reply("200"));
-}
-
-/// Such a cluster whose leader has a long snapshot to send to the follower `away`, which has just been started.
-fn catching_up() -> (World, u64, u64) {
-    let mut world = compacting();
-    let away = world.follower();
-    world.crash(away);
-    world.run_for(1_000_000);
-    let leader = world.leader();
-    grow(&mut world, leader);
-    world.start(away);
-    (world, leader, away)
 }
 
 fn count_of(world: &mut World, id: u64, job: &str) -> usize {
@@ -259,7 +259,6 @@ fn the_last_of_a_snapshot_is_loaded_by_its_installation() {
     assert!(out.iter().next().is_none());
 }
 
-/// The pieces go on where they were, under another leader or after a pause, but a file that is begun anew is loaded anew.
 #[test]
 fn what_was_loaded_of_a_file_that_is_begun_anew_counts_for_nothing() {
     let (mut world, leader, away) = catching_up();
@@ -350,12 +349,7 @@ fn a_newest_snapshot_that_the_log_does_not_name_delays_a_restart_and_no_more() {
 
 #[test]
 fn row_07_a_snapshot_that_found_no_space_is_received_when_there_is_room() {
-    let mut world = compacting();
-    let away = world.follower();
-    world.crash(away);
-    world.run_for(1_000_000);
-    let leader = world.leader();
-    grow(&mut world, leader);
+    let (mut world, leader, away) = left_behind();
     world.machine(away).disk.full = true;
     world.start(away);
     world.run_for(5_000_000);
@@ -385,13 +379,7 @@ fn row_07_a_follower_whose_disk_is_full_waits_for_room() {
 
 #[test]
 fn the_end_of_another_transfer_does_not_let_go_of_the_file_that_is_being_sent() {
-    let mut world = compacting();
-    let away = world.follower();
-    world.crash(away);
-    world.run_for(1_000_000);
-    let leader = world.leader();
-    grow(&mut world, leader);
-    world.start(away);
+    let (mut world, leader, away) = catching_up();
     world.run_until(20_000_000, |world| !world.node(leader).sending.is_empty());
     world.machine(away).jobs_stall = true;
     let sending = world.node(leader).sending.clone();
