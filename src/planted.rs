@@ -2,11 +2,11 @@
 //!
 //! `planted!("name")` stands where a change of a line makes a known mistake, and is true while the simulator has that bug
 //! of its catalogue (`src/sim/planted/catalogue.rs`) switched on. It comes last in a condition, so that it is asked only
-//! where the mistake makes a difference. Without the feature `planted-bugs` it is the constant `false`, and nothing of it
-//! is left in what is compiled.
+//! where the mistake makes a difference. Outside the library's own unit tests and without the feature `planted-bugs` it is
+//! the constant `false`, and nothing of it is left in what is compiled.
 
 /// Whether this bug is switched on. A name that the catalogue does not have does not compile.
-#[cfg(feature = "planted-bugs")]
+#[cfg(any(test, feature = "planted-bugs"))]
 macro_rules! planted {
     ($name:literal) => {{
         const PLACE: usize = $crate::sim::planted::place($name);
@@ -14,8 +14,8 @@ macro_rules! planted {
     }};
 }
 
-/// Whether this bug is switched on: none is, without the feature `planted-bugs`.
-#[cfg(not(feature = "planted-bugs"))]
+/// Whether this bug is switched on: none is.
+#[cfg(not(any(test, feature = "planted-bugs")))]
 macro_rules! planted {
     ($name:literal) => {
         false

@@ -176,7 +176,6 @@ mod tests {
         assert_eq!(f.missing(), []);
     }
 
-    #[cfg(feature = "planted-bugs")]
     #[test]
     fn trap_25_is_felt_without_its_guards() {
         let founds: fn() = trap_25_a_disk_that_forgot_founds_nothing;

@@ -224,7 +224,6 @@ mod tests {
         assert!(policy.is_due(), "the older one's completion must not take off what came after the switch");
     }
 
-    #[cfg(feature = "planted-bugs")]
     #[test]
     fn trap_24_is_felt_without_its_guard() {
         let test: fn() = trap_24_the_log_must_grow_by_a_share_of_the_last_snapshot;

@@ -31,7 +31,7 @@ pub mod faults;
 pub mod fuzz;
 pub mod lab;
 pub mod network;
-#[cfg(feature = "planted-bugs")]
+#[cfg(any(test, feature = "planted-bugs"))]
 pub mod planted;
 pub mod queue;
 pub mod run;
@@ -54,8 +54,8 @@ pub use workload::{KvWorkload, Requests, Workload};
 
 /// Whether what the code notices itself is a violation: not with a planted bug, which a checker from outside has to find.
 fn own_alarms_count() -> bool {
-    #[cfg(feature = "planted-bugs")]
+    #[cfg(any(test, feature = "planted-bugs"))]
     return !crate::sim::planted::is_any_active();
-    #[cfg(not(feature = "planted-bugs"))]
+    #[cfg(not(any(test, feature = "planted-bugs")))]
     true
 }

@@ -316,7 +316,6 @@ fn row_02_rot_of_marked_bytes_is_never_taken_for_a_shorter_log() {
     }
 }
 
-#[cfg(feature = "planted-bugs")]
 #[test]
 fn trap_23_is_felt_without_its_guard() {
     let test: fn() = trap_23_and_rows_01_05_09_12_13_16_any_crash_loses_nothing_that_was_durable;

@@ -268,7 +268,6 @@ pub(super) fn trap_25_the_word_of_another_disk_does_not_count() {
     assert_eq!(world.answer(leader, name), reply("1"));
 }
 
-#[cfg(feature = "planted-bugs")]
 #[test]
 fn trap_25_is_felt_without_its_guard() {
     use crate::sim::planted::not_felt_by;

@@ -3,7 +3,6 @@
 mod cluster;
 mod conduct;
 mod golden;
-#[cfg(feature = "planted-bugs")]
 mod guards;
 mod membership;
 mod one;

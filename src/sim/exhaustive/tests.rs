@@ -175,7 +175,6 @@ fn a_vote_that_a_crash_forgets_is_found_out() {
 
 /// Known mistakes in the core, each with bounds that are just wide enough for it: its last step, by the name of what it
 /// breaks, and how many it takes.
-#[cfg(feature = "planted-bugs")]
 #[test]
 fn planted_bugs_are_found() {
     let two = |budget| bounds(2, GUARDED, budget);
@@ -275,7 +274,6 @@ fn a_snapshot_comes_below_what_was_acknowledged_since() {
 }
 
 #[test]
-#[cfg(feature = "planted-bugs")]
 fn an_install_that_drops_what_follows_is_found() {
     use crate::sim::planted;
     let bug = planted::find("install-drops-the-suffix").expect("in the catalogue");

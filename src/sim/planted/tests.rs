@@ -1,7 +1,56 @@
 //! Tests of the tests: bugs that any good simulation finds within a few seeds, one or two of each room. All of them, with
 //! more seeds: `cargo run --release --features planted-bugs -- sim --planted`.
 
-use quorate::sim::planted::{Profile, find, grounds, hunt};
+use super::*;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::string::String;
+use std::vec::Vec;
+use std::{format, fs};
+
+fn sources(directory: &Path, found: &mut Vec<String>) {
+    for entry in fs::read_dir(directory).expect("the sources are there") {
+        let path = entry.expect("an entry").path();
+        if path.ends_with("sim/planted") {
+            continue;
+        }
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(fs::read_to_string(path).expect("a source file"));
+        }
+    }
+}
+
+#[test]
+fn every_bug_has_one_place_in_the_code() {
+    let mut found = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    let places: BTreeMap<&str, usize> = all()
+        .iter()
+        .chain(catalogue::GUARDS)
+        .map(|bug| {
+            let macro_call = format!("planted!(\"{}\")", bug.name);
+            (bug.name, found.iter().map(|source| source.matches(&macro_call).count()).sum())
+        })
+        .collect();
+    let odd: Vec<_> = places.iter().filter(|(_, count)| **count != 1).collect();
+    assert!(odd.is_empty(), "not at one place: {odd:?}");
+    assert_eq!(places.len(), all().len() + catalogue::GUARDS.len(), "two bugs have one name");
+    assert!(all().len() >= 30);
+}
+
+#[test]
+fn a_bug_is_on_only_within_its_run_and_its_thread() {
+    let bug = find("vote-twice").expect("is planted");
+    let elsewhere = || std::thread::spawn(|| planted!("vote-twice")).join().expect("no panic");
+    assert!(!planted!("vote-twice") && !is_any_active());
+    let (seen, reached) = with(bug, || (planted!("vote-twice"), planted!("ack-before-sync"), elsewhere()));
+    assert_eq!((seen, reached), ((true, false, false), 1));
+    assert!(!planted!("vote-twice") && !is_any_active());
+    let panics = || with(bug, || panic!("as a debug assertion does"));
+    assert!(std::panic::catch_unwind(panics).is_err() && !is_any_active());
+}
 
 /// Any of these takes one seed or a few; with so many a change of what a seed means does not matter.
 const SEEDS: u64 = 40;
@@ -18,7 +67,7 @@ fn are_found(expected: &[(&str, &[&str])]) {
     for (name, checkers) in expected {
         let bug = find(name).expect("is in the catalogue");
         let hunted = hunt(bug, random(), SEEDS, || true);
-        println!("{hunted}");
+        std::println!("{hunted}");
         let found = hunted.found.unwrap_or_else(|| panic!("{name} survived"));
         assert!(checkers.contains(&found.checker()), "{name}: {}", found.violation);
     }
