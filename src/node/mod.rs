@@ -133,7 +133,7 @@ pub struct Config {
 
 impl Config {
     /// The defaults for node `id` of a cluster of `founders`: those of a core, requests that take up to 5 s and are sent on
-    /// to the leader, segments of 64 MiB, a snapshot every 32 MiB of log and half of the last one's length, 16,384 sessions
+    /// to the leader, segments of 64 MiB, a snapshot every 64 MiB of log and half of the last one's length, 16,384 sessions
     /// of 256 replies or 256 KiB that expire after an hour, 2 ms of work in a step. `fresh_disk` and `seed` are random.
     pub const fn new(
         id: NodeId,
@@ -148,7 +148,7 @@ impl Config {
             request_timeout: 5_000_000,
             forward: true,
             segment_bytes: 64 << 20,
-            snapshot_log_bytes: Some(32 << 20),
+            snapshot_log_bytes: Some(64 << 20),
             snapshot_growth_percent: 50,
             max_sessions: 16 << 10,
             session_window: 256,

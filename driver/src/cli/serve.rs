@@ -52,7 +52,7 @@ Prints 'ready id=… client=… peer=…' when it accepts connections; its log g
                             faster than the leader's by the ratio of the two, nor the leader be suspended for their
                             difference between reading its clock and answering (off)
   --request-timeout-ms N    when a command that cannot be finished is answered by the truth (5000)
-  --snapshot-log-bytes N    compact the log when it has grown by so much, or 'none' (32MiB)
+  --snapshot-log-bytes N    compact the log when it has grown by so much, or 'none' (64MiB)
   --snapshot-growth-percent N  ... and at least by this share of the last snapshot's length: snapshots cost in
                             proportion to what is written, and a restart applies little more log than that (50)
   --trailing-log-bytes N    entries that are kept behind a snapshot, for followers that are a little late (4MiB)
@@ -249,7 +249,7 @@ impl Given {
             heartbeat_ms: self.heartbeat_ms.unwrap_or(30),
             lease_ms: self.lease_ms,
             request_timeout_ms: self.request_timeout_ms.unwrap_or(5000),
-            snapshot_log_bytes: self.snapshot_log_bytes.unwrap_or(Some(32 << 20)),
+            snapshot_log_bytes: self.snapshot_log_bytes.unwrap_or(Some(64 << 20)),
             snapshot_growth_percent: u32::try_from(self.snapshot_growth_percent.unwrap_or(50))
                 .unwrap_or(u32::MAX),
             trailing_log_bytes: usize::try_from(self.trailing_log_bytes.unwrap_or(4 << 20))
