@@ -473,6 +473,32 @@ fn row_09_a_recycled_segment_needs_no_zeros() {
 }
 
 #[test]
+fn a_log_that_is_long_each_time_is_made_of_the_same_files() {
+    let (mut disk, mut log) = formed();
+    let mut index = 1;
+    let mut spares_after = |entries: u64| {
+        for _ in 0..entries {
+            index += 1;
+            log.write(&mut disk, run_of(1, index..=index, 2500));
+            log.maintain(&mut disk);
+        }
+        let snapshot = save(&mut disk, LogId::new(1, index - 1), 10);
+        let switch = SnapshotSwitch { snapshot, keeps_suffix: true };
+        let batch = log.plan(None, Some(switch), Entries::empty());
+        perform(&mut disk, &batch);
+        log.done(batch.id);
+        log.maintain(&mut disk);
+        disk.names().filter(|file| matches!(file, FileName::Spare(_))).count()
+    };
+    let kept = spares_after(12);
+    assert!(kept > 4, "{kept}");
+    assert!(spares_after(12) > 4, "again");
+    // Where it is shorter from then on they go, one for each segment that it needs.
+    let last = (0..20).map(|_| spares_after(1)).last();
+    assert!(last <= Some(4), "{last:?}");
+}
+
+#[test]
 fn row_10_a_wild_length_is_bounded_by_the_file() {
     let (mut disk, mut log) = formed();
     log.write(&mut disk, run_of(1, 2..=2, 60));

@@ -17,7 +17,7 @@ use crate::raft::{LogId, LogIndex, Persist, Recovered, SnapshotId, SnapshotMeta,
 
 /// Spares that are kept ready.
 const SPARES: usize = 2;
-/// Old segments beyond so many spares are removed instead of recycled.
+/// Old segments beyond so many spares are removed instead of recycled, unless the log was longer than that.
 const MAX_SPARES: usize = 4;
 /// Without a spare, so much of the current segment is left for what admission does not ask about: the no-op of a new
 /// leader, a configuration, the snapshot switch that makes room. Bytes.
@@ -71,6 +71,9 @@ pub struct LogWriter {
     pub(super) segments: Segments,
     spares: VecDeque<Spare>,
     next_spare: u64,
+    /// How many segments the log had when the last snapshot became durable: it will need as many until the next one, and
+    /// to make a spare costs as much as to write what goes into it.
+    span: usize,
     votes: VoteSlots,
     /// The snapshot that the log goes on from, durable or not; every segment's first record repeats it.
     snapshot: Option<SnapshotMeta>,
@@ -101,6 +104,7 @@ impl LogWriter {
             segments: end.segments,
             spares: end.spares,
             next_spare: end.next_spare,
+            span: 0,
             votes: end.votes,
             snapshot: end.snapshot,
             durable_snapshot,
@@ -310,7 +314,10 @@ impl LogWriter {
             let Some(next) = self.outstanding.pop_front() else { return };
             self.synced = self.synced.max(next.sequence);
             self.votes.done(next.vote);
-            self.durable_snapshot = next.switch.or(self.durable_snapshot);
+            if next.switch.is_some() {
+                self.durable_snapshot = next.switch;
+                self.span = self.segments.count();
+            }
             if let Some(index) = next.cut {
                 self.segments.cut(next.sequence, index);
             }
@@ -368,7 +375,7 @@ impl LogWriter {
         }
         if let Some(oldest) = self.segments.removable(durable, self.synced) {
             let whole = oldest.allocated && oldest.len == self.segment_len;
-            let keep = whole && self.spares.len() < MAX_SPARES;
+            let keep = whole && self.spares.len() < self.span.max(MAX_SPARES);
             let spare = Spare { number: self.next_spare, len: oldest.len };
             return Some(if keep {
                 Task::Recycle { segment: oldest.number, spare }
