@@ -118,6 +118,16 @@ impl LogWriter {
         self.done(batch.id);
     }
 
+    /// Goes on from a snapshot of the state after `index`, and lets go what that makes superfluous.
+    fn compact(&mut self, disk: &mut TestDisk, index: LogIndex) {
+        let snapshot = save(disk, LogId::new(1, index), 10);
+        let switch = SnapshotSwitch { snapshot, keeps_suffix: true };
+        let batch = self.plan(None, Some(switch), Entries::empty());
+        perform(disk, &batch);
+        self.done(batch.id);
+        self.maintain(disk);
+    }
+
     fn maintain(&mut self, disk: &mut TestDisk) {
         while let Some(upkeep) = self.upkeep() {
             let upkeep = disk.finish(upkeep);
@@ -457,12 +467,7 @@ fn row_09_a_recycled_segment_needs_no_zeros() {
             index += 1;
             log.write(&mut disk, run_of(1, index..=index, 500));
         }
-        let snapshot = save(&mut disk, LogId::new(1, index - 1), 10);
-        let switch = SnapshotSwitch { snapshot, keeps_suffix: true };
-        let batch = log.plan(None, Some(switch), Entries::empty());
-        perform(&mut disk, &batch);
-        log.done(batch.id);
-        log.maintain(&mut disk);
+        log.compact(&mut disk, index - 1);
         let member = reopen(&mut disk.clone());
         assert_eq!(member.notes, Vec::<String>::new());
         assert_eq!(indexes(&member.recovered), [(index, 1)]);
@@ -473,7 +478,7 @@ fn row_09_a_recycled_segment_needs_no_zeros() {
 }
 
 #[test]
-fn a_log_that_is_long_each_time_is_made_of_the_same_files() {
+fn as_many_spares_are_kept_as_the_log_was_long() {
     let (mut disk, mut log) = formed();
     let mut index = 1;
     let mut spares_after = |entries: u64| {
@@ -482,12 +487,7 @@ fn a_log_that_is_long_each_time_is_made_of_the_same_files() {
             log.write(&mut disk, run_of(1, index..=index, 2500));
             log.maintain(&mut disk);
         }
-        let snapshot = save(&mut disk, LogId::new(1, index - 1), 10);
-        let switch = SnapshotSwitch { snapshot, keeps_suffix: true };
-        let batch = log.plan(None, Some(switch), Entries::empty());
-        perform(&mut disk, &batch);
-        log.done(batch.id);
-        log.maintain(&mut disk);
+        log.compact(&mut disk, index - 1);
         disk.names().filter(|file| matches!(file, FileName::Spare(_))).count()
     };
     let kept = spares_after(12);
