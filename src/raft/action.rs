@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::iter;
 
 use bytes::Bytes;
 
@@ -227,6 +228,13 @@ impl Actions {
     /// Adds one at the end.
     pub fn push(&mut self, action: Action) {
         self.0.push(action);
+    }
+
+    /// Adds the one that `make` makes, and makes it in its place. One that is pushed is put together elsewhere, and copied in
+    /// larger pieces than it was just written in: processors wait for that. For what every entry leads to.
+    #[inline]
+    pub(super) fn add(&mut self, make: impl FnOnce() -> Action) {
+        self.0.extend(iter::once_with(make));
     }
 
     /// Takes all of them, in order, and keeps the space.

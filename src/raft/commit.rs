@@ -48,9 +48,11 @@ impl Raft {
     pub(super) fn apply(&mut self, out: &mut Actions) {
         while self.applied < self.commit {
             let from = self.applied + 1;
-            let entries = self.log.fitting_run(from, self.commit, APPLY_BYTES);
-            self.applied = entries.last_id().map_or(from, |last| last.index);
-            out.push(Action::Apply(entries));
+            out.add(|| {
+                let entries = self.log.fitting_run(from, self.commit, APPLY_BYTES);
+                self.applied = entries.last_id().map_or(from, |last| last.index);
+                Action::Apply(entries)
+            });
         }
     }
 }

@@ -130,29 +130,29 @@ impl fmt::Debug for Entry {
 }
 
 /// A run of consecutive entries. A clone is a reference count.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Entries(Arc<[Entry]>);
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Entries(Option<Arc<[Entry]>>);
 
 impl Entries {
     /// The run of no entries.
     pub fn empty() -> Self {
-        Self(Arc::from([]))
+        Self(None)
     }
 
     /// The position of the last entry, if there is one.
     pub fn last_id(&self) -> Option<LogId> {
-        self.0.last().map(|e| e.id)
+        self.last().map(|e| e.id)
     }
 
     /// Bytes that [`pack`](Self::pack) yields.
     pub fn packed_len(&self) -> usize {
-        self.0.iter().map(Entry::packed_len).sum()
+        self.iter().map(Entry::packed_len).sum()
     }
 
     /// Appends the packed form to `out`. The first entry's index is not in it: the envelope (frame or record) has it.
     pub fn pack(&self, out: &mut BytesMut) {
         out.reserve(self.packed_len());
-        for e in self.0.iter() {
+        for e in self.iter() {
             // Entries are bounded far below 4 GiB when they are proposed or unpacked.
             out.put_u32_le(e.data.len() as u32);
             out.put_u32_le(u32::from(e.kind.to_byte()));
@@ -233,32 +233,34 @@ impl core::error::Error for UnpackError {}
 
 impl Deref for Entries {
     type Target = [Entry];
+    #[inline]
     fn deref(&self) -> &[Entry] {
-        &self.0
+        self.0.as_deref().unwrap_or_default()
     }
 }
 
 impl From<Entry> for Entries {
     fn from(entry: Entry) -> Self {
-        Self(Arc::new([entry]))
+        Self(Some(Arc::new([entry])))
     }
 }
 
 impl From<Vec<Entry>> for Entries {
     fn from(entries: Vec<Entry>) -> Self {
-        Self(entries.into())
+        Self((!entries.is_empty()).then(|| entries.into()))
     }
 }
 
 impl FromIterator<Entry> for Entries {
     fn from_iter<I: IntoIterator<Item = Entry>>(iter: I) -> Self {
-        Self(iter.into_iter().collect())
+        let entries: Arc<[Entry]> = iter.into_iter().collect();
+        Self((!entries.is_empty()).then_some(entries))
     }
 }
 
 impl fmt::Debug for Entries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter()).finish()
+        f.debug_list().entries(self.iter()).finish()
     }
 }
 

@@ -81,7 +81,8 @@ impl Raft {
             return Err(Fault::CommitBeyondLog { leader: from, commit, last });
         }
         self.commit_to(commit);
-        self.owed.beat = self.owed.beat.max(Some(round));
+        // Round 0 asks for no answer.
+        self.owed.beat = self.owed.beat.max(Some(round).filter(|round| *round > 0));
         self.repeat_query(from, out);
         Ok(())
     }

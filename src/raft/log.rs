@@ -4,7 +4,7 @@
 //! applied is mostly such a run as it is, and then costs a reference count, however many entries it has.
 
 use alloc::vec::Vec;
-use core::mem;
+use core::{iter, mem};
 
 use super::{Discarded, Entries, Entry, LogId, LogIndex, Stamp, Term};
 
@@ -28,6 +28,9 @@ pub(super) struct Log {
     /// The position of the last entry, or the base: every step asks for it several times.
     last: LogId,
     last_stamp: Stamp,
+    /// The position before the last run, or before what came one by one after it, if that is known: what a leader sends
+    /// goes on from there.
+    before: Option<LogId>,
     /// Packed bytes of all that was ever before the first entry, by the count that `Piece::end` goes on with.
     start: u64,
     /// The same up to the end of the last entry.
@@ -36,7 +39,6 @@ pub(super) struct Log {
     copies: Vec<Run>,
     /// Which of them is forgotten for the next one.
     oldest: usize,
-    none: Entries,
 }
 
 /// A run of the log in its place.
@@ -108,11 +110,11 @@ impl Log {
             open: Vec::new(),
             last: base,
             last_stamp: base_stamp,
+            before: None,
             start: 0,
             end: 0,
             copies: Vec::new(),
             oldest: 0,
-            none: Entries::empty(),
         }
     }
 
@@ -154,6 +156,9 @@ impl Log {
         match index {
             _ if index == self.last.index => Some(self.last.term),
             _ if index == self.base.index => Some(self.base.term),
+            _ if self.before.is_some_and(|before| before.index == index) => {
+                self.before.map(|before| before.term)
+            }
             _ => self.entry(index).map(|e| e.id.term),
         }
     }
@@ -257,18 +262,13 @@ impl Log {
     #[inline(never)]
     fn copy(&mut self, from: LogIndex, to: LogIndex) -> Entries {
         if from > to.min(self.last.index) {
-            return self.none.clone();
+            return Entries::empty();
         }
         let entries: Entries = self.between(from, to).cloned().collect();
-        let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return self.none.clone() };
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Entries::empty() };
         let (from, to) = (first.id.index, last.id.index);
         self.remember(Run { from, to, bytes: packed(&entries), entries: entries.clone() });
         entries
-    }
-
-    /// The run of no entries.
-    pub(super) fn none(&self) -> Entries {
-        self.none.clone()
     }
 
     /// Adds an entry, whose index must follow the last.
@@ -276,6 +276,9 @@ impl Log {
         debug_assert_eq!(entry.id.index, self.last.index + 1);
         if self.open.len() == LONGEST {
             self.close();
+        }
+        if self.open.is_empty() {
+            self.before = Some(self.last);
         }
         (self.last, self.last_stamp) = (entry.id, entry.stamp);
         self.end += entry.packed_len() as u64;
@@ -290,10 +293,12 @@ impl Log {
         let news = part(&run, next, LogIndex::MAX);
         let Some(last) = news.last() else { return };
         let bytes = packed(news);
+        self.before = Some(self.last);
         (self.last, self.last_stamp) = (last.id, last.stamp);
         self.end += bytes as u64;
-        let run = Run { from: next, to: self.last.index, bytes, entries: run };
-        self.pieces.push(Piece { run, end: self.end });
+        let (to, end) = (self.last.index, self.end);
+        self.pieces
+            .extend(iter::once_with(|| Piece { run: Run { from: next, to, bytes, entries: run }, end }));
     }
 
     /// What came one by one is a run from now on.
@@ -309,16 +314,20 @@ impl Log {
         let start = self.pieces.last().map_or(self.start, |piece| piece.end);
         let (to, bytes) = (self.last.index, (self.end - start) as usize);
         let from = to + 1 - self.open.len() as u64;
-        let entries = match self.open.pop() {
-            Some(only) if self.open.is_empty() => only.into(),
-            last => self.open.drain(..).chain(last).collect(),
-        };
-        self.pieces.push(Piece { run: Run { from, to, bytes, entries }, end: self.end });
+        let end = self.end;
+        self.pieces.extend(iter::once_with(|| {
+            let entries = match self.open.pop() {
+                Some(only) if self.open.is_empty() => only.into(),
+                last => self.open.drain(..).chain(last).collect(),
+            };
+            Piece { run: Run { from, to, bytes, entries }, end }
+        }));
     }
 
     /// Removes all entries from `from` on.
     pub(super) fn truncate(&mut self, from: LogIndex) {
         self.close();
+        self.before = None;
         let from = from.max(self.base.index + 1);
         self.copies.retain(|run| run.to < from);
         let mut gone = self.pieces.split_off(self.place(from));
@@ -343,6 +352,7 @@ impl Log {
     /// proportion to what is kept: dropping what is returned is for whoever has the time.
     pub(super) fn compact(&mut self, index: LogIndex, trailing: usize) -> Discarded {
         self.close();
+        self.before = None;
         let end = self.offset(index);
         let is_early = |before: u64| end.saturating_sub(before) > trailing as u64;
         let is_gone = |Piece { run, end }: &Piece| {
@@ -408,6 +418,11 @@ impl Log {
         }
         if (last, stamp) != (self.last, self.last_stamp) {
             return Some("the log's end is misplaced");
+        }
+        if self.before.is_some_and(|before| {
+            before != self.base && self.entry(before.index).is_none_or(|e| e.id != before)
+        }) {
+            return Some("the position before the last run is misplaced");
         }
         let mut counted = self.start;
         let miscounted = |Piece { run, end }: &Piece| {

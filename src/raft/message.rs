@@ -83,11 +83,11 @@ pub enum Message {
         /// Where the leader should look next: the last position of the follower's log that could agree.
         hint: LogId,
     },
-    /// The leader is alive, and asks whether it still is the leader (§8, dissertation §6.4).
+    /// The leader is alive, tells what is committed, and asks whether it still is the leader (§8, dissertation §6.4).
     Heartbeat {
         /// The leader's term.
         term: Term,
-        /// This round's number.
+        /// This round's number; 0, which no round is, when nothing is asked.
         round: Round,
         /// min(match index of the receiver, commit index): what the receiver certainly has.
         commit: LogIndex,

@@ -329,7 +329,11 @@ impl Raft {
     /// per peer. The primitive.
     pub fn step_into(&mut self, now: Now, events: impl IntoIterator<Item = Event>, out: &mut Actions) {
         self.now = Now { mono: self.now.mono.max(now.mono), wall: now.wall };
-        for event in events {
+        let mut events = events.into_iter();
+        loop {
+            // Looked at where it is: a moved one is a copy, and more than one on its way to where it is taken.
+            let mut next = events.next();
+            let Some(event) = &mut next else { break };
             if self.halted {
                 refuse_halted(event, out);
                 continue;
@@ -483,6 +487,7 @@ impl Raft {
         }
     }
 
+    #[inline]
     fn send(&self, to: NodeId, message: Message, out: &mut Actions) {
         out.push(Action::Send { to, message });
     }
@@ -503,9 +508,9 @@ impl Raft {
 }
 
 /// After a halt nothing is done, and whoever asks is told so.
-fn refuse_halted(event: Event, out: &mut Actions) {
+fn refuse_halted(event: &Event, out: &mut Actions) {
     let reason = Refusal::Halted;
-    match event {
+    match *event {
         Event::Propose { proposal, .. } | Event::Reconfigure { proposal, .. } => {
             out.push(Action::ProposalRefused { proposal, reason })
         }

@@ -19,7 +19,7 @@ impl Raft {
 
     fn write_news(&mut self, out: &mut Actions) {
         let last = self.log.last().index;
-        let entries = self.log.run(self.writes.handed() + 1, last);
+        let first = self.writes.handed() + 1;
         let id = self.writes.issue(last, mem::take(&mut self.staged_bytes));
         let mut vote = mem::take(&mut self.hard_is_new).then_some(self.hard);
         if vote.is_some() {
@@ -29,7 +29,11 @@ impl Raft {
             vote = vote.map(|hard| super::HardState { vote: None, ..hard });
         }
         let snapshot = self.switch.take();
-        out.push(Action::Persist(Persist { id, vote, snapshot, entries, commit: self.commit }));
+        let commit = self.commit;
+        out.add(|| {
+            let entries = self.log.run(first, last);
+            Action::Persist(Persist { id, vote, snapshot, entries, commit })
+        });
     }
 
     /// Writes up to `id` are durable.
@@ -76,7 +80,7 @@ impl Raft {
         if due || matched > self.owed.acknowledged {
             self.owed.acknowledged = matched;
             self.owed.acknowledge &= !due;
-            self.send(leader, Message::AppendAccepted { term, matched }, out);
+            out.add(|| Action::Send { to: leader, message: Message::AppendAccepted { term, matched } });
         }
     }
 }

@@ -80,12 +80,11 @@ fn agreed_half(voters: &[NodeId], value: &mut impl FnMut(NodeId) -> u64) -> u64 
     let values = if let Some(few) = few.get_mut(..voters.len()) {
         // In order as they come: a majority is counted for every entry, and it would take longer to begin a general sort.
         for (end, &id) in voters.iter().enumerate() {
-            let (value, mut at) = (value(id), end);
-            while at > 0 && few[at - 1] > value {
-                few[at] = few[at - 1];
-                at -= 1;
+            let mut next = value(id);
+            for place in few.iter_mut().take(end) {
+                (*place, next) = ((*place).min(next), (*place).max(next));
             }
-            few[at] = value;
+            few[end] = next;
         }
         few
     } else {

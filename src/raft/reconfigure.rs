@@ -12,8 +12,8 @@ use super::progress::{Progress, Sending};
 use super::quorum::majority;
 use super::role::State;
 use super::{
-    Action, Actions, Change, ChangeRefused, Configuration, EntryKind, LogId, LogIndex, Member, Message,
-    NodeId, ProposalId, Raft, Refusal,
+    Action, Actions, Change, ChangeRefused, Configuration, Entries, EntryKind, LogId, LogIndex, Member,
+    Message, NodeId, ProposalId, Raft, Refusal,
 };
 
 impl Raft {
@@ -159,7 +159,7 @@ impl Raft {
             let Sending::Replicate(_) = &peer.sending else { continue };
             let Some(at) = self.log.term(peer.next - 1) else { continue };
             let previous = LogId::new(at, peer.next - 1);
-            let message = Message::Append { term, previous, entries: self.log.none(), commit };
+            let message = Message::Append { term, previous, entries: Entries::empty(), commit };
             out.push(Action::Send { to, message });
         }
         lead.peers.retain(|id| members.contains_key(&id));

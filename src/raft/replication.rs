@@ -36,7 +36,7 @@ impl Raft {
             return out.push(Action::ProposalRefused { proposal, reason });
         }
         let id = self.append(EntryKind::Command, data);
-        out.push(Action::Proposed { proposal, index: id.index, term: id.term });
+        out.add(|| Action::Proposed { proposal, index: id.index, term: id.term });
     }
 
     /// A proposal at anybody else.
@@ -220,12 +220,13 @@ impl Source<'_> {
         }
         *sent = Some(self.now);
         let entries = if *bare || peer.next > self.log.last().index {
-            self.log.none()
+            Entries::empty()
         } else {
             let last = self.log.last().index;
             self.log.fitting_run(peer.next, last, self.config.max_append_bytes)
         };
-        self.append(to, peer, entries, out);
+        let reach = peer.next - 1 + entries.len() as u64;
+        self.append(to, peer, reach, |_| entries, out);
     }
 
     fn feed_window(&mut self, to: NodeId, peer: &mut Progress, out: &mut Actions) {
@@ -237,13 +238,15 @@ impl Source<'_> {
                 break;
             }
             window.push(end, bytes, self.now);
-            let entries = self.log.run(peer.next, end);
-            self.append(to, peer, entries, out);
+            let from = peer.next;
+            self.append(to, peer, end, |log| log.run(from, end), out);
             peer.next = end + 1;
         }
         if self.tells && self.may_tell(peer) {
-            let entries = self.log.none();
-            self.append(to, peer, entries, out);
+            // It asks for no answer: there would be one for each, and it would say nothing that is not known.
+            let (term, round, commit) = (self.term, 0, self.commit.min(peer.matched));
+            peer.told = commit;
+            out.add(|| Action::Send { to, message: Message::Heartbeat { term, round, commit } });
         }
     }
 
@@ -262,15 +265,25 @@ impl Source<'_> {
         }
     }
 
-    /// Sends `entries`, which follow `peer.next - 1`.
-    fn append(&mut self, to: NodeId, peer: &mut Progress, entries: Entries, out: &mut Actions) {
+    /// Sends `entries`, which follow `peer.next - 1` and end at `reach`.
+    #[inline]
+    fn append(
+        &mut self,
+        to: NodeId,
+        peer: &mut Progress,
+        reach: LogIndex,
+        entries: impl FnOnce(&mut Log) -> Entries,
+        out: &mut Actions,
+    ) {
         let index = peer.next - 1;
         // The position before an entry of the log is in the log, or its base.
-        let Some(term) = self.log.term(index) else { return };
-        let reach = index + entries.len() as u64;
+        let Some(before) = self.log.term(index) else { return };
         peer.told = peer.told.max(self.commit.min(reach));
-        let previous = LogId::new(term, index);
-        let message = Message::Append { term: self.term, previous, entries, commit: self.commit };
-        out.push(Action::Send { to, message });
+        let (term, previous, commit) = (self.term, LogId::new(before, index), self.commit);
+        let entries = || entries(self.log);
+        out.add(|| {
+            let message = Message::Append { term, previous, entries: entries(), commit };
+            Action::Send { to, message }
+        });
     }
 }

@@ -6,8 +6,8 @@ use alloc::boxed::Box;
 use super::progress::Sending;
 use super::role::{Incoming, State};
 use super::{
-    Action, Actions, Fault, LogId, LogIndex, Message, NodeId, Raft, SnapshotId, SnapshotMeta, SnapshotPoint,
-    SnapshotProgress, SnapshotSwitch,
+    Action, Actions, Entries, Fault, LogId, LogIndex, Message, NodeId, Raft, SnapshotId, SnapshotMeta,
+    SnapshotPoint, SnapshotProgress, SnapshotSwitch,
 };
 
 /// Entries that a compaction drops in the step itself: more take longer than a heartbeat may wait.
@@ -15,7 +15,7 @@ const DROPPED_AT_ONCE: u64 = 1024;
 
 impl Raft {
     /// The embedder saved a snapshot of its own state: the log up to there may go, in memory and on disk.
-    pub(super) fn on_snapshotted(&mut self, meta: SnapshotMeta, out: &mut Actions) -> Result<(), Fault> {
+    pub(super) fn on_snapshotted(&mut self, meta: &SnapshotMeta, out: &mut Actions) -> Result<(), Fault> {
         let last = meta.id.last;
         if self.snapshot.as_ref().is_some_and(|s| s.id.last.index >= last.index) || last.index == 0 {
             return Ok(());
@@ -30,7 +30,7 @@ impl Raft {
         if meta.len == 0 {
             return Err(Fault::Contract("a snapshot was saved without a byte"));
         }
-        self.stage_switch(meta, true, out);
+        self.stage_switch(meta.clone(), true, out);
         self.restart_overtaken_transfers();
         Ok(())
     }
@@ -113,7 +113,7 @@ impl Raft {
             let message = Message::Append {
                 term: self.hard.term,
                 previous: transfer.meta.id.last,
-                entries: self.log.none(),
+                entries: Entries::empty(),
                 commit: self.commit,
             };
             out.push(Action::Send { to, message });
@@ -152,7 +152,7 @@ impl Raft {
     pub(super) fn on_snapshot_chunk(
         &mut self,
         from: NodeId,
-        meta: Box<SnapshotMeta>,
+        meta: &SnapshotMeta,
         offset: u64,
         data: bytes::Bytes,
         out: &mut Actions,
@@ -176,7 +176,7 @@ impl Raft {
         if meta.id.last.index <= self.commit {
             return self.decline(from, meta.id, out);
         }
-        self.expect(&meta, out);
+        self.expect(meta, out);
         let Some(incoming) = &mut self.incoming else { return };
         let end = offset.saturating_add(data.len() as u64);
         let ahead = incoming.received - incoming.written;
@@ -188,7 +188,7 @@ impl Raft {
             && (ahead == 0 || ahead + data.len() as u64 <= room);
         if takes {
             incoming.received = end;
-            out.push(Action::WriteSnapshotChunk { snapshot: meta, offset, data });
+            out.push(Action::WriteSnapshotChunk { snapshot: Box::new(meta.clone()), offset, data });
         } else if incoming.meta.id == meta.id {
             let progress = SnapshotProgress::Written(incoming.written);
             let reply = Message::SnapshotReply { term: self.hard.term, snapshot: meta.id, progress };

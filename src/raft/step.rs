@@ -1,48 +1,50 @@
 //! The one place where role meets event: exhaustive, and it only dispatches. No arm takes what is not named: a new role or
 //! event does not compile before its place here is decided (`_` stands for the role where every role does the same).
 
+use core::mem;
+
 use super::reads::Asker;
 use super::role::State;
 use super::{Actions, Event, Fault, LogId, Message, NodeId, Raft, SnapshotProgress, Term};
 
 impl Raft {
-    /// Takes one event.
+    /// Takes one event, and out of it what is kept.
     // The event is matched alone, and the role inside: a pair of the two would be a copy of the event.
     #[inline]
-    pub(super) fn dispatch(&mut self, event: Event, out: &mut Actions) -> Result<(), Fault> {
+    pub(super) fn dispatch(&mut self, event: &mut Event, out: &mut Actions) -> Result<(), Fault> {
         use State::{Candidate, Follower, Leader, PreCandidate};
         match event {
-            Event::Receive { from, message } => return self.receive(from, message, out),
-            Event::Persisted { id } => return self.on_persisted(id, out),
-            Event::Snapshotted { snapshot } => return self.on_snapshotted(*snapshot, out),
+            Event::Receive { from, message } => return self.receive(*from, message, out),
+            Event::Persisted { id } => return self.on_persisted(*id, out),
+            Event::Snapshotted { snapshot } => return self.on_snapshotted(snapshot, out),
             Event::SnapshotChunkWritten { snapshot, written } => {
-                self.on_chunk_written(snapshot, written, out);
+                self.on_chunk_written(*snapshot, *written, out);
             }
-            Event::SnapshotInstalled { snapshot } => self.on_snapshot_installed(snapshot, out),
-            Event::SnapshotFailed { snapshot } => self.on_snapshot_failed(snapshot, out),
+            Event::SnapshotInstalled { snapshot } => self.on_snapshot_installed(*snapshot, out),
+            Event::SnapshotFailed { snapshot } => self.on_snapshot_failed(*snapshot, out),
 
             Event::Propose { proposal, data } => match &self.state {
-                Leader(_) => self.on_propose(proposal, data, out),
-                Follower | PreCandidate(_) | Candidate(_) => self.refuse_proposal(proposal, out),
+                Leader(_) => self.on_propose(*proposal, mem::take(data), out),
+                Follower | PreCandidate(_) | Candidate(_) => self.refuse_proposal(*proposal, out),
             },
             Event::Reconfigure { proposal, change } => match &self.state {
-                Leader(_) => self.on_reconfigure(proposal, &change, out),
-                Follower | PreCandidate(_) | Candidate(_) => self.refuse_proposal(proposal, out),
+                Leader(_) => self.on_reconfigure(*proposal, change, out),
+                Follower | PreCandidate(_) | Candidate(_) => self.refuse_proposal(*proposal, out),
             },
             Event::Transfer { transfer, to } => match &self.state {
-                Leader(_) => self.on_transfer(transfer, to, out),
-                Follower | PreCandidate(_) | Candidate(_) => self.refuse_transfer(transfer, out),
+                Leader(_) => self.on_transfer(*transfer, *to, out),
+                Follower | PreCandidate(_) | Candidate(_) => self.refuse_transfer(*transfer, out),
             },
             Event::Read { read } => match &self.state {
-                Leader(_) => self.on_read(Asker::Own(read), out),
-                Follower | PreCandidate(_) | Candidate(_) => self.on_read_elsewhere(read, out),
+                Leader(_) => self.on_read(Asker::Own(*read), out),
+                Follower | PreCandidate(_) | Candidate(_) => self.on_read_elsewhere(*read, out),
             },
             Event::Unreachable { peer } => match &self.state {
-                Leader(_) => self.on_unreachable(peer),
+                Leader(_) => self.on_unreachable(*peer),
                 Follower | PreCandidate(_) | Candidate(_) => {}
             },
             Event::Contact { peer } => match &self.state {
-                Follower if self.leader == Some(peer) => self.note_leader(),
+                Follower if self.leader == Some(*peer) => self.note_leader(),
                 Follower | PreCandidate(_) | Candidate(_) | Leader(_) => {}
             },
             Event::Wake => match &self.state {
@@ -59,14 +61,13 @@ impl Raft {
     }
 
     /// Takes a message: first its term (§5.1), then what it says.
-    // In place of its call, too: it would be a copy of the message.
     #[inline]
-    fn receive(&mut self, from: NodeId, message: Message, out: &mut Actions) -> Result<(), Fault> {
+    fn receive(&mut self, from: NodeId, message: &mut Message, out: &mut Actions) -> Result<(), Fault> {
         if from == self.config.id || from == NodeId(0) {
             return Ok(());
         }
         let term = message.term();
-        match &message {
+        match &*message {
             // These two speak of a term that nobody is in yet.
             &Message::PreVote { last, .. } => {
                 self.on_pre_vote(from, term, last, out);
@@ -108,26 +109,35 @@ impl Raft {
 
     /// A message of the current term. What a role has no use for it ignores in its first line.
     #[inline]
-    fn receive_current(&mut self, from: NodeId, message: Message, out: &mut Actions) -> Result<(), Fault> {
+    fn receive_current(
+        &mut self,
+        from: NodeId,
+        message: &mut Message,
+        out: &mut Actions,
+    ) -> Result<(), Fault> {
         match message {
             Message::PreVote { .. } | Message::PreVoteReply { granted: true, .. } => {}
             Message::PreVoteReply { granted: false, .. } => self.on_pre_vote_reply(from, false),
-            Message::Vote { last, transfer, .. } => self.on_vote(from, last, transfer, out),
-            Message::VoteReply { granted, wall, .. } => self.on_vote_reply(from, granted, wall, out),
+            &mut Message::Vote { last, transfer, .. } => self.on_vote(from, last, transfer, out),
+            &mut Message::VoteReply { granted, wall, .. } => self.on_vote_reply(from, granted, wall, out),
             Message::Append { previous, entries, commit, .. } => {
-                return self.on_append(from, previous, entries, commit, out);
+                return self.on_append(from, *previous, mem::take(entries), *commit, out);
             }
-            Message::AppendAccepted { matched, .. } => return self.on_append_accepted(from, matched),
-            Message::AppendRejected { probed, hint, .. } => self.on_append_rejected(from, probed, hint),
-            Message::Heartbeat { round, commit, .. } => return self.on_heartbeat(from, round, commit, out),
-            Message::HeartbeatReply { round, wall, .. } => self.on_heartbeat_reply(from, round, wall, out),
+            &mut Message::AppendAccepted { matched, .. } => return self.on_append_accepted(from, matched),
+            &mut Message::AppendRejected { probed, hint, .. } => self.on_append_rejected(from, probed, hint),
+            &mut Message::Heartbeat { round, commit, .. } => {
+                return self.on_heartbeat(from, round, commit, out);
+            }
+            &mut Message::HeartbeatReply { round, wall, .. } => {
+                self.on_heartbeat_reply(from, round, wall, out);
+            }
             Message::TimeoutNow { .. } => self.on_timeout_now(from, out),
-            Message::ReadIndex { query, .. } => self.on_read(Asker::Peer(from, query), out),
-            Message::ReadIndexReply { query, index, .. } => self.on_read_index_reply(query, index, out),
+            &mut Message::ReadIndex { query, .. } => self.on_read(Asker::Peer(from, query), out),
+            &mut Message::ReadIndexReply { query, index, .. } => self.on_read_index_reply(query, index, out),
             Message::SnapshotChunk { snapshot, offset, data, .. } => {
-                self.on_snapshot_chunk(from, snapshot, offset, data, out);
+                self.on_snapshot_chunk(from, snapshot, *offset, mem::take(data), out);
             }
-            Message::SnapshotReply { snapshot, progress, .. } => {
+            &mut Message::SnapshotReply { snapshot, progress, .. } => {
                 return self.on_snapshot_reply(from, snapshot, progress);
             }
         }
@@ -137,7 +147,7 @@ impl Raft {
     /// A message of an earlier term. A leader or candidate of that term learns ours and gives way: without the answer a
     /// node that is stuck at a higher term would refuse its leader, and be refused, for ever (trap 4).
     #[cold]
-    fn answer_stale(&mut self, from: NodeId, message: Message, out: &mut Actions) {
+    fn answer_stale(&mut self, from: NodeId, message: &Message, out: &mut Actions) {
         if planted!("stale-leader-is-unanswered") {
             return;
         }
@@ -150,7 +160,7 @@ impl Raft {
             // Rounds begin anew in each term: in this one the number would confirm a round that did not leave yet, and
             // with it a read that nobody has asked for yet (trap 21).
             Message::Heartbeat { round, .. } => {
-                let round = if planted!("stale-round") { round } else { 0 };
+                let round = if planted!("stale-round") { *round } else { 0 };
                 Message::HeartbeatReply { term, round, wall }
             }
             Message::SnapshotChunk { snapshot, .. } => {

@@ -46,6 +46,7 @@ fn a_commit_index_is_told_by_the_next_append_or_after_its_delay() {
     let told = |out: &[Action]| {
         let commit = |(to, message): &(NodeId, Message)| match message {
             Message::Append { entries, commit, .. } => Some((*to, entries.len(), *commit)),
+            Message::Heartbeat { round: 0, commit, .. } => Some((*to, 0, *commit)),
             _ => None,
         };
         sent(out).iter().filter_map(commit).collect::<Vec<_>>()
@@ -77,6 +78,18 @@ fn a_commit_index_is_told_by_the_next_append_or_after_its_delay() {
     let mut one = One::with(config, &[1, 2, 3], &[], 0, &[]);
     one.lead();
     assert_eq!(told(&one.hear(N2, Message::AppendAccepted { term: 1, matched: 2 })), [(N2, 0, 2)]);
+}
+
+#[test]
+fn who_is_told_a_commit_index_takes_it_and_does_not_answer() {
+    let mut one = One::of(&[1, 2, 3], &[], 0, &[]);
+    one.hear(N2, append(1, at(0, 1), &[1], 1));
+    one.sync();
+    let told = Message::Heartbeat { term: 1, round: 0, commit: 2 };
+    assert_eq!((sent(&one.hear(N2, told.clone())), one.raft.status().commit), (vec![], 2));
+    let asked = Message::Heartbeat { term: 1, round: 1, commit: 2 };
+    one.batch([asked, told].map(|message| Event::Receive { from: N2, message }).into());
+    assert_eq!(sent(&one.out), [(N2, Message::HeartbeatReply { term: 1, round: 1, wall: WALL })]);
 }
 
 #[test]

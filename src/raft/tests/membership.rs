@@ -589,7 +589,7 @@ fn a_leader_answers_a_followers_query_like_a_read_of_its_own() {
     });
     let out = one.hear(N2, Message::HeartbeatReply { term: 1, round: round.unwrap(), wall: WALL });
     // It can answer its clients when it knows that so much is committed, and is told at once.
-    let told = append(1, at(1, 2), &[], 2);
+    let told = Message::Heartbeat { term: 1, round: 0, commit: 2 };
     assert_eq!(sent(&out), [(N3, Message::ReadIndexReply { term: 1, query, index: 2 }), (N3, told)]);
 }
 
