@@ -122,45 +122,22 @@ impl Tree {
         }
     }
 
-    /// Brings the records of these hashes nearer to the processor. Each loop takes one step for all of them, so that none
-    /// waits for the memory of another, as one search after the other would.
-    pub(super) fn prefetch(&self, hashes: impl Iterator<Item = u64>) {
-        let mut ways: SmallVec<[(u64, Span, &Node); WAVE]> =
-            hashes.map(|hash| (hash, Span::ALL, &self.root)).collect();
-        if ways.len() < 2 {
-            return;
-        }
-        // All leaves are at one height.
-        while let Some((_, _, Node::Inner(_))) = ways.first() {
-            for (hash, span, node) in &mut ways {
-                let Node::Inner(inner) = node else { continue };
-                let at = inner.child_of(*hash);
-                *span = span.of_child(inner, at);
-                if let Some(child) = inner.children.get(at) {
-                    *node = child;
-                }
+    /// Brings the records of these hashes nearer to the processor, `WAVE` of them at a time.
+    pub(super) fn prefetch(&self, mut hashes: impl Iterator<Item = u64>) {
+        let start = Way { hash: 0, span: Span::ALL, node: &self.root, place: &[] };
+        let mut ways = [start; WAVE];
+        loop {
+            let mut count = 0;
+            for (way, hash) in ways.iter_mut().zip(&mut hashes) {
+                *way = Way { hash, ..start };
+                count += 1;
+            }
+            match ways.get_mut(..count) {
+                Some(ways) if count > 1 => follow(ways),
+                // One alone waits for its memory anyway.
+                _ => return,
             }
         }
-        // Of the leaves first what a search and a write look at first: no branch depends on it, so all of it comes at once.
-        black_box(ways.iter().fold(0, |sum, &(hash, span, node)| match node {
-            Node::Leaf(slots) => {
-                let guess = slots.get(span.guess(hash, slots.len())).map_or(0, |slot| slot.hash);
-                sum ^ guess ^ Arc::strong_count(slots) as u64
-            }
-            Node::Inner(_) => sum,
-        }));
-        let places: SmallVec<[(u64, &[Slot]); WAVE]> = ways
-            .iter()
-            .filter_map(|&(hash, span, node)| match node {
-                Node::Leaf(slots) => slots.get(first_at(slots, span, hash)..).map(|from| (hash, from)),
-                Node::Inner(_) => None,
-            })
-            .collect();
-        // Where there is no record, one may be about to be put in, which moves all behind its place.
-        black_box(places.iter().fold(0, |sum, (hash, from)| match from.first() {
-            Some(slot) if slot.hash == *hash => sum ^ u64::from(slot.record.touch()),
-            _ => from.iter().step_by(SLOTS_OF_LINE).fold(sum, |sum, slot| sum ^ slot.hash),
-        }));
     }
 
     /// Hands `write` the record of `key`, to be changed, or puts in the one that it makes when there is none. Neither may
@@ -365,6 +342,60 @@ impl Inner {
             self.children.insert(left + 1, right);
         }
     }
+}
+
+/// A search under way.
+#[derive(Clone, Copy)]
+struct Way<'a> {
+    hash: u64,
+    /// What `node` may hold.
+    span: Span,
+    node: &'a Node,
+    /// In a leaf: the slots from the first one on that is not before `hash`.
+    place: &'a [Slot],
+}
+
+impl<'a> Way<'a> {
+    /// The leaf that it has come to.
+    fn leaf(&self) -> Option<&'a Arc<Leaf>> {
+        match self.node {
+            Node::Leaf(slots) => Some(slots),
+            Node::Inner(_) => None,
+        }
+    }
+}
+
+/// Takes searches from the root to their records. Each loop takes one step for all of them, so that none waits for the memory
+/// of another, as one search after the other would; and it is short, so that a processor is in many of its turns at once.
+fn follow(ways: &mut [Way<'_>]) {
+    // All leaves are at one height.
+    while let Some(Way { node: Node::Inner(_), .. }) = ways.first() {
+        for way in &mut *ways {
+            let Node::Inner(inner) = way.node else { continue };
+            let at = inner.child_of(way.hash);
+            way.span = way.span.of_child(inner, at);
+            if let Some(child) = inner.children.get(at) {
+                way.node = child;
+            }
+        }
+    }
+    // Of a leaf first its ends, where its count and its length are.
+    let ends = |leaf: &Arc<Leaf>| Arc::strong_count(leaf) ^ leaf.len();
+    black_box(ways.iter().filter_map(Way::leaf).fold(0, |sum, leaf| sum ^ ends(leaf)));
+    let guess = |way: &Way<'_>| {
+        let slots = way.leaf()?;
+        slots.get(way.span.guess(way.hash, slots.len())).map(|slot| slot.hash)
+    };
+    black_box(ways.iter().filter_map(guess).fold(0, |sum, hash| sum ^ hash));
+    for way in &mut *ways {
+        let Some(slots) = way.leaf() else { continue };
+        way.place = slots.get(first_at(slots, way.span, way.hash)..).unwrap_or_default();
+    }
+    // Where there is no record, one may be about to be put in, which moves all behind its place.
+    black_box(ways.iter().fold(0, |sum, way| match way.place.first() {
+        Some(slot) if slot.hash == way.hash => sum ^ u64::from(slot.record.touch()),
+        _ => way.place.iter().step_by(SLOTS_OF_LINE).fold(sum, |sum, slot| sum ^ slot.hash),
+    }));
 }
 
 /// The hashes that a node may hold: from `low` to `high`.
