@@ -18,8 +18,8 @@ pub struct Config {
     /// A leader with nothing to say says so this often. Microseconds; less than half of `election_timeout`.
     pub heartbeat_interval: Micros,
     /// A peer that has all entries is told the commit index by the next append, or, if there is none for so long, by a
-    /// heartbeat that asks for no answer: who writes one thing after the other saves a message for each write. Microseconds;
-    /// 0 for at once.
+    /// heartbeat that asks for no answer: who writes one thing after the other saves a message for each write. The regular
+    /// heartbeat tells it, too. Microseconds; 0 for at once.
     pub commit_delay: Micros,
     /// Ask before campaigning (dissertation §9.6). On by default.
     pub pre_vote: bool,

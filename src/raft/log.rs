@@ -28,9 +28,9 @@ pub(super) struct Log {
     /// The position of the last entry, or the base: every step asks for it several times.
     last: LogId,
     last_stamp: Stamp,
-    /// The position before the last run, or before what came one by one after it, if that is known: what a leader sends
-    /// goes on from there.
-    before: Option<LogId>,
+    /// The position before the last run, or before what came one by one after it; the base if that is not known. What a leader
+    /// sends goes on from there.
+    before: LogId,
     /// Packed bytes of all that was ever before the first entry, by the count that `Piece::end` goes on with.
     start: u64,
     /// The same up to the end of the last entry.
@@ -110,7 +110,7 @@ impl Log {
             open: Vec::new(),
             last: base,
             last_stamp: base_stamp,
-            before: None,
+            before: base,
             start: 0,
             end: 0,
             copies: Vec::new(),
@@ -156,9 +156,7 @@ impl Log {
         match index {
             _ if index == self.last.index => Some(self.last.term),
             _ if index == self.base.index => Some(self.base.term),
-            _ if self.before.is_some_and(|before| before.index == index) => {
-                self.before.map(|before| before.term)
-            }
+            _ if index == self.before.index => Some(self.before.term),
             _ => self.entry(index).map(|e| e.id.term),
         }
     }
@@ -278,7 +276,7 @@ impl Log {
             self.close();
         }
         if self.open.is_empty() {
-            self.before = Some(self.last);
+            self.before = self.last;
         }
         (self.last, self.last_stamp) = (entry.id, entry.stamp);
         self.end += entry.packed_len() as u64;
@@ -293,12 +291,13 @@ impl Log {
         let news = part(&run, next, LogIndex::MAX);
         let Some(last) = news.last() else { return };
         let bytes = packed(news);
-        self.before = Some(self.last);
+        self.before = self.last;
         (self.last, self.last_stamp) = (last.id, last.stamp);
         self.end += bytes as u64;
         let (to, end) = (self.last.index, self.end);
-        self.pieces
-            .extend(iter::once_with(|| Piece { run: Run { from: next, to, bytes, entries: run }, end }));
+        // Made in its place, for the same reason as what `Actions::add` adds; so is the other one.
+        let piece = || Piece { run: Run { from: next, to, bytes, entries: run }, end };
+        self.pieces.extend(iter::once_with(piece));
     }
 
     /// What came one by one is a run from now on.
@@ -327,7 +326,7 @@ impl Log {
     /// Removes all entries from `from` on.
     pub(super) fn truncate(&mut self, from: LogIndex) {
         self.close();
-        self.before = None;
+        self.before = self.base;
         let from = from.max(self.base.index + 1);
         self.copies.retain(|run| run.to < from);
         let mut gone = self.pieces.split_off(self.place(from));
@@ -352,7 +351,6 @@ impl Log {
     /// proportion to what is kept: dropping what is returned is for whoever has the time.
     pub(super) fn compact(&mut self, index: LogIndex, trailing: usize) -> Discarded {
         self.close();
-        self.before = None;
         let end = self.offset(index);
         let is_early = |before: u64| end.saturating_sub(before) > trailing as u64;
         let is_gone = |Piece { run, end }: &Piece| {
@@ -379,6 +377,7 @@ impl Log {
         {
             (self.base, self.base_stamp, self.start) = (last.id, last.stamp, *end);
         }
+        self.before = self.base;
         let base = self.base.index;
         self.copies.retain(|run| run.from > base);
         Discarded(gone)
@@ -419,9 +418,9 @@ impl Log {
         if (last, stamp) != (self.last, self.last_stamp) {
             return Some("the log's end is misplaced");
         }
-        if self.before.is_some_and(|before| {
-            before != self.base && self.entry(before.index).is_none_or(|e| e.id != before)
-        }) {
+        let is_there =
+            |id: LogId| id == self.base || self.entry(id.index).is_some_and(|entry| entry.id == id);
+        if !is_there(self.before) {
             return Some("the position before the last run is misplaced");
         }
         let mut counted = self.start;

@@ -280,9 +280,8 @@ impl Source<'_> {
         let Some(before) = self.log.term(index) else { return };
         peer.told = peer.told.max(self.commit.min(reach));
         let (term, previous, commit) = (self.term, LogId::new(before, index), self.commit);
-        let entries = || entries(self.log);
         out.add(|| {
-            let message = Message::Append { term, previous, entries: entries(), commit };
+            let message = Message::Append { term, previous, entries: entries(self.log), commit };
             Action::Send { to, message }
         });
     }
