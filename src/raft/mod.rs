@@ -100,6 +100,7 @@ pub use message::{Message, QueryId, Round, SnapshotId, SnapshotMeta, SnapshotPro
 pub use transfer::{TransferFailed, TransferId};
 
 use alloc::boxed::Box;
+use core::borrow::BorrowMut;
 
 use log::Log;
 use membership::Membership;
@@ -327,13 +328,18 @@ impl Raft {
 
     /// Steps a batch of events: the same state and the same answers as one by one, with one `Persist` and one append
     /// per peer. The primitive.
-    pub fn step_into(&mut self, now: Now, events: impl IntoIterator<Item = Event>, out: &mut Actions) {
+    ///
+    /// They may be lent (`&mut inbox`): each is then looked at where it is, what the core keeps of it is taken out, and what is
+    /// left is only to be dropped. Those that are handed over are moved for that.
+    pub fn step_into(
+        &mut self,
+        now: Now,
+        events: impl IntoIterator<Item: BorrowMut<Event>>,
+        out: &mut Actions,
+    ) {
         self.now = Now { mono: self.now.mono.max(now.mono), wall: now.wall };
-        let mut events = events.into_iter();
-        loop {
-            // Looked at where it is: a moved one is a copy, and more than one on its way to where it is taken.
-            let mut next = events.next();
-            let Some(event) = &mut next else { break };
+        for mut event in events {
+            let event = event.borrow_mut();
             if self.halted {
                 refuse_halted(event, out);
                 continue;

@@ -213,7 +213,8 @@ impl<S: StateMachine> Replica<S> {
     /// One step of the core for the whole batch, and what it decides. After a fault only its refusals count.
     fn step_core(&mut self, now: Now, out: &mut Actions<S>) -> Option<Fault> {
         let mut outbox = self.outbox.take().unwrap_or_default();
-        self.raft.step_into(now, self.inbox.drain(..), &mut outbox);
+        self.raft.step_into(now, &mut self.inbox, &mut outbox);
+        self.inbox.clear();
         let mut fault = None;
         for action in outbox.drain() {
             let refuses =

@@ -98,7 +98,8 @@ impl Trio {
 
     fn step(&mut self, at: usize) {
         let core = &mut self.cores[at];
-        core.raft.step_into(self.now, core.inbox.drain(..), &mut self.actions);
+        core.raft.step_into(self.now, &mut core.inbox, &mut self.actions);
+        core.inbox.clear();
         let from = core.id;
         for action in self.actions.drain() {
             match action {

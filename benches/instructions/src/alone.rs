@@ -48,7 +48,8 @@ impl Core {
     }
 
     fn step(&mut self, events: &mut Events) {
-        self.raft.step_into(self.now, events.drain(..), &mut self.out);
+        self.raft.step_into(self.now, &mut *events, &mut self.out);
+        events.clear();
     }
 
     /// Reads what the last step asked for, outside of what is measured.
