@@ -27,6 +27,15 @@ def parsed(parser):
     return a
 
 
+def order(entries, number):
+    """The entries in the order of a round: over as many rounds as there are entries (of an odd number twice as many), each comes equally often in each place and
+    right after each other one (a Williams square). What one leaves behind, files that are written anew or caches that are full of it, meets all the others."""
+    n = len(entries)
+    shift, backwards = (number, False) if n % 2 == 0 else divmod(number, 2)
+    places = [((k + 1) // 2 if k % 2 else -(k // 2)) + shift for k in range(n)]
+    return [entries[place % n] for place in (reversed(places) if backwards else places)]
+
+
 def say(text):
     print(text, file=sys.stderr, flush=True)
 

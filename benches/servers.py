@@ -8,10 +8,11 @@ reads (linearizable; and by leases, which trust clocks), 16-byte keys, 100-byte 
   relay             whatever --relay and --relay-lease start: a server to measure against that somebody else supplies, such as one that does nothing but parse, send
                     and sync. It speaks RESP at {port} (the next two ports are free, too) and keeps its files in {dir}
 
-In each round all servers are started anew, and each cell is measured on one after the other: what disturbs the machine for minutes disturbs all. Ratios are those
-of the same round. What is not installed or not given is left out."""
+In each round all servers are started anew, and each cell is measured on one after the other: what disturbs the machine for minutes disturbs all, and over four
+rounds (or six, where three are beside each other) each follows each other one equally often. Ratios are those of the same round. What is not installed or not given
+is left out."""
 import contextlib, shutil
-from measure import Cluster, Redis, Relay, Spread, arguments, bench, load, machine, parsed, patiently, port_of, report, say, table
+from measure import Cluster, Redis, Relay, Spread, arguments, bench, load, machine, order, parsed, patiently, port_of, report, say, table
 
 CELLS = [(1, 1), (64, 1), (256, 1), (64, 16)]
 KEYS = 100_000
@@ -47,8 +48,7 @@ def one_round(a, number, rows, found):
                     patiently(lambda: load(port_of(server), KEYS))
         for row, entries in rows.items():
             for connections, pipeline in CELLS:
-                turn = number % len(entries)
-                for name, _, flags in entries[turn:] + entries[:turn]:
+                for name, _, flags in order(entries, number):
                     server = running[name, row == "GET by lease"]
                     run = patiently(lambda: bench(port_of(server), reads=0 if row == "SET" else 100, connections=connections, pipeline=pipeline, keys=KEYS,
                                                   seconds=a.seconds, **flags))
