@@ -4,6 +4,7 @@ use alloc::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
+use super::pipeline::Gathered;
 use crate::node::RequestId;
 use crate::replica::Request;
 
@@ -42,6 +43,8 @@ const BLOCK: usize = 16 << 10;
 #[derive(Debug, Default)]
 pub struct Actions {
     list: VecDeque<Action>,
+    /// Empty between steps.
+    pub(super) gathered: Gathered,
     pub(super) space: BytesMut,
 }
 

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::command::{Command, Data, Held, classify};
 use super::command_stats::{CommandId, Row};
+use super::pipeline::Pipelines;
 use super::queue::{Queue, Stamp};
 use super::reply::{self, Reply};
 use super::transaction::Then;
@@ -17,7 +18,7 @@ use super::{
 use crate::codec::input::Input;
 use crate::codec::resp::{RequestLimits, RequestParser, write};
 use crate::node::RequestId;
-use crate::replica::Outcome;
+use crate::replica::{Outcome, Request};
 use crate::rng::Rng;
 use crate::time::{Micros, Now};
 
@@ -70,6 +71,7 @@ impl Connection {
             has_written: false,
             lists: VecDeque::new(),
             answered: 0,
+            pipelines: Pipelines::default(),
         }
     }
 
@@ -80,11 +82,12 @@ impl Connection {
         match event {
             Event::Input => self.about.heard(step.now),
             Event::InputEnded => self.end_input(),
-            Event::Reply { number, outcome } => self.on_reply(number, outcome, step.context.node),
+            Event::Reply { number, outcome } => self.on_outcome(number, outcome, step),
             Event::Clients(lines) => self.on_clients(&lines),
             Event::Wake => self.on_wake(step.now),
         }
         self.pump(step);
+        self.send_gathered(step);
         if self.phase == Phase::Closed {
             return;
         }
@@ -101,6 +104,7 @@ impl Connection {
         self.phase = Phase::Closed;
         self.held = None;
         self.queue = Queue::default();
+        self.pipelines = Pipelines::default();
         step.out.push(Action::Close);
     }
 
@@ -246,12 +250,21 @@ impl Connection {
 
     fn dispatch(&mut self, data: Data, step: &mut Step<'_>) {
         let number = self.queue.wait(data.kind, self.protocol, self.current, data.bytes, data.slot);
-        if !matches!(data.then, Then::Pass) {
-            self.asks_versions |= matches!(data.then, Then::Watch(_));
-            self.then.insert(number, data.then);
+        match data.then {
+            Then::Pass if self.gather(number, &data.request, step) => return,
+            Then::Pass => {}
+            then => {
+                self.asks_versions |= matches!(then, Then::Watch(_));
+                self.then.insert(number, then);
+            }
         }
+        self.send_gathered(step);
+        self.send_request(number, data.request, step);
+    }
+
+    pub(super) fn send_request(&self, number: u64, request: Request, step: &mut Step<'_>) {
         let id = RequestId { connection: self.id, number };
-        step.out.push(Action::Request { id, epoch: self.epoch, request: data.request });
+        step.out.push(Action::Request { id, epoch: self.epoch, request });
     }
 
     /// Gives the reply of a command that needs nobody.
@@ -273,7 +286,7 @@ impl Connection {
         self.phase = Phase::Closing;
     }
 
-    fn on_reply(&mut self, number: u64, outcome: Outcome, node: &Look<'_>) {
+    pub(super) fn on_reply(&mut self, number: u64, outcome: Outcome, node: &Look<'_>) {
         let Some(waiting) = self.queue.waiting(number) else { return };
         let then = if self.then.is_empty() { None } else { self.then.remove(&number) }.unwrap_or_default();
         let is_watch = matches!(then, Then::Watch(_));

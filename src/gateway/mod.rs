@@ -13,6 +13,9 @@
 //! answered, and a write until every earlier read is. So a client reads its own writes, and a read never sees a later
 //! write, without the node knowing about connections.
 //!
+//! Short commands of a pipeline that are read together, and all write or all read, are one request (`pipeline`), which ends
+//! for all of them as it would for one.
+//!
 //! When a write is refused (no leader, too much waits), the rest of its pipeline must not be done either: after
 //! `SET balance 0` failed, `SET paid yes` must not succeed. So every data command whose first byte had been received when
 //! the refusal came is refused too. The writes among them that are with the node already are refused there, because they
@@ -43,6 +46,7 @@ mod help;
 mod info;
 mod membership;
 mod output;
+mod pipeline;
 mod queue;
 mod reply;
 mod session;
@@ -145,6 +149,9 @@ pub struct Settings {
     pub max_command: usize,
     /// Most requests under way for one connection.
     pub max_pipeline: usize,
+    /// Most bytes of short commands in a row that go to the node as one request; an entry of the log must have room for so
+    /// many. With 0 each goes by itself.
+    pub max_joined: usize,
     /// Output above which no more input is taken.
     pub output_soft_limit: usize,
     /// Output above which the connection is closed.
@@ -160,6 +167,7 @@ impl Default for Settings {
             max_key: crate::kv::MAX_KEY,
             max_command: 16 << 20,
             max_pipeline: 1024,
+            max_joined: 16 << 10,
             output_soft_limit: 1 << 20,
             output_hard_limit: 256 << 20,
             redirect: false,
@@ -262,6 +270,8 @@ pub struct Connection {
     /// Filters of the CLIENT LISTs that the driver is gathering.
     lists: alloc::collections::VecDeque<client::Filter>,
     answered: u64,
+    /// Requests under way that are several commands.
+    pipelines: pipeline::Pipelines,
 }
 
 impl Connection {

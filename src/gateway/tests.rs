@@ -5,6 +5,7 @@ mod control;
 mod course;
 mod fuzz;
 mod membership;
+mod pipelines;
 mod transactions;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -11,7 +11,7 @@
 //! The parts: [`COMMANDS`] is the table of what there is; `packed` the bytes between the steps; `record` one key with its
 //! value; `tree` all of them, in the order of a keyed hash, so that a SCAN cursor means the same place on every node;
 //! `store` the state with its digest; `write` and `read` the commands, of which the larger ones have files of their own:
-//! `set`, `strings`, `bits`, `float`, `lcs`, `expire`, `keyspace`, `scan` and `transaction`; `deadlines` when keys die;
+//! `set`, `strings`, `bits`, `float`, `lcs`, `expire`, `keyspace`, `scan`, `transaction` and `pipeline`; `deadlines` when keys die;
 //! `snapshot` the state as a stream of bytes; `words` a packed command as people read it, and `work` how long it takes.
 
 mod bits;
@@ -27,6 +27,7 @@ mod lifetime;
 mod number;
 mod packed;
 mod parse;
+mod pipeline;
 mod read;
 mod record;
 mod reply;
@@ -48,6 +49,9 @@ pub use command::{COMMANDS, CommandInfo, Group, KeyPositions};
 pub(crate) use command::{is_arity, position_by_name};
 pub use error::CommandError;
 pub use parse::{Call, parse};
+#[cfg(feature = "sim")]
+pub(crate) use pipeline::pipelined;
+pub use pipeline::{may_join, pipeline, unanswered};
 pub use snapshot::{KvRestorer, KvView};
 pub use store::KvStore;
 #[cfg(feature = "sim")]

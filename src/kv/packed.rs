@@ -7,7 +7,7 @@
 //!
 //! An opcode names one command with one layout of its arguments, for ever: a command whose arguments change gets a new
 //! opcode, so that an old log means what it meant. Opcodes below 0x80 are writes, the others are reads. 0 is none,
-//! 0x40–0x4f are kept for commands that carry commands (transactions), and 0x7f and 0xff for opcodes of two bytes.
+//! 0x40–0x4f are kept for commands that carry commands (transactions, pipelines), and 0x7f and 0xff for opcodes of two bytes.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -38,6 +38,7 @@ pub(super) mod opcode {
     pub(in crate::kv) const DELEX: u8 = 0x0c;
     pub(in crate::kv) const MSETEX: u8 = 0x0d;
     pub(in crate::kv) const EXEC: u8 = 0x40;
+    pub(in crate::kv) const PIPELINE: u8 = 0x41;
     pub(in crate::kv) const SETRANGE: u8 = 0x10;
     pub(in crate::kv) const SETBIT: u8 = 0x11;
     pub(in crate::kv) const INCRBYFLOAT: u8 = 0x12;
@@ -55,6 +56,7 @@ pub(super) mod opcode {
     pub(in crate::kv) const TTL: u8 = 0x88;
     pub(in crate::kv) const VERSIONS: u8 = 0x89;
     pub(in crate::kv) const EXEC_READS: u8 = 0xc0;
+    pub(in crate::kv) const PIPELINE_READS: u8 = 0xc1;
     pub(in crate::kv) const GETBIT: u8 = 0x90;
     pub(in crate::kv) const BITCOUNT: u8 = 0x91;
     pub(in crate::kv) const BITPOS: u8 = 0x92;
@@ -116,6 +118,7 @@ pub(super) enum Write<'a> {
     DelEx { compare: Compare<'a>, key: &'a [u8] },
     MSetEx { flags: SetFlags, lifetime: Lifetime, pairs: Fields<'a> },
     Exec(Transaction<'a>),
+    Pipeline { commands: Fields<'a> },
     SetRange { key: &'a [u8], offset: u64, part: &'a [u8] },
     SetBit { key: &'a [u8], offset: u64, bit: bool },
     IncrByFloat { key: &'a [u8], by: Extended },
@@ -138,6 +141,7 @@ pub(super) enum Read<'a> {
     Ttl { tells: Tells, key: &'a [u8] },
     Versions { keys: Fields<'a> },
     Exec(Transaction<'a>),
+    Pipeline { commands: Fields<'a> },
     GetBit { key: &'a [u8], offset: u64 },
     BitCount { key: &'a [u8], range: Option<BitRange> },
     BitPos { key: &'a [u8], bit: bool, range: Option<BitRange> },
@@ -187,6 +191,7 @@ impl<'a> Write<'a> {
             opcode::DELEX => from.delex(),
             opcode::MSETEX => from.msetex(),
             opcode::EXEC => from.transaction().map(Self::Exec),
+            opcode::PIPELINE => from.commands().map(|commands| Self::Pipeline { commands }),
             opcode::SETRANGE => from.set_range(),
             opcode::SETBIT => from.set_bit(),
             opcode::INCRBYFLOAT => {
@@ -218,6 +223,7 @@ impl<'a> Read<'a> {
             opcode::TTL => from.ttl(),
             opcode::VERSIONS => from.keys().map(|keys| Self::Versions { keys }),
             opcode::EXEC_READS => from.transaction().map(Self::Exec),
+            opcode::PIPELINE_READS => from.commands().map(|commands| Self::Pipeline { commands }),
             opcode::GETBIT => {
                 from.key().zip(from.bit_offset()).map(|(key, offset)| Self::GetBit { key, offset })
             }
@@ -319,6 +325,16 @@ impl<'a> Unpacker<'a> {
             len += 1;
         }
         Some(Fields { rest: all, len })
+    }
+
+    /// Everything that is left, as at least one byte string.
+    fn commands(&mut self) -> Option<Fields<'a>> {
+        self.all_bytes().filter(|commands| commands.len() > 0)
+    }
+
+    /// A byte string of any length.
+    pub(super) fn field(&mut self) -> Option<&'a [u8]> {
+        self.bytes(usize::MAX)
     }
 
     pub(super) fn byte(&mut self) -> Option<u8> {
@@ -440,6 +456,12 @@ impl<'a> Packer<'a> {
     /// Byte strings, one after the other.
     pub(super) fn all(self, fields: &[Bytes]) -> Self {
         fields.iter().fold(self, |to, field| to.bytes(field))
+    }
+
+    /// What is packed already.
+    pub(super) fn raw(self, packed: &[u8]) -> Self {
+        self.0.put_slice(packed);
+        self
     }
 
     /// Room for one byte string.

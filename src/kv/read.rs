@@ -1,4 +1,4 @@
-//! The commands that change nothing. Each appends exactly one reply.
+//! The commands that change nothing. Each appends exactly one reply, but for a pipeline.
 
 use alloc::vec::Vec;
 
@@ -26,6 +26,7 @@ impl KvStore {
             Read::Ttl { tells, key } => self.tell_deadline(at, tells, key, out),
             Read::Versions { keys } => self.versions(keys, out),
             Read::Exec(transaction) => self.exec_reads(at, transaction, out),
+            Read::Pipeline { commands } => self.pipeline_reads(at, commands, out),
             Read::GetBit { key, offset } => self.getbit(key, offset, out),
             Read::BitCount { key, range } => self.bitcount(key, range, out),
             Read::BitPos { key, bit, range } => self.bitpos(key, bit, range, out),

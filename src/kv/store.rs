@@ -190,6 +190,15 @@ impl KvStore {
         there.find(|(_, record)| record.meta().deadline == deadline).map(|(_, record)| record)
     }
 
+    /// Takes at most so many dead records out.
+    pub(super) fn bury_some(&mut self, most: usize) {
+        for _ in 0..most {
+            if !self.bury() {
+                return;
+            }
+        }
+    }
+
     /// Takes the first dead record out, if there is one.
     fn bury(&mut self) -> bool {
         let Some((deadline, place)) = self.deadlines.first().filter(|(deadline, _)| *deadline <= self.now)
@@ -228,11 +237,7 @@ impl StateMachine for KvStore {
     /// Takes dead keys out. They are dead already, to whoever asks: when they are taken out is a matter of memory.
     fn expire(&mut self, context: Context, most: usize) {
         self.now = context.unix_ms;
-        for _ in 0..most {
-            if !self.bury() {
-                return;
-            }
-        }
+        self.bury_some(most);
     }
 
     /// Runs a packed command, or answers a packed read as of its entry.
@@ -294,7 +299,7 @@ impl fmt::Debug for KvStore {
     }
 }
 
-fn refuse(malformed: Malformed, out: &mut Vec<u8>) {
+pub(super) fn refuse(malformed: Malformed, out: &mut Vec<u8>) {
     let text = match malformed {
         Malformed::Opcode(op) => alloc::format!("ERR no command of this version has the opcode {op:#04x}"),
         Malformed::Arguments(op) => alloc::format!("ERR malformed arguments of the opcode {op:#04x}"),

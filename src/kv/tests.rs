@@ -3,6 +3,7 @@
 mod commands;
 mod expiry;
 mod keyspace;
+mod pipelines;
 mod snapshots;
 mod state;
 mod transactions;

@@ -89,7 +89,8 @@ impl<'a> Unpacker<'a> {
         let all = commands;
         // One transaction in another would be a stack as deep as the bytes are many.
         let is_command = |packed: &[u8]| match packed.first().copied() {
-            None | Some(opcode::EXEC | opcode::EXEC_READS) => false,
+            None => false,
+            Some(opcode::EXEC | opcode::EXEC_READS | opcode::PIPELINE | opcode::PIPELINE_READS) => false,
             Some(op) if op & opcode::READ == 0 => Write::decode(packed).is_ok(),
             Some(_) => Read::decode(packed).is_ok(),
         };

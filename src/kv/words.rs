@@ -129,6 +129,7 @@ fn write(command: Write<'_>) -> Words {
         Write::Copy { from, to, replace } => Words::of("COPY").and(from).and(to).flag(replace, b"REPLACE"),
         Write::Flush => Words::of("FLUSHALL"),
         Write::Exec(_) => Words::of("EXEC"),
+        Write::Pipeline { .. } => Words::of("PIPELINE"),
     }
 }
 
@@ -149,6 +150,7 @@ fn read(query: Read<'_>) -> Words {
         Read::Ttl { tells, key } => Words::of(tells.name()).and(key),
         Read::Versions { keys } => Words::of("WATCH").all(keys),
         Read::Exec(_) => Words::of("EXEC"),
+        Read::Pipeline { .. } => Words::of("PIPELINE"),
         Read::GetBit { key, offset } => Words::of("GETBIT").and(key).unsigned(offset),
         Read::BitCount { key, range } => Words::of("BITCOUNT").and(key).range(range),
         Read::BitPos { key, bit, range } => Words::of("BITPOS").and(key).signed(bit.into()).range(range),

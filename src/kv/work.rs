@@ -149,6 +149,7 @@ impl<'a> Meter<'a> {
                 2 * STORE + 2 * bytes(len)
             }
             Write::Exec(transaction) => self.of_transaction(transaction.commands),
+            Write::Pipeline { commands } => commands.len() as u64 * STORE + bytes(commands.packed_len()),
         }
     }
 
@@ -177,6 +178,7 @@ impl<'a> Meter<'a> {
                 matched(usize::try_from(count).unwrap_or(MAX_SCAN_KEYS).min(MAX_SCAN_KEYS), pattern)
             }
             Read::Exec(transaction) => self.of_transaction(transaction.commands),
+            Read::Pipeline { commands } => commands.len() as u64 * FIND,
             Read::BitCount { key, .. } | Read::BitPos { key, .. } => FIND + 2 * seen(self.len(key)),
             Read::Lcs { one, other, .. } => {
                 let cells = self.len(one).saturating_add(1).saturating_mul(self.len(other).saturating_add(1));

@@ -1,4 +1,5 @@
-//! The commands that change something. Each appends exactly one reply.
+//! The commands that change something. Each appends exactly one reply, a pipeline one for each
+//! of its commands.
 
 use alloc::vec::Vec;
 
@@ -35,6 +36,7 @@ impl KvStore {
             Write::DelEx { compare, key } => self.delex(compare, key, out),
             Write::MSetEx { flags, lifetime, pairs } => self.msetex(at, flags, lifetime, pairs, out),
             Write::Exec(transaction) => self.exec(at, transaction, out),
+            Write::Pipeline { commands } => self.pipeline(at, commands, out),
             Write::SetRange { key, offset, part } => self.setrange(version, key, offset, part, out),
             Write::SetBit { key, offset, bit } => self.setbit(version, key, offset, bit, out),
             Write::IncrByFloat { key, by } => self.incrbyfloat(version, key, by, out),

@@ -78,6 +78,7 @@ pub mod met {
         EXPIRED = "answer: session expired",
         REPLY_LOST = "clients: reply lost with its connection",
         CONNECTION_BROKEN = "clients: connection broken",
+        JOINED = "clients: commands joined to one entry",
         EXECUTED = "clients: EXEC executed what MULTI began",
         GIVEN_UP = "clients: EXEC given up, a watched key has changed",
         ABORTED = "clients: EXEC aborted, a command was not queued",

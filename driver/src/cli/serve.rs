@@ -306,6 +306,7 @@ impl Options {
             max_value: 8 << 20,
             max_key: 64 << 10,
             max_command: 16 << 20,
+            max_joined: 16 << 10,
             max_pipeline: 1024,
             output_soft_limit: 1 << 20,
             output_hard_limit: 64 << 20,

@@ -308,7 +308,7 @@ impl RequestParser {
 
 /// The number of a whole line that is one byte and up to seven digits without a leading zero, as nearly all lines of
 /// lengths are, and where the line ends. `None` for every other line, right or wrong: those take the long way.
-fn short_length(line: &[u8]) -> Option<(usize, usize)> {
+pub(super) fn short_length(line: &[u8]) -> Option<(usize, usize)> {
     match *line {
         [_, one, b'\r', b'\n', ..] => return Some((digit(one)?, 4)),
         [_, ten @ b'1'..=b'9', one, b'\r', b'\n', ..] => return Some((10 * digit(ten)? + digit(one)?, 5)),

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::element::{Element, Read, read};
 use super::reply::ReplyError;
+use super::request::short_length;
 use super::write;
 
 /// Appends the one RESP3 reply in `reply` to `out` as RESP2: `_` becomes `$-1`, a map of n pairs an array of 2n, a set or
@@ -75,6 +76,16 @@ fn skip(bytes: &[u8], count: usize) -> Result<Option<&[u8]>, ReplyError> {
 
 /// How long the first reply of either version in `replies` is; `None` if it is not whole yet.
 pub fn reply_length(replies: &[u8]) -> Result<Option<usize>, ReplyError> {
+    // What most replies are takes a short way to the same end.
+    if replies.starts_with(b"+OK\r\n") {
+        return Ok(Some(5));
+    }
+    if replies.first() == Some(&b'$')
+        && let Some((length, line)) = short_length(replies)
+        && replies.get(line + length..line + length + 2) == Some(b"\r\n")
+    {
+        return Ok(Some(line + length + 2));
+    }
     Ok(skip(replies, 1)?.map(|rest| replies.len().saturating_sub(rest.len())))
 }
 

@@ -13,9 +13,14 @@ use crate::codec::forward::payload;
 use crate::raft::NodeId;
 use crate::replica::{Outcome, Refused, SessionError};
 
+/// Each command is a request of its own.
+fn apart() -> Settings {
+    Settings { max_joined: 0, ..Settings::default() }
+}
+
 #[test]
 fn a_pipeline_is_dispatched_kind_by_kind_and_answered_in_order() {
-    let mut h = Harness::new();
+    let mut h = Harness::with(&apart());
     h.feed(b"SET a 1\r\nSET b 2\r\nPING\r\nGET a\r\nGET b\r\nSET a 3\r\nGET a\r\n");
     assert_eq!(h.waiting(), "WW", "reads wait for the earlier writes");
     assert_eq!(h.connection.output(), b"", "PING's reply waits for those before it");
@@ -35,7 +40,7 @@ fn a_pipeline_is_dispatched_kind_by_kind_and_answered_in_order() {
 
 #[test]
 fn replies_that_come_in_another_order_leave_in_order() {
-    let mut h = Harness::new();
+    let mut h = Harness::with(&apart());
     h.feed(b"INCR n\r\nINCR n\r\nINCR n\r\n");
     let numbers: Vec<u64> = h.requests.iter().map(|r| r.0).collect();
     for (at, expected) in [(2, ""), (0, ":0\r\n"), (1, ":1\r\n:2\r\n")] {
@@ -50,7 +55,7 @@ fn replies_that_come_in_another_order_leave_in_order() {
 
 #[test]
 fn short_commands_share_memory_and_what_is_long_or_waits_for_exec_keeps_none_of_it() {
-    let mut h = Harness::new();
+    let mut h = Harness::with(&apart());
     let long = "x".repeat(3000);
     h.feed(format!("GET a\r\nGET {long}\r\nGET b\r\n").as_bytes());
     let at: Vec<_> = h.requests.iter().map(|(.., request)| payload(request).as_ptr_range()).collect();
@@ -68,7 +73,7 @@ fn short_commands_share_memory_and_what_is_long_or_waits_for_exec_keeps_none_of_
 
 #[test]
 fn after_a_refusal_the_rest_of_the_pipeline_is_refused_and_then_a_new_epoch_begins() {
-    let mut h = Harness::new();
+    let mut h = Harness::with(&apart());
     h.feed(b"SET a 1\r\nSET b 1\r\nGET a\r\nSET c 1\r\nPING\r\nSET d");
     assert_eq!(h.waiting(), "WW");
     h.answer(Outcome::Refused(Refused::NoLeader));
@@ -210,11 +215,11 @@ fn quit_and_the_end_of_input_answer_what_is_under_way() {
 
 #[test]
 fn a_pipeline_has_a_limit_in_commands_and_in_bytes() {
-    let mut h = Harness::with(&Settings { max_pipeline: 2, ..Settings::default() });
+    let mut h = Harness::with(&Settings { max_pipeline: 2, ..apart() });
     h.feed(b"INCR n\r\nINCR n\r\nINCR n\r\nINCR n\r\n");
     assert_eq!(h.waiting(), "WW");
     assert_eq!(h.say(""), ":1\r\n:2\r\n:3\r\n:4\r\n");
-    let mut h = Harness::with(&Settings { max_command: 1000, ..Settings::default() });
+    let mut h = Harness::with(&Settings { max_command: 1000, ..apart() });
     let set = alloc::format!("SET a {}\r\n", "x".repeat(600));
     h.feed(set.repeat(3).as_bytes());
     assert_eq!(h.waiting(), "WW");
@@ -251,7 +256,7 @@ fn what_a_browser_is_made_to_send_runs_nothing() {
 
 #[test]
 fn above_the_hard_limit_the_connection_is_closed_and_its_output_dropped() {
-    let mut h = Harness::with(&Settings { output_hard_limit: 1000, ..Settings::default() });
+    let mut h = Harness::with(&Settings { output_hard_limit: 1000, ..apart() });
     h.feed(b"GET a\r\nGET a\r\n");
     let value = alloc::format!("$900\r\n{}\r\n", "x".repeat(900));
     h.answer(Outcome::Reply(value.clone().into()));
@@ -263,7 +268,7 @@ fn above_the_hard_limit_the_connection_is_closed_and_its_output_dropped() {
 
 #[test]
 fn replies_that_wait_for_an_earlier_one_count_too() {
-    let mut h = Harness::with(&Settings { output_hard_limit: 1000, ..Settings::default() });
+    let mut h = Harness::with(&Settings { output_hard_limit: 1000, ..apart() });
     h.feed(b"GET a\r\nGET a\r\n");
     h.requests.pop_front();
     h.answer(Outcome::Reply(alloc::format!("$1100\r\n{}\r\n", "x".repeat(1100)).into()));

@@ -131,8 +131,8 @@ fn the_digest_of_a_long_value_is_kept_too() {
 fn arbitrary_bytes_get_one_reply_and_do_the_same_everywhere() {
     let mut rng = Rng::new(33);
     let (mut one, mut two) = (KvStore::empty(SEED), KvStore::empty(SEED));
-    let writes = (1..=0x0d).chain(0x10..=0x16).chain([opcode::EXEC]);
-    let reads = (0x81..=0x89).chain(0x90..=0x96).chain([opcode::EXEC_READS]);
+    let writes = (1..=0x0d).chain(0x10..=0x16).chain([opcode::EXEC, opcode::PIPELINE]);
+    let reads = (0x81..=0x89).chain(0x90..=0x96).chain([opcode::EXEC_READS, opcode::PIPELINE_READS]);
     let opcodes: Vec<u8> = writes.chain(reads).collect();
     let mut good = Vec::new();
     for step in 0..60_000_u64 {
@@ -162,8 +162,10 @@ fn arbitrary_bytes_get_one_reply_and_do_the_same_everywhere() {
         assert_eq!(one.digest(), before);
         one.apply(context, &bytes, &mut first);
         two.apply(context, &bytes, &mut second);
-        assert_one_value(&first);
-        assert_one_value(&asked);
+        if !matches!(bytes.first(), Some(&(opcode::PIPELINE | opcode::PIPELINE_READS))) {
+            assert_one_value(&first);
+            assert_one_value(&asked);
+        }
         assert_eq!((&first, one.digest()), (&second, two.digest()));
         good.push(!first.starts_with(b"-"));
     }

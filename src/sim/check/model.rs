@@ -82,6 +82,11 @@ pub trait Model {
         false
     }
 
+    /// The commands of which an entry's command is made, in order. A client's node may have joined several.
+    fn commands(command: &Bytes) -> Vec<Bytes> {
+        std::vec![command.clone()]
+    }
+
     /// Bytes that `reply` takes in a session's memory. Only a run that fills that memory needs it.
     fn kept_bytes(reply: &Self::Reply) -> u64 {
         let _ = reply;

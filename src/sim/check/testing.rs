@@ -3,13 +3,14 @@
 use std::string::{String, ToString};
 use std::vec::Vec;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::history::{HistoryOf, OpId};
 use super::kv_model::KvModel;
 use super::replay::{Committed, Replayed, SessionLimits, replay};
 use super::{Contradiction, Model};
 use crate::codec::resp::Value;
+use crate::kv;
 use crate::raft::Stamp;
 use crate::replica::Request;
 
@@ -59,7 +60,7 @@ fn named(line: &str) -> (Option<(u64, u64)>, &str) {
 }
 
 /// A log from index 1 on of one line for each entry: `set x 1`, `5.2 set x 1` of a session, `/2 5.3 set x 1` with an
-/// acknowledgement of the numbers below 2, `open nonce`, `close 5`, or `noop`; each may begin with `@70`, when it was
+/// acknowledgement of the numbers below 2, `set x 1 & set y 1` as one, `open nonce`, `close 5`, or `noop`; each may begin with `@70`, when it was
 /// applied, and `+500`, by how much the log's clock went on.
 pub(super) fn log(script: &str) -> Vec<Committed> {
     let mut cluster_ms = 0;
@@ -92,6 +93,16 @@ fn request(line: &str, ack: u64) -> Option<Request> {
     }
     if let Some(session) = line.strip_prefix("close ") {
         return Some(Request::CloseSession { session: session.parse().unwrap() });
+    }
+    if line.contains(" & ") {
+        let commands: Vec<Bytes> = line
+            .split(" & ")
+            .map(|line| match request(line, ack) {
+                Some(Request::Write(command)) => command,
+                other => panic!("{line} is no write: {other:?}"),
+            })
+            .collect();
+        return Some(Request::Write(kv::pipeline(&commands, &mut BytesMut::new())));
     }
     match (named(line), KvModel::request(&words(named(line).1).into())) {
         ((None, _), write @ Some(Request::Write(_))) => write,

@@ -4,9 +4,9 @@ use std::format;
 use std::vec::Vec;
 
 use super::Run;
-use crate::replica::request_of;
+use crate::replica::{Request, request_of};
 use crate::sim::census::met;
-use crate::sim::check::{Committed, SessionLimits, replay};
+use crate::sim::check::{Committed, Model, SessionLimits, replay};
 use crate::sim::cluster::Checked;
 use crate::sim::tally::Tally;
 use crate::sim::workload::Workload;
@@ -43,6 +43,13 @@ impl<W: Workload> Run<'_, W> {
                 request: entry.command.as_ref().and_then(|data| request_of(data)),
             })
             .collect();
+        for entry in &log {
+            if let Some(Request::Write(command)) = &entry.request
+                && W::Model::commands(command).len() > 1
+            {
+                self.cluster.count(met::JOINED);
+            }
+        }
         self.workload.complete(&mut self.history, &log);
         let limits = SessionLimits::from(&self.plan.settings().node.replica());
         let replayed = replay(self.workload.model(), limits, &log, &self.history);

@@ -42,6 +42,7 @@ use bytes::Bytes;
 use super::model::{Model, Part};
 use crate::codec::input::Input;
 use crate::codec::resp::{ReplyParser, Value};
+use crate::kv::pipelined;
 use crate::replica::{Context, Request};
 use command::Command;
 use keys::{Entries, Keys};
@@ -71,6 +72,10 @@ impl Model for KvModel {
 
     fn request(op: &KvOp) -> Option<Request> {
         transaction::request(op)
+    }
+
+    fn commands(command: &Bytes) -> Vec<Bytes> {
+        pipelined(command).unwrap_or_else(|| std::vec![command.clone()])
     }
 
     fn is_read(op: &KvOp) -> bool {

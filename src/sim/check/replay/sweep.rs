@@ -130,7 +130,9 @@ impl<'a, M: Model> Sweep<'a, M> {
         self.sessions.pass(now);
         match &entry.request {
             Some(Request::Write(command)) => {
-                self.execute(entry, None, command)?;
+                for command in M::commands(command) {
+                    self.execute(entry, None, &command)?;
+                }
             }
             Some(Request::Once { session, seq, ack, command }) => {
                 if self.sessions.admits(*session, *seq, *ack, now) {

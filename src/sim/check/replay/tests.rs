@@ -271,6 +271,23 @@ fn unknown_outcomes_may_be_done_or_not_and_at_any_later_time() {
 }
 
 #[test]
+fn commands_that_were_joined_are_each_asked_by_somebody_and_in_their_order() {
+    let two = "
+        1 > set x 1
+        1 > incr x
+        1 < +OK|
+        1 < :2|
+        2 > get x
+        2 < $1|2|";
+    let joined = "noop\nset x 1 & incr x";
+    assert_eq!(places(two, joined), [Some(2), Some(2), Some(2)]);
+    assert_eq!(broken(two, "incr x & set x 1"), "wrong reply");
+    assert_eq!(broken(two, "set x 1 & incr y"), "asked by nobody");
+    assert_eq!(broken(two, "set x 1 & incr x & incr x"), "done twice");
+    assert_eq!(broken(&two.replace("$1|2|", "$1|1|"), joined), "impossible read", "nobody sees a half of it");
+}
+
+#[test]
 fn a_retry_of_a_session_runs_once() {
     let once = "
         1 > 1.1 incr n
