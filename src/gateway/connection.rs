@@ -219,11 +219,17 @@ impl Connection {
     pub(super) fn hold(&mut self, data: Data, step: &mut Step<'_>) {
         if self.refused_up_to.is_some() {
             self.current.rejected = true;
-            self.answer_now(reply::after_refusal());
-        } else if self.has_to_wait(data.kind) {
+            return self.answer_now(reply::after_refusal());
+        }
+        let mut joins = self.joins_gathered(&data, step);
+        if !joins {
+            self.send_gathered(step);
+            joins = self.joins_gathered(&data, step);
+        }
+        if self.has_to_wait(data.kind) {
             self.held = Some(Held::Data(data));
         } else {
-            self.dispatch(data, step);
+            self.dispatch(data, joins, step);
         }
     }
 
@@ -232,7 +238,9 @@ impl Connection {
         let under_way = self.queue.under_way();
         match kind {
             Kind::Write => under_way.reads > 0 && !planted!("write-overtakes-read"),
-            Kind::Read | Kind::List => under_way.writes > 0 && !planted!("read-overtakes-write"),
+            Kind::Read | Kind::List => {
+                (under_way.writes > 0 && !planted!("read-overtakes-write")) || self.pipelines.has_reads()
+            }
         }
     }
 
@@ -248,17 +256,16 @@ impl Connection {
         self.held.is_none()
     }
 
-    fn dispatch(&mut self, data: Data, step: &mut Step<'_>) {
+    /// `joins` tells whether it goes with what was gathered.
+    fn dispatch(&mut self, data: Data, joins: bool, step: &mut Step<'_>) {
         let number = self.queue.wait(data.kind, self.protocol, self.current, data.bytes, data.slot);
-        match data.then {
-            Then::Pass if self.gather(number, &data.request, step) => return,
-            Then::Pass => {}
-            then => {
-                self.asks_versions |= matches!(then, Then::Watch(_));
-                self.then.insert(number, then);
-            }
+        if joins {
+            return step.out.gathered.add(number, &data.request);
         }
-        self.send_gathered(step);
+        if !matches!(data.then, Then::Pass) {
+            self.asks_versions |= matches!(data.then, Then::Watch(_));
+            self.then.insert(number, data.then);
+        }
         self.send_request(number, data.request, step);
     }
 

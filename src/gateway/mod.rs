@@ -13,8 +13,9 @@
 //! answered, and a write until every earlier read is. So a client reads its own writes, and a read never sees a later
 //! write, without the node knowing about connections.
 //!
-//! Short commands of a pipeline that are read together, and all write or all read, are one request (`pipeline`), which ends
-//! for all of them as it would for one.
+//! Short commands of a pipeline that are read together, and all write or all read, are one request (`pipeline`). Behind reads
+//! that are one request, the next read waits as well: they may have to be answered in pieces, and a connection's reads see
+//! states in order.
 //!
 //! When a write is refused (no leader, too much waits), the rest of its pipeline must not be done either: after
 //! `SET balance 0` failed, `SET paid yes` must not succeed. So every data command whose first byte had been received when
@@ -147,10 +148,10 @@ pub struct Settings {
     pub max_key: usize,
     /// Longest command, in bytes. So many bytes of commands may be under way, too, before no more are taken.
     pub max_command: usize,
-    /// Most requests under way for one connection.
+    /// Most commands under way for one connection.
     pub max_pipeline: usize,
-    /// Most bytes of short commands in a row that go to the node as one request; an entry of the log must have room for so
-    /// many. With 0 each goes by itself.
+    /// Most bytes of short commands in a row that go to the node as one request, which has to be one that it takes: at least 256
+    /// fewer than `max_entry_bytes`. With 0 each goes by itself.
     pub max_joined: usize,
     /// Output above which no more input is taken.
     pub output_soft_limit: usize,

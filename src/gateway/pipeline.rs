@@ -9,17 +9,22 @@ use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
 
+use super::command::Data;
 use super::reply::Reply;
-use super::{Connection, Step};
+use super::transaction::Then;
+use super::{Connection, Kind, Step};
 use crate::codec::resp::reply_length;
 use crate::kv;
 use crate::replica::{Outcome, Request};
 
-/// Most commands of a pipeline.
-const MAX_COMMANDS: usize = 64;
+/// Most writes that go together: one entry is one piece of work.
+const MAX_WRITES: usize = 64;
 
 /// A longer command goes by itself: it pays for itself.
 const SHORT: usize = 2 << 10;
+
+/// Bytes that say how long a short command is.
+const LENGTH: usize = 2;
 
 /// What is asked by a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,15 +35,21 @@ enum Asks {
 }
 
 impl Asks {
-    /// What a request asks, and its command, if it is one that may be one of several.
+    /// What a request asks, and its command, if it has one.
     fn of(request: &Request) -> Option<(Self, &Bytes)> {
-        let (asks, command) = match request {
-            Request::Write(command) => (Self::Write, command),
-            Request::Read(query) => (Self::Read, query),
-            Request::ReadLocal(query) => (Self::ReadLocal, query),
-            _ => return None,
-        };
-        (command.len() <= SHORT && kv::may_join(command)).then_some((asks, command))
+        match request {
+            Request::Write(command) => Some((Self::Write, command)),
+            Request::Read(query) => Some((Self::Read, query)),
+            Request::ReadLocal(query) => Some((Self::ReadLocal, query)),
+            _ => None,
+        }
+    }
+
+    fn kind(self) -> Kind {
+        match self {
+            Self::Write => Kind::Write,
+            Self::Read | Self::ReadLocal => Kind::Read,
+        }
     }
 
     fn request(self, command: Bytes) -> Request {
@@ -50,7 +61,7 @@ impl Asks {
     }
 }
 
-/// Commands of one kind, with consecutive numbers, that leave at the end of the step.
+/// Commands of one kind that leave at the end of the step. Between them is nothing that waits for the node.
 #[derive(Debug)]
 pub(super) struct Gathered {
     asks: Asks,
@@ -66,22 +77,25 @@ impl Default for Gathered {
 }
 
 impl Gathered {
-    /// Takes a command if it goes on what is here, with which it has no more than `most` bytes; if not, nothing is done.
-    fn take(&mut self, asks: Asks, number: u64, command: &Bytes, most: usize) -> bool {
-        let together = self.bytes.saturating_add(command.len());
-        let len = self.commands.len();
-        if len == 0 {
-            (self.asks, self.first) = (asks, number);
-        } else if self.asks != asks
-            || self.first.wrapping_add(len as u64) != number
-            || len >= MAX_COMMANDS
-            || together > most
-        {
-            return false;
+    /// Whether a command may be added to what is here, with which it has no more than `most` bytes.
+    fn admits(&self, asks: Asks, command: &[u8], most: usize) -> bool {
+        let len = match asks {
+            Asks::Write => MAX_WRITES,
+            Asks::Read | Asks::ReadLocal => kv::MAX_PIPELINE,
+        };
+        let is_like = self.commands.is_empty() || self.asks == asks;
+        let has_room = self.commands.len() < len && self.bytes + LENGTH + command.len() <= most;
+        is_like && has_room && command.len() <= SHORT && kv::may_join(command)
+    }
+
+    /// Adds the command of a request.
+    pub(super) fn add(&mut self, number: u64, request: &Request) {
+        let Some((asks, command)) = Asks::of(request) else { return };
+        if self.commands.is_empty() {
+            (self.asks, self.first, self.bytes) = (asks, number, 1);
         }
-        self.bytes = together;
+        self.bytes += LENGTH + command.len();
         self.commands.push(command.clone());
-        true
     }
 
     /// Empties it: what leaves, if anything was here.
@@ -103,7 +117,7 @@ impl Gathered {
 struct Sent {
     /// The number of the first of its commands, and of the request.
     first: u64,
-    /// How many they are.
+    /// How many they are: the first ones from there on that wait for a reply of this kind.
     len: usize,
     asks: Asks,
     command: Bytes,
@@ -114,6 +128,12 @@ struct Sent {
 pub(super) struct Pipelines(VecDeque<Sent>);
 
 impl Pipelines {
+    /// Whether reads are under way together. Those whose turn does not come with the first answer are asked again, and what
+    /// was asked behind them must not have seen an older state by then: there is nothing behind them.
+    pub(super) fn has_reads(&self) -> bool {
+        self.0.front().is_some_and(|sent| sent.asks != Asks::Write)
+    }
+
     fn remove(&mut self, first: u64) -> Option<Sent> {
         let at = self.0.iter().position(|sent| sent.first == first)?;
         let sent = self.0.remove(at);
@@ -126,15 +146,12 @@ impl Pipelines {
 }
 
 impl Connection {
-    /// Gathers a request with the ones before it, if it is short. False if it has to go by itself.
-    pub(super) fn gather(&mut self, number: u64, request: &Request, step: &mut Step<'_>) -> bool {
+    /// Whether a request may go with those that were gathered.
+    pub(super) fn joins_gathered(&self, data: &Data, step: &Step<'_>) -> bool {
         let most = self.settings.max_joined;
-        let Some((asks, command)) = Asks::of(request).filter(|_| most > 0) else { return false };
-        if !step.out.gathered.take(asks, number, command, most) {
-            self.send_gathered(step);
-            step.out.gathered.take(asks, number, command, most);
-        }
-        true
+        matches!(data.then, Then::Pass)
+            && Asks::of(&data.request)
+                .is_some_and(|(asks, command)| step.out.gathered.admits(asks, command, most))
     }
 
     /// Sends what was gathered.
@@ -152,41 +169,47 @@ impl Connection {
         self.send_request(number, request, step);
     }
 
-    /// The node has answered a request, which may be one of several.
+    /// The node has answered a request, which may be several commands.
     pub(super) fn on_outcome(&mut self, number: u64, outcome: Outcome, step: &mut Step<'_>) {
         match (self.pipelines.remove(number), outcome) {
             (None, outcome) => self.on_reply(number, outcome, step.context.node),
             (Some(sent), Outcome::Reply(replies)) => self.on_replies(sent, replies, step),
-            (Some(sent), outcome) => {
-                for number in sent.first..sent.first + sent.len as u64 {
-                    self.on_reply(number, outcome.clone(), step.context.node);
-                }
-            }
+            (Some(sent), outcome) => self.on_end(&sent, &outcome, step),
         }
     }
 
     /// Each command gets its own. Reads that are not answered with the others, as they would be too long together, are asked
-    /// again: by themselves they would have waited for their turn, too.
+    /// again.
     fn on_replies(&mut self, mut sent: Sent, mut replies: Bytes, step: &mut Step<'_>) {
         let mut answered = 0;
         while answered < sent.len
+            && let Some(number) = self.next_of(&sent)
             && let Ok(Some(length)) = reply_length(&replies)
         {
-            self.queue.answer(sent.first + answered as u64, Reply::Canonical(replies.split_to(length)));
+            self.queue.answer(number, Reply::Canonical(replies.split_to(length)));
+            sent.first = number.wrapping_add(1);
             answered += 1;
         }
-        sent.first += answered as u64;
         sent.len -= answered;
+        let Some(first) = self.next_of(&sent).filter(|_| sent.len > 0) else { return };
         let may_go_on = answered > 0 && sent.asks != Asks::Write;
         match kv::unanswered(&sent.command, answered).filter(|_| may_go_on) {
-            _ if sent.len == 0 => {}
-            Some(command) => self.send(Sent { command, ..sent }, step),
-            None => {
-                for number in sent.first..sent.first + sent.len as u64 {
-                    let text = "ERR the command ran, and the state machine's reply to it is missing";
-                    self.queue.answer(number, Reply::error(text));
-                }
-            }
+            Some(command) => self.send(Sent { first, command, ..sent }, step),
+            // No state machine of ours answers so: nothing is known of what became of these.
+            None => self.on_end(&sent, &Outcome::Undetermined, step),
         }
+    }
+
+    /// All that wait end alike.
+    fn on_end(&mut self, sent: &Sent, outcome: &Outcome, step: &mut Step<'_>) {
+        for _ in 0..sent.len {
+            let Some(number) = self.next_of(sent) else { return };
+            self.on_reply(number, outcome.clone(), step.context.node);
+        }
+    }
+
+    /// The number of the next of them that waits.
+    fn next_of(&self, sent: &Sent) -> Option<u64> {
+        self.queue.next_waiting(sent.first, sent.asks.kind())
     }
 }

@@ -119,6 +119,14 @@ impl Queue {
         place.reply.is_none().then_some(Waiting { kind: place.kind, slot: place.slot })
     }
 
+    /// The number of the first place from `number` on that waits for a reply of this kind.
+    pub(super) fn next_waiting(&self, number: u64, kind: Kind) -> Option<u64> {
+        let from = self.index(number).unwrap_or(0);
+        let waits = |place: &Place| place.kind == kind && place.reply.is_none();
+        let at = self.places.range(from.min(self.places.len())..).position(waits)?;
+        Some(self.first.wrapping_add((from + at) as u64))
+    }
+
     /// The number of the first CLIENT LIST that waits.
     pub(super) fn first_list(&self) -> Option<u64> {
         let waits = |place: &Place| place.kind == Kind::List && place.reply.is_none();

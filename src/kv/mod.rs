@@ -51,7 +51,7 @@ pub use error::CommandError;
 pub use parse::{Call, parse};
 #[cfg(feature = "sim")]
 pub(crate) use pipeline::pipelined;
-pub use pipeline::{may_join, pipeline, unanswered};
+pub use pipeline::{MAX_PIPELINE, may_join, pipeline, unanswered};
 pub use snapshot::{KvRestorer, KvView};
 pub use store::KvStore;
 #[cfg(feature = "sim")]

@@ -18,7 +18,7 @@ use super::lcs::LcsForm;
 use super::lifetime::Lifetime;
 use super::set::{Compare, Set};
 use super::transaction::Transaction;
-use super::{MAX_KEY, MAX_VALUE};
+use super::{MAX_KEY, MAX_PIPELINE, MAX_VALUE};
 
 mod unpack;
 
@@ -327,9 +327,9 @@ impl<'a> Unpacker<'a> {
         Some(Fields { rest: all, len })
     }
 
-    /// Everything that is left, as at least one byte string.
+    /// Everything that is left, as the commands of a pipeline.
     fn commands(&mut self) -> Option<Fields<'a>> {
-        self.all_bytes().filter(|commands| commands.len() > 0)
+        self.all_bytes().filter(|commands| (1..=MAX_PIPELINE).contains(&commands.len()))
     }
 
     /// A byte string of any length.

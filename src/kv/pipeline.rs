@@ -1,7 +1,7 @@
 //! Pipelines: short commands that a client has sent in a row, as one.
 //!
-//! To bring a command through a cluster costs several times what it takes to run it: a request, an entry of the log, a reply,
-//! in several rooms of several nodes. Together they pay for that once. No more is promised of them than of the same commands
+//! To bring a command through a cluster, a request, an entry of the log and a reply in several rooms of several nodes, costs more
+//! than to run it. Together they pay for that once. No more is promised of them than of the same commands
 //! one by one; each has its own reply, and the reply to the pipeline is these, one after the other.
 
 use alloc::vec::Vec;
@@ -16,14 +16,17 @@ use crate::replica::Context;
 /// So many keys are looked for at once.
 const AHEAD: usize = 32;
 
-/// When the replies to reads have so many bytes together, the reads after them are left for another time: values may be long.
-const ENOUGH: usize = 32 << 10;
+/// Most commands of a pipeline. What has more is none, on every node and for ever.
+pub const MAX_PIPELINE: usize = 512;
 
-/// Most dead records that are taken out before each command, as before an entry.
+/// When the replies to reads have so many bytes together, the reads after them are left for another time: values may be long.
+const ENOUGH: usize = 1 << 20;
+
+/// Most dead records that are taken out before each command, as many as before an entry.
 const BURIED: usize = 8;
 
-/// Whether a packed command may be one of a pipeline: it is little work whatever it meets, and if it is a write its reply is
-/// short.
+/// Whether a packed command may be one of a pipeline: what it does besides copying values takes little, and if it is a write
+/// its reply is short.
 pub fn may_join(packed: &[u8]) -> bool {
     match packed.first() {
         Some(op) if op & opcode::READ != 0 => read(packed).is_ok(),
@@ -81,9 +84,19 @@ fn write(packed: &[u8]) -> Result<Write<'_>, Malformed> {
 /// A command of a pipeline of reads.
 fn read(packed: &[u8]) -> Result<Read<'_>, Malformed> {
     match packed.first() {
-        Some(&(opcode::GET | opcode::STRLEN | opcode::TTL)) => Read::decode(packed),
-        Some(&op) => Err(Malformed::Opcode(op)),
-        None => Err(Malformed::Empty),
+        Some(&op @ (opcode::PIPELINE_READS | opcode::EXEC_READS)) => Err(Malformed::Opcode(op)),
+        first => match Read::decode(packed)? {
+            read @ (Read::Get { .. }
+            | Read::StrLen { .. }
+            | Read::GetRange { .. }
+            | Read::Exists { .. }
+            | Read::MGet { .. }
+            | Read::DbSize
+            | Read::Ttl { .. }
+            | Read::GetBit { .. }
+            | Read::Type { .. }) => Ok(read),
+            _ => Err(Malformed::Opcode(first.copied().unwrap_or(0))),
+        },
     }
 }
 

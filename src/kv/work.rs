@@ -178,7 +178,7 @@ impl<'a> Meter<'a> {
                 matched(usize::try_from(count).unwrap_or(MAX_SCAN_KEYS).min(MAX_SCAN_KEYS), pattern)
             }
             Read::Exec(transaction) => self.of_transaction(transaction.commands),
-            Read::Pipeline { commands } => commands.len() as u64 * FIND,
+            Read::Pipeline { commands } => commands.map(of_piped_read).sum(),
             Read::BitCount { key, .. } | Read::BitPos { key, .. } => FIND + 2 * seen(self.len(key)),
             Read::Lcs { one, other, .. } => {
                 let cells = self.len(one).saturating_add(1).saturating_mul(self.len(other).saturating_add(1));
@@ -209,6 +209,17 @@ impl<'a> Meter<'a> {
         } else {
             Read::decode(packed).map_or(0, |read| self.of_read(read))
         }
+    }
+}
+
+/// A read among others. The bytes that it answers are counted by themselves.
+fn of_piped_read(packed: &[u8]) -> u64 {
+    match packed.first() {
+        Some(&(opcode::EXISTS | opcode::MGET)) => match Read::decode(packed) {
+            Ok(Read::Exists { keys } | Read::MGet { keys }) => keys.len() as u64 * FIND,
+            _ => FIND,
+        },
+        _ => FIND,
     }
 }
 

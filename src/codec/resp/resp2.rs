@@ -76,17 +76,20 @@ fn skip(bytes: &[u8], count: usize) -> Result<Option<&[u8]>, ReplyError> {
 
 /// How long the first reply of either version in `replies` is; `None` if it is not whole yet.
 pub fn reply_length(replies: &[u8]) -> Result<Option<usize>, ReplyError> {
-    // What most replies are takes a short way to the same end.
-    if replies.starts_with(b"+OK\r\n") {
-        return Ok(Some(5));
-    }
-    if replies.first() == Some(&b'$')
-        && let Some((length, line)) = short_length(replies)
-        && replies.get(line + length..line + length + 2) == Some(b"\r\n")
-    {
-        return Ok(Some(line + length + 2));
+    if let Some(length) = common_length(replies) {
+        return Ok(Some(length));
     }
     Ok(skip(replies, 1)?.map(|rest| replies.len().saturating_sub(rest.len())))
+}
+
+/// The same for what most replies are, in a short way.
+fn common_length(replies: &[u8]) -> Option<usize> {
+    if replies.starts_with(b"+OK\r\n") {
+        return Some(5);
+    }
+    let (length, line) = short_length(replies).filter(|_| replies.first() == Some(&b'$'))?;
+    let end = line + length + 2;
+    (replies.get(line + length..end)? == b"\r\n").then_some(end)
 }
 
 /// Whether `reply` is exactly one whole reply of either version.
@@ -96,6 +99,9 @@ pub fn is_whole_reply(reply: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use alloc::format;
+    use alloc::string::String;
+
     use bytes::Bytes;
 
     use super::*;
@@ -163,6 +169,35 @@ mod tests {
         }
         assert_eq!(reply_length(b"HTTP/1.1 400 Bad Request\r\n"), Err(ReplyError::Kind(b'H')));
         assert_eq!(reply_length(b"*1\r\n$1\r\nabc"), Err(ReplyError::Malformed));
+    }
+
+    #[test]
+    fn the_short_way_to_a_length_ends_where_the_long_one_does() {
+        let mut rng = Rng::new(6);
+        let mut short = 0;
+        for _ in 0..20_000 {
+            let mut bytes = match rng.below(3) {
+                0 => b"+OK\r\n".to_vec(),
+                1 => {
+                    format!("${}\r\n{}\r\n", rng.below(120), "x".repeat(rng.below(120) as usize)).into_bytes()
+                }
+                _ => {
+                    let value = "x".repeat(rng.below(120) as usize);
+                    format!("${}\r\n{value}\r\n+more\r\n", value.len()).into_bytes()
+                }
+            };
+            if rng.chance(1, 3) {
+                let at = rng.below(bytes.len() as u64) as usize;
+                bytes[at] = b"\r\n$+0x"[rng.below(6) as usize];
+            }
+            bytes.truncate(rng.below(2 * bytes.len() as u64) as usize);
+            if let Some(length) = common_length(&bytes) {
+                let rest = skip(&bytes, 1).expect("a reply").expect("a whole one");
+                assert_eq!(length, bytes.len() - rest.len(), "{:?}", String::from_utf8_lossy(&bytes));
+                short += 1;
+            }
+        }
+        assert!(short > 3_000, "{short}");
     }
 
     #[test]

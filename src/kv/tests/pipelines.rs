@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 
 use super::super::packed::{Malformed, Packer, Read, Write, opcode};
-use super::super::{Call, KvStore, may_join, parse, pipeline, transaction, unanswered};
+use super::super::{Call, KvStore, MAX_PIPELINE, may_join, parse, pipeline, transaction, unanswered};
 use super::{Client, SEED, words};
 use crate::replica::{Context, StateMachine};
 use crate::rng::Rng;
@@ -42,14 +42,16 @@ fn what_is_little_work_and_answers_little_may_join() {
     {
         assert!(may_join(&packed(line)), "{line}");
     }
-    for line in ["get k", "strlen k", "ttl k", "pttl k", "expiretime k"] {
+    for line in
+        ["get k", "strlen k", "ttl k", "expiretime k", "mget k l", "exists k", "getrange k 0 1", "dbsize"]
+    {
         assert!(may_join(&packed(line)), "{line}");
     }
     for line in ["set k v get", "getset k v", "set k v ifeq w", "append k v", "del k", "mset k v", "getdel k"]
     {
         assert!(!may_join(&packed(line)), "{line}");
     }
-    for line in ["mget k", "exists k", "getrange k 0 1", "keys *", "scan 0", "dbsize"] {
+    for line in ["keys *", "scan 0", "lcs k l", "bitcount k", "randomkey"] {
         assert!(!may_join(&packed(line)), "{line}");
     }
     let Call::Write(exec) = transaction(&[], &[Call::Write(packed("incr n"))]) else {
@@ -138,6 +140,18 @@ fn a_command_that_may_not_join_is_refused_and_those_beside_it_run() {
     assert_eq!(client.store.digest(), before, "nothing of what cannot be read runs");
 }
 
+/// Each may be answered by an error, which is longer than what it takes to ask for it.
+#[test]
+fn what_has_too_many_commands_is_no_pipeline() {
+    for (op, command) in [(opcode::PIPELINE, &b""[..]), (opcode::PIPELINE_READS, b"\x86")] {
+        for (count, fits) in [(MAX_PIPELINE, true), (MAX_PIPELINE + 1, false)] {
+            let mut space = BytesMut::new();
+            let many = (0..count).fold(Packer::new(&mut space, op, 0), |to, _| to.bytes(command)).finish();
+            assert_eq!(Write::decode(&many).is_ok() || Read::decode(&many).is_ok(), fits, "{op} {count}");
+        }
+    }
+}
+
 #[test]
 fn a_transaction_holds_no_pipeline() {
     for (op, inner) in [(opcode::EXEC, join(&["incr n"])), (opcode::EXEC_READS, join(&["get n"]))] {
@@ -151,14 +165,14 @@ fn a_transaction_holds_no_pipeline() {
 fn reads_are_answered_until_it_is_enough_and_the_others_are_left() {
     let mut client = Client::new();
     for key in ["a", "b", "c"] {
-        client.run(&[Bytes::from_static(b"set"), key.into(), alloc::vec![b'x'; 20 << 10].into()]);
+        client.run(&[Bytes::from_static(b"set"), key.into(), alloc::vec![b'x'; 600 << 10].into()]);
     }
     let mut rest = Some(join(&["get a", "get nothing", "get b", "get c", "ttl a"]));
     let mut told = Vec::new();
     while let Some(asked) = rest {
         let reply = query(&client.store, &asked);
         let replies = reply.matches(['$', '_', ':']).count();
-        told.push((replies, reply.len() > 32 << 10));
+        told.push((replies, reply.len() > 1 << 20));
         rest = unanswered(&asked, replies);
     }
     assert_eq!(told, [(3, true), (2, false)]);
@@ -173,6 +187,6 @@ fn a_pipeline_is_as_much_work_as_its_commands() {
     let sum = |lines: &[&str]| lines.iter().map(|line| client.store.work(&packed(line))).sum::<u64>();
     let writes = ["set k 0123456789", "incr n", "setnx m 1"];
     assert!(client.store.work(&join(&writes)).abs_diff(sum(&writes)) < 50);
-    let reads = ["get a", "strlen b"];
+    let reads = ["get a", "strlen b", "exists a b c", "mget a b"];
     assert_eq!(client.store.work(&join(&reads)), sum(&reads));
 }

@@ -75,7 +75,9 @@ impl<M: Model> Sweep<'_, M> {
     fn entry_ahead(&self, id: OpId) -> Option<&Committed> {
         let (name, asked) = identity::<M>(&self.history.operations()[id])?;
         let is_it = |entry: &&Committed| match &entry.request {
-            Some(Request::Write(command)) => name.is_none() && print(command) == asked,
+            Some(Request::Write(command)) => {
+                name.is_none() && M::commands(command).iter().any(|command| print(command) == asked)
+            }
             Some(Request::Once { session, seq, command, .. }) => {
                 name.map_or(print(command) == asked, |name| name == (*session, *seq))
             }
