@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::command::{Command, Data, Held, classify};
 use super::command_stats::{CommandId, Row};
-use super::pipeline::Pipelines;
+use super::pipeline::{self, Pipelines};
 use super::queue::{Queue, Stamp};
 use super::reply::{self, Reply};
 use super::transaction::Then;
@@ -221,10 +221,9 @@ impl Connection {
             self.current.rejected = true;
             return self.answer_now(reply::after_refusal());
         }
-        let mut joins = self.joins_gathered(&data, step);
-        if !joins {
+        let joins = pipeline::may_join(&data);
+        if !joins || !step.out.gathered.admits(&data.request, self.settings.max_joined) {
             self.send_gathered(step);
-            joins = self.joins_gathered(&data, step);
         }
         if self.has_to_wait(data.kind) {
             self.held = Some(Held::Data(data));
@@ -256,7 +255,7 @@ impl Connection {
         self.held.is_none()
     }
 
-    /// `joins` tells whether it goes with what was gathered.
+    /// With what was gathered, if it `joins` that; otherwise at once.
     fn dispatch(&mut self, data: Data, joins: bool, step: &mut Step<'_>) {
         let number = self.queue.wait(data.kind, self.protocol, self.current, data.bytes, data.slot);
         if joins {

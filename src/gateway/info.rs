@@ -9,7 +9,7 @@ use super::reply::Reply;
 use super::{Context, cluster};
 use crate::codec::resp::write;
 use crate::node::Phase;
-use crate::raft::{self, Entry, Role};
+use crate::raft::{self, Entry, PACKED_HEADER, Role};
 use crate::replica::{Saves, StateSize};
 use crate::time::Now;
 
@@ -93,10 +93,11 @@ fn memory(to: &mut String, _: Now, context: &Context<'_>) -> core::fmt::Result {
     write!(to, "log_memory:{}\r\n", context.node.raft.as_ref().map_or(0, log_memory))
 }
 
-/// What the log's entries take: their packed bytes, and what describes each.
+/// What the log's entries take: their data, and what describes each, in place of the header that they have packed.
 fn log_memory(raft: &raft::Status) -> u64 {
     let entries = raft.last.index.saturating_add(1).saturating_sub(raft.first_index);
-    (raft.log_bytes as u64).saturating_add(entries.saturating_mul(size_of::<Entry>() as u64))
+    let describing = (size_of::<Entry>() as u64).saturating_sub(PACKED_HEADER as u64);
+    (raft.log_bytes as u64).saturating_add(entries.saturating_mul(describing))
 }
 
 fn persistence(to: &mut String, _: Now, context: &Context<'_>) -> core::fmt::Result {

@@ -77,21 +77,25 @@ impl Default for Gathered {
 }
 
 impl Gathered {
-    /// Whether a command may be added to what is here, with which it has no more than `most` bytes.
-    fn admits(&self, asks: Asks, command: &[u8], most: usize) -> bool {
+    /// Whether the command of a request goes on what is here, with which it has no more than `most` bytes.
+    pub(super) fn admits(&self, request: &Request, most: usize) -> bool {
+        let Some((asks, command)) = Asks::of(request) else { return false };
         let len = match asks {
             Asks::Write => MAX_WRITES,
             Asks::Read | Asks::ReadLocal => kv::MAX_PIPELINE,
         };
-        let is_like = self.commands.is_empty() || self.asks == asks;
-        let has_room = self.commands.len() < len && self.bytes + LENGTH + command.len() <= most;
-        is_like && has_room && command.len() <= SHORT && kv::may_join(command)
+        self.is_empty()
+            || (self.asks == asks && self.commands.len() < len && self.bytes + LENGTH + command.len() <= most)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.commands.is_empty()
     }
 
     /// Adds the command of a request.
     pub(super) fn add(&mut self, number: u64, request: &Request) {
         let Some((asks, command)) = Asks::of(request) else { return };
-        if self.commands.is_empty() {
+        if self.is_empty() {
             (self.asks, self.first, self.bytes) = (asks, number, 1);
         }
         self.bytes += LENGTH + command.len();
@@ -107,7 +111,6 @@ impl Gathered {
         };
         let sent = Sent { first: self.first, len: self.commands.len(), asks: self.asks, command };
         self.commands.clear();
-        self.bytes = 0;
         Some(sent)
     }
 }
@@ -145,15 +148,13 @@ impl Pipelines {
     }
 }
 
-impl Connection {
-    /// Whether a request may go with those that were gathered.
-    pub(super) fn joins_gathered(&self, data: &Data, step: &Step<'_>) -> bool {
-        let most = self.settings.max_joined;
-        matches!(data.then, Then::Pass)
-            && Asks::of(&data.request)
-                .is_some_and(|(asks, command)| step.out.gathered.admits(asks, command, most))
-    }
+/// Whether a request may be one of several.
+pub(super) fn may_join(data: &Data) -> bool {
+    let is_short = |command: &Bytes| command.len() <= SHORT && kv::may_join(command);
+    matches!(data.then, Then::Pass) && Asks::of(&data.request).is_some_and(|(_, command)| is_short(command))
+}
 
+impl Connection {
     /// Sends what was gathered.
     pub(super) fn send_gathered(&mut self, step: &mut Step<'_>) {
         if let Some(sent) = step.out.gathered.leave(&mut step.out.space) {
@@ -179,7 +180,7 @@ impl Connection {
     }
 
     /// Each command gets its own. Reads that are not answered with the others, as they would be too long together, are asked
-    /// again.
+    /// again, and have the time of a request from then on.
     fn on_replies(&mut self, mut sent: Sent, mut replies: Bytes, step: &mut Step<'_>) {
         let mut answered = 0;
         while answered < sent.len
@@ -202,9 +203,11 @@ impl Connection {
 
     /// All that wait end alike.
     fn on_end(&mut self, sent: &Sent, outcome: &Outcome, step: &mut Step<'_>) {
+        let mut from = sent.first;
         for _ in 0..sent.len {
-            let Some(number) = self.next_of(sent) else { return };
+            let Some(number) = self.queue.next_waiting(from, sent.asks.kind()) else { return };
             self.on_reply(number, outcome.clone(), step.context.node);
+            from = number.wrapping_add(1);
         }
     }
 

@@ -100,6 +100,7 @@ impl Harness {
     pub(super) fn step(&mut self, event: Event) {
         let context = Context { node: &&self.status, process: &self.process };
         self.connection.step(self.now, event, &context, &mut self.actions);
+        assert!(self.actions.gathered.is_empty(), "the next step may be another connection's");
         while let Some(action) = self.actions.pop() {
             assert!(!self.closed, "nothing comes after Close: {action:?}");
             match action {

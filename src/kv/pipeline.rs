@@ -1,8 +1,8 @@
 //! Pipelines: short commands that a client has sent in a row, as one.
 //!
-//! To bring a command through a cluster, a request, an entry of the log and a reply in several rooms of several nodes, costs more
-//! than to run it. Together they pay for that once. No more is promised of them than of the same commands
-//! one by one; each has its own reply, and the reply to the pipeline is these, one after the other.
+//! To bring a command through a cluster, a request, an entry of the log and a reply in several rooms of several nodes, costs
+//! more than to run it. Together they pay for that once. No more is promised of them than of the same commands one by one;
+//! each has its own reply, and the reply to the pipeline is these, one after the other.
 
 use alloc::vec::Vec;
 
@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use super::packed::{Fields, Malformed, Packer, Read, SetFlags, Unpacker, Write, first_key, opcode};
 use super::set::{Compare, Set};
 use super::store::{KvStore, refuse};
-use crate::replica::Context;
+use crate::replica::{Context, EXPIRED_BY_ENTRY};
 
 /// So many keys are looked for at once.
 const AHEAD: usize = 32;
@@ -21,9 +21,6 @@ pub const MAX_PIPELINE: usize = 512;
 
 /// When the replies to reads have so many bytes together, the reads after them are left for another time: values may be long.
 const ENOUGH: usize = 1 << 20;
-
-/// Most dead records that are taken out before each command, as many as before an entry.
-const BURIED: usize = 8;
 
 /// Whether a packed command may be one of a pipeline: what it does besides copying values takes little, and if it is a write
 /// its reply is short.
@@ -71,33 +68,29 @@ fn write(packed: &[u8]) -> Result<Write<'_>, Malformed> {
         Write::SetNx { .. } | Write::IncrBy { .. } => true,
         _ => false,
     };
-    match packed.first() {
-        // A pipeline in a pipeline would be a stack as deep as the bytes are many.
-        Some(&op @ (opcode::PIPELINE | opcode::EXEC)) => Err(Malformed::Opcode(op)),
-        first => {
-            let write = Write::decode(packed)?;
-            if joins(&write) { Ok(write) } else { Err(Malformed::Opcode(first.copied().unwrap_or(0))) }
-        }
-    }
+    Write::decode(packed).and_then(|write| if joins(&write) { Ok(write) } else { Err(no_part(packed)) })
 }
 
 /// A command of a pipeline of reads.
 fn read(packed: &[u8]) -> Result<Read<'_>, Malformed> {
-    match packed.first() {
-        Some(&op @ (opcode::PIPELINE_READS | opcode::EXEC_READS)) => Err(Malformed::Opcode(op)),
-        first => match Read::decode(packed)? {
-            read @ (Read::Get { .. }
-            | Read::StrLen { .. }
-            | Read::GetRange { .. }
-            | Read::Exists { .. }
-            | Read::MGet { .. }
-            | Read::DbSize
-            | Read::Ttl { .. }
-            | Read::GetBit { .. }
-            | Read::Type { .. }) => Ok(read),
-            _ => Err(Malformed::Opcode(first.copied().unwrap_or(0))),
-        },
+    match Read::decode(packed)? {
+        read @ (Read::Get { .. }
+        | Read::StrLen { .. }
+        | Read::GetRange { .. }
+        | Read::Exists { .. }
+        | Read::MGet { .. }
+        | Read::DbSize
+        | Read::Ttl { .. }
+        | Read::GetBit { .. }
+        | Read::Type { .. }) => Ok(read),
+        _ => Err(no_part(packed)),
     }
+}
+
+/// What a command of this build is that may not be part of a pipeline; another pipeline in it, for one, would be a stack as
+/// deep as the bytes are many.
+fn no_part(packed: &[u8]) -> Malformed {
+    packed.first().map_or(Malformed::Empty, |&op| Malformed::Opcode(op))
 }
 
 impl KvStore {
@@ -107,7 +100,8 @@ impl KvStore {
             if n % AHEAD == 0 {
                 self.look_ahead(&mut ahead);
             }
-            self.bury_some(BURIED);
+            // As before each entry: the dead must not grow in number with what is joined.
+            self.bury_some(EXPIRED_BY_ENTRY);
             match write(packed) {
                 Ok(write) => self.write(at, write, out),
                 Err(malformed) => refuse(malformed, out),

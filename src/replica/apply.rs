@@ -176,7 +176,7 @@ impl<S: StateMachine> Machine<S> {
 
 /// What is due is done in pieces: so many before a client's command, which should not wait for them, and so many when the
 /// entry was appended for nothing else. What a node does at an entry must be the same on all, so these are no settings.
-const EXPIRED_BY_ENTRY: usize = 8;
+pub(crate) const EXPIRED_BY_ENTRY: usize = 8;
 const EXPIRED_BY_TICK: usize = 1024;
 
 /// About how many nanoseconds one of these pieces takes.

@@ -36,6 +36,7 @@ mod tests;
 mod tick;
 
 pub use action::{Action, Actions, Garbage};
+pub(crate) use apply::EXPIRED_BY_ENTRY;
 pub use config::Config;
 pub use event::{Event, Tag};
 pub use policy::Saves;

@@ -9,7 +9,7 @@ use super::Harness;
 use crate::gateway::SlowCommand;
 use crate::kv;
 use crate::node::Phase;
-use crate::raft::{Entry, NodeId, Role};
+use crate::raft::{Entry, NodeId, PACKED_HEADER, Role};
 use crate::replica::Saves;
 
 #[test]
@@ -228,7 +228,7 @@ fn info_has_what_clients_and_people_look_for() {
         "tcp_port:7101",
         "connected_clients:3",
         "loading:0",
-        &alloc::format!("log_memory:{}", 1234 + 42 * size_of::<Entry>()),
+        &alloc::format!("log_memory:{}", 1234 + 42 * (size_of::<Entry>() - PACKED_HEADER)),
         "rdb_bgsave_in_progress:0",
         "rdb_last_bgsave_status:ok",
         "role:master",
