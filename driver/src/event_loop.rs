@@ -213,8 +213,10 @@ where
             self.read(&readiness);
             self.now = self.clock.now();
             self.step();
+            // A write's way through its peers is longer than that through this node's disk.
+            self.peers.flush(&mut self.events);
             self.write_log();
-            self.flush();
+            self.clients.flush(&mut self.events);
             self.sync_here();
             if let Some(fault) = self.fault.take() {
                 return Ok(End::Halted(fault));
@@ -383,11 +385,6 @@ where
         self.now = self.clock.now();
         self.step_node();
         self.batches.drain(..).for_each(|batch| self.log.submit(batch));
-        self.flush();
-    }
-
-    /// One write for each socket that has something to be written.
-    fn flush(&mut self) {
         self.peers.flush(&mut self.events);
         self.clients.flush(&mut self.events);
     }
