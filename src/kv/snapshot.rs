@@ -14,7 +14,7 @@ use core::hint::black_box;
 use super::deadlines::Deadlines;
 use super::record::{ALL, HEADER, MAX_RECORD, Record};
 use super::store::{Keyed, KvStore};
-use super::tree::{Builder, Tree};
+use super::tree::{Builder, Remaining};
 use crate::replica::{RestoreError, Restorer, StateMachine, View};
 use crate::time::Millis;
 
@@ -28,14 +28,15 @@ const HEAD: usize = 4 + 16 + 8;
 /// the tree.
 const MEMORY: usize = 2;
 
-/// A picture of a [`KvStore`].
+/// A picture of a [`KvStore`], which is let go bit by bit while it is read: what lies behind is copied for no write any more,
+/// and the replaced records that only it has held are never freed all at once, which would hold up whoever allocates.
 pub struct KvView {
-    tree: Tree,
+    left: Remaining,
+    records: usize,
     seed: u128,
     digest: u128,
-    /// The record that was written last, its place, and how many of its bytes were written.
-    last: Option<(u64, Record)>,
-    written: usize,
+    /// How many bytes of the next record were written, once its length was.
+    written: Option<usize>,
     begun: bool,
     ended: bool,
 }
@@ -43,24 +44,14 @@ pub struct KvView {
 impl KvView {
     pub(super) fn new(store: &KvStore) -> Self {
         Self {
-            tree: store.tree.clone(),
+            left: store.tree.clone().into_remaining(),
+            records: store.tree.len(),
             seed: store.keyed.seed,
             digest: store.digest,
-            last: None,
-            written: 0,
+            written: None,
             begun: false,
             ended: false,
         }
-    }
-
-    /// Writes the rest of the last record, as far as there is room up to `end`; whether that was all of it.
-    fn write_last(&mut self, end: usize, out: &mut Vec<u8>) -> bool {
-        let Some((_, record)) = &self.last else { return true };
-        let rest = record.bytes().get(self.written..).unwrap_or_default();
-        let now = rest.len().min(end.saturating_sub(out.len()));
-        out.extend_from_slice(rest.get(..now).unwrap_or_default());
-        self.written += now;
-        now == rest.len()
     }
 }
 
@@ -74,29 +65,26 @@ impl View for KvView {
             self.begun = true;
             out.extend_from_slice(&VERSION.to_le_bytes());
             out.extend_from_slice(&self.seed.to_le_bytes());
-            out.extend_from_slice(&(self.tree.len() as u64).to_le_bytes());
+            out.extend_from_slice(&(self.records as u64).to_le_bytes());
         }
-        if !self.write_last(end, out) {
-            return true;
-        }
-        let tree = self.tree.clone();
-        let from = self.last.as_ref().map_or(0, |&(place, _)| place);
-        let written = |last: &Option<(u64, Record)>, place, record: &Record| {
-            last.as_ref().is_some_and(|(at, last)| (place, record.key()) <= (*at, last.key()))
-        };
-        for (place, record) in tree.range(from) {
-            if written(&self.last, place, record) {
-                continue;
-            }
-            if out.len() >= end {
+        while let Some(record) = self.left.first() {
+            if self.written.is_none() && out.len() >= end {
                 return true;
             }
-            out.extend_from_slice(&(record.bytes().len() as u32).to_le_bytes());
-            self.last = Some((place, record.clone()));
-            self.written = 0;
-            if !self.write_last(end, out) {
+            let bytes = record.bytes();
+            let written = self.written.unwrap_or_else(|| {
+                out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+                0
+            });
+            let rest = bytes.get(written..).unwrap_or_default();
+            let now = rest.len().min(end.saturating_sub(out.len()));
+            out.extend_from_slice(rest.get(..now).unwrap_or_default());
+            if now < rest.len() {
+                self.written = Some(written + now);
                 return true;
             }
+            self.written = None;
+            self.left.pass();
         }
         out.extend_from_slice(&self.digest.to_le_bytes());
         self.ended = true;
@@ -106,7 +94,7 @@ impl View for KvView {
 
 impl fmt::Debug for KvView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KvView").field("keys", &self.tree.len()).finish_non_exhaustive()
+        f.debug_struct("KvView").field("keys", &self.records).finish_non_exhaustive()
     }
 }
 

@@ -183,6 +183,14 @@ impl Tree {
         }
     }
 
+    /// All records in order, each node let go when the last of its records is passed.
+    pub(super) fn into_remaining(self) -> Remaining {
+        let mut remaining = Remaining { ahead: Vec::new(), leaf: None, at: 0 };
+        remaining.ahead.push(self.root);
+        remaining.open();
+        remaining
+    }
+
     /// The records from `hash` on, in order, with their hashes.
     pub(super) fn range(&self, hash: u64) -> Iter<'_> {
         let mut iter = Iter { above: SmallVec::new(), leaf: [].iter() };
@@ -501,6 +509,41 @@ impl<'a> Iterator for Iter<'a> {
                 }
                 Some(Node::Leaf(slots)) => self.leaf = slots.iter(),
                 Some(Node::Inner(inner)) => self.above.push(inner.children.iter()),
+            }
+        }
+    }
+}
+
+/// What is still to come of a tree's records, in order. No node of which all has passed is held, nor any above one that has
+/// begun: whoever else has the tree may write there in place again.
+pub(super) struct Remaining {
+    /// The nodes behind `leaf`, the next one last.
+    ahead: Vec<Node>,
+    /// Where the next record is, at `at`; `None` if there is none.
+    leaf: Option<Arc<Leaf>>,
+    at: usize,
+}
+
+impl Remaining {
+    /// The next record.
+    pub(super) fn first(&self) -> Option<&Record> {
+        self.leaf.as_ref()?.get(self.at).map(|slot| &slot.record)
+    }
+
+    /// Goes on to the one after it.
+    pub(super) fn pass(&mut self) {
+        self.at += 1;
+        self.open();
+    }
+
+    /// Lets go of a leaf that has passed, and opens the next one.
+    fn open(&mut self) {
+        while self.first().is_none() {
+            self.leaf = None;
+            match self.ahead.pop() {
+                None => return,
+                Some(Node::Leaf(slots)) => (self.leaf, self.at) = (Some(slots), 0),
+                Some(Node::Inner(inner)) => self.ahead.extend(inner.children.iter().rev().cloned()),
             }
         }
     }

@@ -261,3 +261,47 @@ fn a_prefetch_takes_any_hashes_of_any_tree_and_changes_nothing() {
         assert_eq!(before, after);
     }
 }
+
+/// How many leaves somebody else holds, too, by themselves or with what is above them.
+fn shared(node: &Node, above: bool) -> usize {
+    match node {
+        Node::Leaf(slots) => usize::from(above || Arc::strong_count(slots) > 1),
+        Node::Inner(inner) => {
+            let is_shared = above || Arc::strong_count(inner) > 1;
+            inner.children.iter().map(|child| shared(child, is_shared)).sum()
+        }
+    }
+}
+
+#[test]
+fn what_remains_is_in_order_and_lets_go_of_what_has_passed() {
+    const RECORDS: u64 = 20_000;
+    let mut tree = Tree::new();
+    for n in 0..RECORDS {
+        put(&mut tree, n.wrapping_mul(0x9e37_79b9_7f4a_7c15), &n.to_le_bytes(), b"before");
+    }
+    let order: Vec<_> = tree.range(0).map(|(hash, record)| (hash, record.key().to_vec())).collect();
+    let mut remaining = tree.clone().into_remaining();
+    for (passed, (hash, key)) in order.iter().enumerate() {
+        if passed % 1_000 == 0 {
+            let (leaves, left) = (shared(&tree.root, false), order.len() - passed);
+            assert!(leaves * MAX >= left - MAX && leaves * MIN <= left + MAX, "{leaves} leaves for {left}");
+        }
+        // What is written meanwhile, before and behind, is no part of it.
+        put(&mut tree, order[passed / 2].0, &order[passed / 2].1, b"after");
+        put(&mut tree, *hash, key, b"after");
+        let record = remaining.first().unwrap();
+        assert_eq!((record.key(), record.value()), (&key[..], &b"before"[..]));
+        remaining.pass();
+    }
+    assert!(remaining.first().is_none());
+    assert_eq!(shared(&tree.root, false), 0);
+}
+
+#[test]
+fn nothing_remains_of_an_empty_tree() {
+    let mut remaining = Tree::new().into_remaining();
+    assert!(remaining.first().is_none());
+    remaining.pass();
+    assert!(remaining.first().is_none());
+}
