@@ -152,7 +152,7 @@ def replace(cluster, keys, busy):
         figures["ready"] = time.monotonic() - begun
         member(cluster, leader, "add", f"{i}={cluster.address(i)}")
         figures["added"] = time.monotonic() - begun
-        # Each look costs two connections and two reports: every two milliseconds they would take a sixth of a small machine from what is measured.
+        # Each look is two connections and two reports, whose processor time is taken from what is measured.
         soon(f"node {i} has caught up", lambda: has_caught_up(cluster, i, leader), every=0.02)
         figures["caught up"] = time.monotonic() - begun
         figures["CPU"] = cpu_seconds(cluster.processes[i].pid)

@@ -9,7 +9,8 @@ reads (linearizable; and by leases, which trust clocks), 16-byte keys, 100-byte 
                     and sync. It speaks RESP at {port} (the next two ports are free, too) and keeps its files in {dir}
 
 In each round all servers are started anew, and each cell is measured on one after the other: what disturbs the machine for minutes disturbs all, and over four
-rounds (or six, where three are beside each other) each follows each other one equally often. Ratios are those of the same round. What is not installed or not given
+rounds (or six, where three are beside each other) each follows each other one equally often. With cells of two seconds the first snapshot always fell into the same one.
+Ratios are those of the same round. What is not installed or not given
 is left out."""
 import contextlib, shutil
 from measure import Cluster, Redis, Relay, Spread, arguments, bench, load, machine, order, parsed, patiently, port_of, report, say, table
@@ -60,7 +61,7 @@ def one_round(a, number, rows, found):
 
 def main():
     parser = arguments(__doc__, rounds=3)
-    parser.add_argument("--seconds", type=int, default=2, help="measured in each cell, after one of warm-up (2)")
+    parser.add_argument("--seconds", type=int, default=5, help="measured in each cell, after one of warm-up (5)")
     parser.add_argument("--relay", metavar="COMMAND", help="starts the relay: 'COMMAND … {port} … {dir} …'")
     parser.add_argument("--relay-lease", metavar="COMMAND", help="... one that answers reads without asking its followers")
     parser.add_argument("--lease-ms", type=int, default=100, help="Quorate's --lease-ms for reads by leases (100)")
