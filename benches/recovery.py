@@ -16,7 +16,7 @@ GIVE_UP = 60
 
 
 def soon(what, condition, every=0.002):
-    """Waits for `condition` as `wait` does, but looks every two milliseconds; what breaks on the way is not there yet."""
+    """Waits for `condition` as `wait` does, but looks more often; what breaks on the way is not there yet."""
     until = time.monotonic() + GIVE_UP
     while time.monotonic() < until:
         try:

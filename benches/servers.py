@@ -9,8 +9,7 @@ reads (linearizable; and by leases, which trust clocks), 16-byte keys, 100-byte 
                     and sync. It speaks RESP at {port} (the next two ports are free, too) and keeps its files in {dir}
 
 In each round all servers are started anew, and each cell is measured on one after the other: what disturbs the machine for minutes disturbs all, and over four
-rounds (or six, where three are beside each other) each follows each other one equally often. With cells of two seconds the first snapshot always fell into the same one.
-Ratios are those of the same round. What is not installed or not given
+rounds (or six, where three are beside each other) each follows each other one equally often. Ratios are those of the same round. What is not installed or not given
 is left out."""
 import contextlib, shutil
 from measure import Cluster, Redis, Relay, Spread, arguments, bench, load, machine, order, parsed, patiently, port_of, report, say, table

@@ -28,8 +28,8 @@ const HEAD: usize = 4 + 16 + 8;
 /// the tree.
 const MEMORY: usize = 2;
 
-/// A picture of a [`KvStore`], which is let go bit by bit while it is read: what lies behind is copied for no write any more,
-/// and the replaced records that only it has held are never freed all at once, which would hold up whoever allocates.
+/// A picture of a [`KvStore`], which is let go bit by bit while it is read: no write copies what lies behind, and what only the
+/// picture holds is freed on the way. At its end, all at once, that would hold up whoever allocates meanwhile.
 pub struct KvView {
     left: Remaining,
     records: usize,

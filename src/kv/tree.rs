@@ -12,12 +12,16 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::hint::black_box;
 use core::mem;
-use core::slice;
 
 use smallvec::SmallVec;
 
+pub(super) use self::build::Builder;
+pub(super) use self::walk::Remaining;
 use super::record::Record;
 use crate::rng::Rng;
+
+mod build;
+mod walk;
 
 /// Most slots of a leaf (but for a run of one hash), and most children of an inner node.
 const MAX: usize = 64;
@@ -27,9 +31,6 @@ const MIN: usize = 16;
 
 /// A merged node with more is split again, evenly.
 const MERGED: usize = 48;
-
-/// How full a tree built in order is: the next writes should not split every leaf.
-const BUILT: usize = 56;
 
 /// One slot of so many is on nearly every line of a leaf's memory.
 const SLOTS_OF_LINE: usize = 3;
@@ -179,35 +180,6 @@ impl Tree {
             match node {
                 Node::Inner(inner) => node = inner.children.get(at)?,
                 Node::Leaf(slots) => return slots.get(at).map(|slot| &slot.record),
-            }
-        }
-    }
-
-    /// All records in order, each node let go when the last of its records is passed.
-    pub(super) fn into_remaining(self) -> Remaining {
-        let mut remaining = Remaining { ahead: Vec::new(), leaf: None, at: 0 };
-        remaining.ahead.push(self.root);
-        remaining.open();
-        remaining
-    }
-
-    /// The records from `hash` on, in order, with their hashes.
-    pub(super) fn range(&self, hash: u64) -> Iter<'_> {
-        let mut iter = Iter { above: SmallVec::new(), leaf: [].iter() };
-        let mut node = &self.root;
-        loop {
-            match node {
-                Node::Inner(inner) => {
-                    let mut children = inner.children.get(inner.child_of(hash)..).unwrap_or_default().iter();
-                    let Some(child) = children.next() else { return iter };
-                    iter.above.push(children);
-                    node = child;
-                }
-                Node::Leaf(slots) => {
-                    let at = slots.partition_point(|slot| slot.hash < hash);
-                    iter.leaf = slots.get(at..).unwrap_or_default().iter();
-                    return iter;
-                }
             }
         }
     }
@@ -486,147 +458,6 @@ fn split_leaf(slots: &mut Leaf) -> Option<(u64, Leaf)> {
     let right = slots.drain(at..).collect();
     slots.shrink_to_fit();
     Some((bound, right))
-}
-
-/// Records in order, with their hashes.
-pub(super) struct Iter<'a> {
-    /// What is still to come at each height.
-    above: SmallVec<[slice::Iter<'a, Node>; 8]>,
-    leaf: slice::Iter<'a, Slot>,
-}
-
-impl<'a> Iterator for Iter<'a> {
-    type Item = (u64, &'a Record);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(slot) = self.leaf.next() {
-                return Some((slot.hash, &slot.record));
-            }
-            match self.above.last_mut()?.next() {
-                None => {
-                    self.above.pop();
-                }
-                Some(Node::Leaf(slots)) => self.leaf = slots.iter(),
-                Some(Node::Inner(inner)) => self.above.push(inner.children.iter()),
-            }
-        }
-    }
-}
-
-/// What is still to come of a tree's records, in order. No node of which all has passed is held, nor any above one that has
-/// begun: whoever else has the tree may write there in place again.
-pub(super) struct Remaining {
-    /// The nodes behind `leaf`, the next one last.
-    ahead: Vec<Node>,
-    /// Where the next record is, at `at`; `None` if there is none.
-    leaf: Option<Arc<Leaf>>,
-    at: usize,
-}
-
-impl Remaining {
-    /// The next record.
-    pub(super) fn first(&self) -> Option<&Record> {
-        self.leaf.as_ref()?.get(self.at).map(|slot| &slot.record)
-    }
-
-    /// Goes on to the one after it.
-    pub(super) fn pass(&mut self) {
-        self.at += 1;
-        self.open();
-    }
-
-    /// Lets go of a leaf that has passed, and opens the next one.
-    fn open(&mut self) {
-        while self.first().is_none() {
-            self.leaf = None;
-            match self.ahead.pop() {
-                None => return,
-                Some(Node::Leaf(slots)) => (self.leaf, self.at) = (Some(slots), 0),
-                Some(Node::Inner(inner)) => self.ahead.extend(inner.children.iter().rev().cloned()),
-            }
-        }
-    }
-}
-
-/// Builds a tree from records in order, in time proportional to their number.
-pub(super) struct Builder {
-    /// Finished leaves, each with its first hash.
-    leaves: Vec<(u64, Node)>,
-    slots: Leaf,
-    len: usize,
-}
-
-impl Builder {
-    /// Nothing yet.
-    pub(super) fn new() -> Self {
-        Self { leaves: Vec::new(), slots: Leaf::new(), len: 0 }
-    }
-
-    /// How many records there are.
-    pub(super) const fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Adds a record that must come after all before it; `false`, and nothing done, when it does not.
-    pub(super) fn push(&mut self, hash: u64, record: Record) -> bool {
-        if let Some(last) = self.slots.last() {
-            if (hash, record.key()) <= (last.hash, last.record.key()) {
-                return false;
-            }
-            if self.slots.len() >= BUILT && hash != last.hash {
-                self.close_leaf();
-            }
-        }
-        self.slots.push(Slot { hash, record });
-        self.len += 1;
-        true
-    }
-
-    /// The tree of all records.
-    pub(super) fn finish(mut self) -> Tree {
-        self.close_leaf();
-        let mut level = self.leaves;
-        // Only the last leaf may be too small; the levels above are divided evenly.
-        if let Some((bound, last)) = level.pop_if(|(_, leaf)| leaf.len() < MIN) {
-            match level.last_mut() {
-                None => level.push((bound, last)),
-                Some((_, before)) => {
-                    before.absorb(bound, last);
-                    let split = if before.len() > MERGED { before.split() } else { None };
-                    level.extend(split);
-                }
-            }
-        }
-        while level.len() > 1 {
-            level = Self::above(level);
-        }
-        let root = level.pop().map_or_else(|| Node::Leaf(Arc::default()), |(_, node)| node);
-        Tree { root, len: self.len }
-    }
-
-    fn close_leaf(&mut self) {
-        let slots = mem::take(&mut self.slots);
-        if let Some(first) = slots.first() {
-            self.leaves.push((first.hash, Node::Leaf(Arc::new(slots))));
-        }
-    }
-
-    /// The nodes above `level`, with about equally many children each.
-    fn above(level: Vec<(u64, Node)>) -> Vec<(u64, Node)> {
-        let nodes = level.len().div_ceil(BUILT);
-        let (each, more) = (level.len() / nodes, level.len() % nodes);
-        let mut above = Vec::with_capacity(nodes);
-        let mut from = level.into_iter();
-        for number in 0..nodes {
-            let (starts, children): (Vec<_>, Vec<_>) =
-                from.by_ref().take(each + usize::from(number < more)).unzip();
-            if let Some((&start, bounds)) = starts.split_first() {
-                above.push((start, Node::Inner(Arc::new(Inner { bounds: bounds.to_vec(), children }))));
-            }
-        }
-        above
-    }
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ use super::packed::{Fields, Read, Scan, SetFlags, Write};
 use super::set::{Compare, Set};
 
 /// A command's words, as a client could have sent it: equal packed bytes may have come from several commands (INCR and
-/// INCRBY), and give the most general of them. Of several commands in one only what
-/// they are together, EXEC or PIPELINE. No words at all when the bytes are no command of this build.
+/// INCRBY), and give the most general of them. Of several commands in one only what they are together, EXEC or PIPELINE. No
+/// words at all when the bytes are no command of this build.
 pub fn words(packed: &[u8]) -> Vec<Bytes> {
     let words =
         Write::decode(packed).map_or_else(|_| Read::decode(packed).map(read), |found| Ok(write(found)));
